@@ -1,0 +1,90 @@
+// Messages between programs (MQTT) and questions to them (HTTP). Real ones: base/os (Paho, Beast). Lying ones: tests/sim.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace lambda {
+
+struct BusOptions {
+  std::vector<std::string> urls;  // tried in order: mqtts://host:port, mqtt://host:port
+  std::string client_id;
+  std::string ca_file, certificate_file, key_file;  // PEM; empty for mqtt://
+  std::string server_name;                          // checked against the certificate; empty: the url's host
+  std::string will_topic, will_payload;             // retained, QoS 1; empty topic: none
+  int64_t keepalive_s = 30;
+  int64_t connect_timeout_ms = 10'000;
+  uint64_t outgoing_bytes_max = 8u << 20;           // published and not yet taken by the broker
+};
+
+// A connection to one broker. Sessions are clean. It does not reconnect by itself: the owner calls connect() again,
+// and so owns the backoff.
+class MessageBus {
+ public:
+  struct Handlers {
+    std::function<void(const std::string& url)> connected;
+    std::function<void(const Error&)> disconnected;  // also when connect() fails; once for each connect()
+    std::function<void(std::string_view topic, std::span<const std::byte> payload)> message;
+  };
+  virtual ~MessageBus() = default;  // no handler runs afterwards
+
+  virtual void connect() = 0;
+  virtual void disconnect() = 0;
+  // kUnavailable when not connected, kFull when `outgoing_bytes_max` would be passed; nothing was sent then.
+  // Success says only that it is on its way.
+  virtual Status publish(const std::string& topic, std::span<const std::byte> payload, int qos, bool retained) = 0;
+  virtual Status subscribe(const std::string& filter, int qos) = 0;
+};
+
+struct HttpRequest {
+  std::string method;                          // "GET"
+  std::string path;                            // "/api/v1/query", decoded
+  std::multimap<std::string, std::string> parameters;  // of the query string, and of a form body
+  std::map<std::string, std::string> headers;  // names in lower case
+  std::string body;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+};
+
+struct HttpOptions {
+  std::string address = "127.0.0.1";
+  uint16_t port = 0;                       // 0: any free one, see HttpServer::port()
+  std::string token;                       // when set, "Authorization: Bearer <token>" is asked of everyone
+  std::string certificate_file, key_file;  // TLS when set
+  std::string client_ca_file;              // and client certificates of this CA are asked for
+  uint32_t connections_max = 256;
+  uint64_t body_bytes_max = 4u << 20;
+  int64_t idle_timeout_ms = 30'000;
+};
+
+class HttpServer {
+ public:
+  using Respond = std::function<void(HttpResponse)>;
+  // Runs on the loop thread; `respond` may be called from any thread, now or later, once.
+  using Handler = std::function<void(const HttpRequest&, Respond)>;
+  virtual ~HttpServer() = default;
+  virtual uint16_t port() const = 0;
+};
+
+class Network {
+ public:
+  virtual ~Network() = default;
+  virtual std::unique_ptr<MessageBus> bus(BusOptions options, MessageBus::Handlers handlers) = 0;
+  // kDenied when `address` is not loopback and neither a token nor client certificates are configured.
+  virtual Result<std::unique_ptr<HttpServer>> listen_http(HttpOptions options, HttpServer::Handler handler) = 0;
+};
+
+}  // namespace lambda

@@ -1,0 +1,62 @@
+// Where query results come from: the agent's memory or the gateway's store. Selecting happens on the loop thread and is
+// quick: it takes references. Decoding what was selected may happen anywhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace lambda::query {
+
+using Labels = std::vector<std::pair<std::string, std::string>>;  // sorted by name, "__name__" included
+
+struct Sample {
+  int64_t time_ms;
+  double value;
+};
+
+enum class MatchOp { kEqual, kNotEqual, kRegex, kNotRegex };
+
+struct Matcher {
+  std::string label;
+  MatchOp op;
+  std::string value;
+};
+
+// The samples of one series, not decoded yet. May be used from any one thread.
+class SeriesCursor {
+ public:
+  virtual ~SeriesCursor() = default;
+  // All samples with from_ms <= time <= to_ms of the select() that made this, ascending and strictly increasing
+  // in time (at equal times the later boot, then the higher ordinal, has won). kFull past `samples_max`.
+  virtual Result<std::vector<Sample>> read(uint64_t samples_max) = 0;
+};
+
+struct SelectedSeries {
+  Labels labels;
+  std::unique_ptr<SeriesCursor> cursor;
+};
+
+struct Selection {
+  std::vector<SelectedSeries> series;  // sorted by labels
+  std::vector<std::string> warnings;   // why the answer may be partial
+};
+
+class SeriesSource {
+ public:
+  virtual ~SeriesSource() = default;
+  // Series that match all of `matchers` and may have points in [from_ms, to_ms]. kFull past `series_max`.
+  virtual Result<Selection> select(const std::vector<Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                                   uint64_t series_max) = 0;
+};
+
+// Whether `labels` meet all matchers; an absent label is an empty one, regexes are anchored, as Prometheus has it.
+// Patterns must be valid RE2 (check_matchers).
+bool matches(const Labels& labels, const std::vector<Matcher>& matchers);
+Status check_matchers(const std::vector<Matcher>& matchers);
+
+}  // namespace lambda::query

@@ -29,8 +29,9 @@ struct SeriesSpec {
 class Sink {
  public:
   virtual ~Sink() = default;
-  // The series' ref in this boot: the same for the same name and labels. kFull: the series cap is reached (counted by
-  // the agent); kInvalid: a name or label is not allowed.
+  // The series' ref: the same for the same name and labels. It stays valid as long as the sink lives (a new boot takes
+  // the refs over and declares them again), so sources ask once and keep it. kFull: the series cap is reached (counted
+  // by the agent); kInvalid: a name or label is not allowed.
   virtual Result<SeriesRef> series(const SeriesSpec& spec) = 0;
   virtual void append(SeriesRef series, uint64_t bits) = 0;
 
@@ -43,7 +44,8 @@ class Source {
   virtual ~Source() = default;
   virtual std::string_view name() const = 0;     // "cpu": names its settings and its cost counter
   virtual int64_t interval_ms() const = 0;
-  // One collection. An error is counted and logged at its first appearance; the next collection is tried all the same.
+  // One collection. What could be read is appended even when an error is returned. An error is counted and logged at
+  // its first appearance; the next collection is tried all the same.
   virtual Status collect(Sink& sink, int64_t time_ms) = 0;
 };
 

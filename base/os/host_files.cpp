@@ -1,0 +1,150 @@
+#include "base/os/host_files.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+namespace lambda {
+namespace {
+
+Error os_error(int number, const std::string& path) {
+  ErrorCode code = ErrorCode::kIo;
+  if (number == ENOENT || number == ENOTDIR) code = ErrorCode::kNotFound;
+  if (number == EACCES || number == EPERM) code = ErrorCode::kDenied;
+  return Error{code, path + ": " + std::strerror(number)};
+}
+
+Result<FilesystemUsage> ask_usage(const std::string& path) {
+  struct statvfs found {};
+  if (::statvfs(path.c_str(), &found) != 0) return tl::unexpected<Error>(os_error(errno, path));
+  const uint64_t unit = found.f_frsize;
+  return FilesystemUsage{found.f_blocks * unit, found.f_bfree * unit, found.f_bavail * unit, found.f_files,
+                         found.f_ffree};
+}
+
+// A question to a file system that may never answer. Owned by its thread and by whoever still waits.
+struct Question {
+  std::mutex mutex;
+  std::condition_variable answered;
+  bool done = false;
+  Result<FilesystemUsage> answer = FilesystemUsage{};
+};
+
+class LinuxHostFiles final : public HostFiles {
+ public:
+  ~LinuxHostFiles() override {
+    for (const auto& [path, fd] : open_) ::close(fd);
+  }
+
+  Result<std::string_view> read(const std::string& path) override {
+    const auto kept = open_.find(path);
+    if (kept != open_.end()) {
+      const int error = read_fd(kept->second);
+      if (error == 0) return std::string_view(buffer_.data(), used_);
+      // What stood behind the descriptor went away (a device, a process): look again under the name.
+      ::close(kept->second);
+      open_.erase(kept);
+    }
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return tl::unexpected<Error>(os_error(errno, path));
+    const int error = read_fd(fd);
+    if (error == 0 && open_.size() < kHostFilesOpenMax && made_by_kernel(fd)) {
+      open_.emplace(path, fd);
+    } else {
+      ::close(fd);
+    }
+    if (error == EFBIG) return fail(ErrorCode::kFull, path + ": longer than " + std::to_string(kHostFileBytesMax));
+    if (error != 0) return tl::unexpected<Error>(os_error(error, path));
+    return std::string_view(buffer_.data(), used_);
+  }
+
+  Result<FilesystemUsage> usage(const std::string& mount_point, bool may_hang) override {
+    if (!may_hang) return ask_usage(mount_point);
+    const auto hung = hung_.find(mount_point);
+    if (hung != hung_.end()) {
+      {
+        const std::lock_guard lock(hung->second->mutex);
+        if (!hung->second->done) return no_answer(mount_point);
+      }
+      hung_.erase(hung);
+    }
+    if (hung_.size() >= kUsageThreadsMax) sweep();
+    if (hung_.size() >= kUsageThreadsMax) return no_answer(mount_point);
+    auto question = std::make_shared<Question>();
+    std::thread([question, mount_point] {
+      auto answer = ask_usage(mount_point);
+      const std::lock_guard lock(question->mutex);
+      question->answer = std::move(answer);
+      question->done = true;
+      question->answered.notify_one();
+    }).detach();  // a thread in an uninterruptible system call cannot be joined
+    std::unique_lock lock(question->mutex);
+    if (question->answered.wait_for(lock, std::chrono::milliseconds(kUsageWaitMs), [&] { return question->done; })) {
+      return question->answer;
+    }
+    hung_.emplace(mount_point, question);
+    return no_answer(mount_point);
+  }
+
+  uint64_t page_bytes() const override { return static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)); }
+
+ private:
+  static tl::unexpected<Error> no_answer(const std::string& path) {
+    return fail(ErrorCode::kUnavailable, path + ": the file system does not answer");
+  }
+
+  // Only files whose content is made at each read may be kept open: others can be replaced under their name.
+  static bool made_by_kernel(int fd) {
+    struct statfs found {};
+    return ::fstatfs(fd, &found) == 0 && (found.f_type == PROC_SUPER_MAGIC || found.f_type == SYSFS_MAGIC);
+  }
+
+  // Fills buffer_ and used_; returns 0 or errno. /proc claims size 0 and may give less than asked: only 0 ends it.
+  int read_fd(int fd) {
+    used_ = 0;
+    for (;;) {
+      if (used_ == buffer_.size()) {
+        if (buffer_.size() > kHostFileBytesMax) return EFBIG;
+        buffer_.resize(buffer_.size() * 2);
+      }
+      const ssize_t got = ::pread(fd, buffer_.data() + used_, buffer_.size() - used_, static_cast<off_t>(used_));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return errno;
+      if (got == 0) return 0;
+      used_ += static_cast<size_t>(got);
+    }
+  }
+
+  void sweep() {
+    for (auto at = hung_.begin(); at != hung_.end();) {
+      bool done = false;
+      {
+        const std::lock_guard lock(at->second->mutex);
+        done = at->second->done;
+      }
+      at = done ? hung_.erase(at) : std::next(at);
+    }
+  }
+
+  std::unordered_map<std::string, int> open_;
+  std::unordered_map<std::string, std::shared_ptr<Question>> hung_;
+  std::vector<char> buffer_ = std::vector<char>(16 * 1024);
+  size_t used_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<HostFiles> make_host_files() { return std::make_unique<LinuxHostFiles>(); }
+
+}  // namespace lambda

@@ -34,7 +34,9 @@ class Disk {
 
   // Appends at the end. `bytes` must stay valid until `done`, which runs from the event loop, never from inside this
   // call. Calls on one file take effect in the order they were made. The bytes survive the death of this process once
-  // `done` said so, and a power cut only after a later sync() succeeded. On error nothing, or a part, was written.
+  // `done` said so, and a power cut only after a later sync() succeeded. On error nothing, or a part, was written, and
+  // the file takes nothing more: every later append and sync of this FileId fails with the same error. Close it,
+  // truncate(path) to what is known to be good, and open it again (after kFull), or begin another file (after kIo).
   virtual void append(FileId file, std::span<const std::byte> bytes, Done done) = 0;
   // Makes all earlier appends to `file` survive a power cut. After an error nothing that was appended since the last
   // success may be believed, and a second sync proves nothing: truncate, and begin another file.

@@ -145,6 +145,8 @@ class LinuxHostFiles final : public HostFiles {
 
 }  // namespace
 
-std::unique_ptr<HostFiles> make_host_files() { return std::make_unique<LinuxHostFiles>(); }
+std::unique_ptr<HostFiles> make_host_files() {
+  return std::make_unique<LinuxHostFiles>();
+}
 
 }  // namespace lambda

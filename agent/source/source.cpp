@@ -4,6 +4,8 @@
 
 namespace lambda::agent {
 
-void Sink::append_f64(SeriesRef series, double value) { append(series, std::bit_cast<uint64_t>(value)); }
+void Sink::append_f64(SeriesRef series, double value) {
+  append(series, std::bit_cast<uint64_t>(value));
+}
 
 }  // namespace lambda::agent

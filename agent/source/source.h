@@ -42,7 +42,7 @@ class Sink {
 class Source {
  public:
   virtual ~Source() = default;
-  virtual std::string_view name() const = 0;     // "cpu": names its settings and its cost counter
+  virtual std::string_view name() const = 0;  // "cpu": names its settings and its cost counter
   virtual int64_t interval_ms() const = 0;
   // One collection. What could be read is appended even when an error is returned. An error is counted and logged at
   // its first appearance; the next collection is tried all the same.

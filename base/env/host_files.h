@@ -1,5 +1,5 @@
-// The small files in which a kernel tells about the machine (/proc, /sys), and the fill of mounted file systems. Made to
-// be read every second for years: files stay open, nothing is allocated in the steady state.
+// The small files in which a kernel tells about the machine (/proc, /sys), and the fill of mounted file systems. Made
+// to be read every second for years: files stay open, nothing is allocated in the steady state.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ class HostFiles {
 
 inline constexpr uint64_t kHostFileBytesMax = 4u << 20;
 inline constexpr int64_t kUsageWaitMs = 50;
-inline constexpr uint32_t kUsageThreadsMax = 8;   // hung questions at once; past it: kUnavailable
+inline constexpr uint32_t kUsageThreadsMax = 8;    // hung questions at once; past it: kUnavailable
 inline constexpr uint32_t kHostFilesOpenMax = 64;  // kept open; further ones are opened and closed at each read
 
 }  // namespace lambda

@@ -115,7 +115,7 @@ class LinuxHostFiles final : public HostFiles {
     used_ = 0;
     for (;;) {
       if (used_ == buffer_.size()) {
-        if (buffer_.size() > kHostFileBytesMax) return EFBIG;
+        if (buffer_.size() >= kHostFileBytesMax) return EFBIG;
         buffer_.resize(buffer_.size() * 2);
       }
       const ssize_t got = ::pread(fd, buffer_.data() + used_, buffer_.size() - used_, static_cast<off_t>(used_));

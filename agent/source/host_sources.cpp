@@ -1,0 +1,71 @@
+#include "agent/source/host_sources.h"
+
+#include "agent/source/cpu_source.h"
+#include "agent/source/disk_source.h"
+#include "agent/source/filesystem_source.h"
+#include "agent/source/load_source.h"
+#include "agent/source/memory_source.h"
+#include "agent/source/network_source.h"
+#include "agent/source/self_source.h"
+
+namespace lambda::agent {
+namespace {
+
+constexpr int64_t kIntervalMsMin = 10;
+constexpr int64_t kIntervalMsMax = 3'600'000;
+
+Status check_intervals(const HostSourceOptions& options) {
+  const std::pair<const char*, const SourceOptions*> all[] = {
+      {"cpu", &options.cpu},   {"memory", &options.memory},         {"load", &options.load},
+      {"disk", &options.disk}, {"filesystem", &options.filesystem}, {"network", &options.network},
+      {"self", &options.self}};
+  for (const auto& [name, source] : all) {
+    if (source->interval_ms >= kIntervalMsMin && source->interval_ms <= kIntervalMsMax) continue;
+    return fail(ErrorCode::kInvalid, std::string("sources.") + name + ".interval_ms: " +
+                                         std::to_string(source->interval_ms) + " is not within 10 to 3600000");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles& files, const Clock& clock,
+                                                                      const HostSourceOptions& options,
+                                                                      std::vector<SelfMeter> meters) {
+  if (auto status = check_intervals(options); !status) return tl::unexpected<Error>(status.error());
+  auto disks = DeviceFilter::make("sources.disk", options.disk.include, options.disk.exclude);
+  if (!disks) return tl::unexpected<Error>(disks.error());
+  auto mounts = DeviceFilter::make("sources.filesystem", options.filesystem.include, options.filesystem.exclude);
+  if (!mounts) return tl::unexpected<Error>(mounts.error());
+  auto types = DeviceFilter::make("sources.filesystem.types", "", options.filesystem_types_exclude);
+  if (!types) return tl::unexpected<Error>(types.error());
+  auto interfaces = DeviceFilter::make("sources.network", options.network.include, options.network.exclude);
+  if (!interfaces) return tl::unexpected<Error>(interfaces.error());
+
+  std::vector<std::unique_ptr<MeteredSource>> sources;
+  const auto add = [&](std::unique_ptr<Source> source) {
+    sources.push_back(std::make_unique<MeteredSource>(std::move(source), clock));
+  };
+  const std::string& root = options.root;
+  if (options.cpu.enabled) add(std::make_unique<CpuSource>(files, root, options.cpu.interval_ms));
+  if (options.memory.enabled) add(std::make_unique<MemorySource>(files, root, options.memory.interval_ms));
+  if (options.load.enabled) add(std::make_unique<LoadSource>(files, root, options.load.interval_ms));
+  if (options.disk.enabled) {
+    add(std::make_unique<DiskSource>(files, root, options.disk.interval_ms, std::move(*disks)));
+  }
+  if (options.filesystem.enabled) {
+    add(std::make_unique<FilesystemSource>(files, root, options.filesystem.interval_ms, std::move(*mounts),
+                                           std::move(*types)));
+  }
+  if (options.network.enabled) {
+    add(std::make_unique<NetworkSource>(files, root, options.network.interval_ms, std::move(*interfaces)));
+  }
+  if (options.self.enabled) {
+    auto self = std::make_unique<SelfSource>(files, options.self.interval_ms, std::move(meters));
+    for (const auto& source : sources) self->watch(*source);
+    add(std::move(self));
+  }
+  return sources;
+}
+
+}  // namespace lambda::agent

@@ -1,0 +1,56 @@
+// The collectors of a Linux host: cpu, memory, load, disk, filesystem, network, and the agent itself. Names, labels and
+// units are those of node_exporter 1.5 wherever it has the metric, so that existing dashboards work; lambda_*
+// otherwise.
+//
+// Values are what the kernel says, bit for bit: counters in i64, seconds as decimals of the kernel's own resolution
+// (ticks are hundredths, disk times thousandths), so that they stay exact and small.
+// Garbage in a file costs the line it stands in and is told as the collection's error, with file and line.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/source/metered_source.h"
+#include "agent/source/source.h"
+#include "base/env/clock.h"
+#include "base/env/host_files.h"
+
+namespace lambda::agent {
+
+struct SourceOptions {
+  bool enabled = true;
+  int64_t interval_ms = 1'000;
+  std::string include, exclude;  // regular expressions over devices, mount points or interfaces; see DeviceFilter
+};
+
+struct HostSourceOptions {
+  std::string root = "/";  // where the host's file system is seen; /proc and /sys are below it
+  SourceOptions cpu;
+  SourceOptions memory;
+  SourceOptions load;
+  SourceOptions disk{.exclude = R"(^(ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$)"};
+  SourceOptions filesystem{
+      .exclude = R"(^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/))"};
+  std::string filesystem_types_exclude =
+      R"(^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|)"
+      R"(overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs)$)";
+  SourceOptions network;
+  SourceOptions self;
+};
+
+// A number the agent knows about itself. `read` runs on the loop thread at each collection of "self".
+struct SelfMeter {
+  SeriesSpec spec;
+  std::function<uint64_t()> read;  // the value's 64 bits, as `spec.type` has them
+};
+
+// The enabled sources, each in a meter. `files` and `clock` must outlive them. The source "self" also tells the costs
+// of the others. kInvalid: an expression or an interval is wrong; the error names the setting.
+Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles& files, const Clock& clock,
+                                                                      const HostSourceOptions& options,
+                                                                      std::vector<SelfMeter> meters);
+
+}  // namespace lambda::agent

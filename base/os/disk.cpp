@@ -255,7 +255,7 @@ uint64_t OsDisk::refused_count() const {
 }
 
 Result<FileId> OsDisk::open_append(const std::string& path) {
-  const int fd = retry([&] { return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640); });
+  const int fd = retry([&] { return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600); });
   if (fd < 0) return os_error(errno, path, "open");
   return worker_->add(fd, path);
 }
@@ -315,7 +315,7 @@ Result<std::vector<DirEntry>> OsDisk::list(const std::string& dir) {
 Status OsDisk::make_dirs(const std::string& dir) {
   for (size_t slash = dir.find('/', 1);; slash = dir.find('/', slash + 1)) {
     const std::string part = dir.substr(0, slash);
-    const bool made = ::mkdir(part.c_str(), 0750) == 0;
+    const bool made = ::mkdir(part.c_str(), 0700) == 0;
     if (!made && errno != EEXIST) return os_error(errno, part, "make folder");
     // A folder that a power cut removes again would take the synced files in it along.
     if (made) {
@@ -349,7 +349,7 @@ Status OsDisk::truncate(const std::string& path, uint64_t bytes) {
 Status OsDisk::replace(const std::string& path, std::span<const std::byte> bytes) {
   const std::string temporary = path + ".tmp";
   {
-    const Fd fd(retry([&] { return ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640); }));
+    const Fd fd(retry([&] { return ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600); }));
     if (fd.get() < 0) return os_error(errno, temporary, "open");
     std::vector<iovec> pieces;
     if (!bytes.empty()) pieces.push_back({const_cast<std::byte*>(bytes.data()), bytes.size()});

@@ -24,6 +24,7 @@ struct BlockInfo {
   uint32_t ref = 0;
   uint32_t clock = 0;
   uint32_t count = 0;
+  uint32_t tick_ms = 1;
   Codec codec = Codec::kXor64;
   ValueType type = ValueType::kF64;
   uint8_t scale = 0;
@@ -63,9 +64,11 @@ enum class AppendResult : uint8_t {
   kFull,  // space, 1,024 points, ten minutes or the tick: nothing was written; seal, then append to a new block
 };
 
-inline constexpr size_t kPointBytesMax = 19;
-inline constexpr size_t kBlockHeaderBytesMax = 64;
-// Space for `points` points whatever they are.
+// The worst point: 2 bits of form, 3 + 22 of step, 1 + 1 + 5 + 6 + 64 of value (proto/block.md).
+inline constexpr size_t kPointBytesMax = 13;
+inline constexpr size_t kBlockHeaderBytesMax = 64;  // everything before the bits, first value included
+inline constexpr uint32_t kTickMsMax = 600'000;
+// Space for `points` points whatever they are; the bits are written eight bytes at a time, hence some to spare.
 constexpr size_t block_bytes_max(size_t points) { return kBlockHeaderBytesMax + 16 + points * kPointBytesMax; }
 
 struct BlockOptions {
@@ -76,7 +79,18 @@ struct BlockOptions {
   ValueType type = ValueType::kF64;
   uint8_t scale = 0;
   bool write_boot = false;  // parcels leave it out, files and stores write it
-  uint32_t tick_ms = 1;     // every time difference must be a multiple of it
+  uint32_t tick_ms = 1;     // every time difference must be a multiple of it; 1..kTickMsMax
+};
+
+// Where a run of codes stands: what the next point is written, or read, against. proto/block.md, "Codes".
+struct CodeState {
+  int64_t last_time = 0;
+  uint64_t last_bits = 0;
+  int32_t step = 0;            // last time difference, in ticks
+  uint8_t window_lead = 0;     // xor64: leading zeros and
+  uint8_t window_bits = 0;     // length of the window; 0: there is none yet
+  uint8_t fill = 0;            // bits of `partial` that are taken, 0..7
+  uint8_t partial = 0;         // the byte being filled, from its most significant bit
 };
 
 class BlockWriter {
@@ -87,8 +101,10 @@ class BlockWriter {
   // Adds a point; times may come in any order. All 64 bits survive.
   [[nodiscard]] AppendResult append(Point point);
 
-  uint32_t count() const;
-  const BlockInfo& info() const;
+  uint32_t count() const { return info_.count; }
+  const BlockInfo& info() const { return info_; }  // t_min and t_max mean something once there is a point
+  // What seal() would return now is at most this long.
+  size_t bytes() const { return position_ + 5; }
 
   // Ends the block and returns its bytes, which alias `space`. At least one point must be in it.
   // Afterwards the writer may only be destroyed.
@@ -97,7 +113,13 @@ class BlockWriter {
   // The open block's points may be read at any moment: see BlockReader::over_open().
  private:
   friend class BlockReader;
-  // (members are the implementation's)
+
+  BlockInfo info_;
+  CodeState code_;
+  uint8_t* space_;
+  uint32_t space_bytes_;
+  uint32_t position_;  // in `space`, of the byte being filled
+  Point first_{};
 };
 
 // Walks the points of a block. Treats the bytes as hostile.
@@ -107,22 +129,60 @@ class BlockReader {
   // Reads the header and checks the checksum. `bytes` must outlive the reader. A block without a boot of its own is
   // taken to be of `context_boot`.
   BlockStatus open(std::span<const uint8_t> bytes, uint64_t context_boot = 0);
-  const BlockInfo& info() const;
-  // The next point, or false at the end or on an error; status() tells which.
-  bool next(Point* point);
-  BlockStatus status() const;
+  // Reads the points that are in an open block now. The writer is not disturbed: it may go on appending while the
+  // points are read, but not seal.
+  static BlockReader over_open(const BlockWriter& writer);
+
+  const BlockInfo& info() const { return info_; }
+  // The next point, or false at the end or on an error; status() tells which. That the points agree with t_min, t_max
+  // and the order flag as a whole is known only at the end: who cannot take points back uses decode_block().
+  bool next(Point* point) { return next(std::span<Point>(point, 1)) == 1; }
+  // The next points, as many as there are and fit. Zero: as above.
+  size_t next(std::span<Point> points);
+  BlockStatus status() const { return status_; }
+
+ private:
+  template <Codec codec>
+  size_t decode(std::span<Point> points);
+  bool check_end();
+  BlockStatus refuse(BlockError error, size_t offset);
+
+  BlockInfo info_;
+  BlockStatus status_;
+  CodeState code_;
+  const uint8_t* bytes_ = nullptr;
+  size_t size_ = 0;       // bytes that may be read
+  uint64_t bit_ = 0;      // position of the next code, in bits from bytes_
+  uint64_t bit_end_ = 0;  // of the payload
+  uint32_t taken_ = 0;    // points given out
+  int32_t now_ = 0;       // ticks from t_min to the last point
+  int32_t span_ = 0;      // ticks from t_min to t_max
+  int32_t low_ = 0;       // least and greatest `now_` so far
+  int32_t high_ = 0;
+  bool unordered_ = false;  // some step so far was not positive
 };
 
 // Decodes a whole block into `points` (at least info.count long) after checking it completely.
+// On an error `points` may hold anything. kCount when `points` is too short.
 BlockStatus decode_block(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info, std::span<Point> points);
 
-// The content root: names the points, not the bytes. Constant memory; feed points in ordinal order.
+// The content root: names the points, not the bytes. Constant memory; feed at most 1,024 points in ordinal order.
 class ContentRoot {
  public:
   explicit ContentRoot(const HashPort& hash);
   void add(Point point);
   // Root of what was added; at least one point. The object is then as new.
   void finish(uint8_t root[kDigestBytes]);
+
+ private:
+  void end_leaf();
+  void join(const uint8_t* left, const uint8_t* right, uint8_t* root);
+
+  const HashPort* hash_;
+  HashState state_;  // of the leaf being filled
+  uint32_t points_ = 0;
+  uint32_t leaves_ = 0;
+  uint8_t roots_[5][kDigestBytes];  // 1,024 points are 16 leaves
 };
 
 // CRC32C (Castagnoli) of `bytes`, going on from `crc` (0 at the start).

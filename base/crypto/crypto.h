@@ -1,4 +1,4 @@
-// Hashing (mbedTLS), point signatures (libsecp256k1) and certificates (mbedTLS) for hosted programs.
+// Hashing (mbedTLS), parcel signatures (libsecp256k1) and certificates (OpenSSL) for hosted programs. Any thread.
 #pragma once
 
 #include <array>
@@ -16,8 +16,8 @@
 namespace lambda {
 
 using Digest = std::array<uint8_t, 32>;
-using Signature = std::array<uint8_t, 64>;   // r || s, big-endian, s in the lower half
-using PublicKey = std::array<uint8_t, 33>;   // secp256k1, compressed
+using Signature = std::array<uint8_t, 64>;  // r || s, big-endian, s in the lower half
+using PublicKey = std::array<uint8_t, 33>;  // secp256k1, compressed
 
 // For the SDK's hashing.
 const HashPort& host_hash();
@@ -45,7 +45,6 @@ class SigningKey {
 bool verify(const PublicKey& key, const Digest& digest, std::span<const uint8_t> signature);
 
 // X.509, ECDSA P-256, PEM. Times are UTC milliseconds.
-struct KeyPair { std::string key_pem, public_key_pem; };
 struct CertificateFacts {
   std::string common_name;
   std::string serial_hex;
@@ -58,8 +57,11 @@ struct CertificateOrder {
   int64_t not_before_ms = 0, not_after_ms = 0;
   bool server = false, client = false, authority = false;
 };
-Result<std::string> make_tls_key(Random& random);                                              // private key, PEM
-Result<std::string> make_certificate_request(const std::string& key_pem, const std::string& common_name, Random& random);
+// Errors: kInvalid for bytes that are no such thing, kDenied for a signature that does not match, kUnsupported for
+// another kind of key. Common names are [a-z0-9-]{1,64}.
+Result<std::string> make_tls_key(Random& random);  // private key, PKCS#8 PEM, not encrypted
+Result<std::string> make_certificate_request(const std::string& key_pem, const std::string& common_name,
+                                             Random& random);
 Result<std::string> self_signed_authority(const std::string& key_pem, const CertificateOrder& order, Random& random);
 // Issues from a request (its own key and signature are checked) or from a key of our own.
 Result<std::string> issue_from_request(const std::string& ca_certificate_pem, const std::string& ca_key_pem,

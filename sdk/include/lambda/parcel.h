@@ -54,7 +54,7 @@ struct ParcelHead {
 };
 
 // Feeds the signed form to the hash piece by piece, in the order of the calls below; counts are given ahead and
-// asserted. Constant memory.
+// asserted. Constant memory. `hash` must outlive it; views are read inside the call only.
 class ParcelDigest {
  public:
   ParcelDigest(const HashPort& hash, const ParcelHead& head);
@@ -66,9 +66,21 @@ class ParcelDigest {
   void gap(const GapView& gap);
   void clocks(uint32_t count);
   void clock(const ClockView& clock);
+  // Every declared count must have been met.
   void finish(uint8_t digest[kDigestBytes]);
+
+ private:
+  enum class Section : uint8_t { kHead, kDeclarations, kBlocks, kGaps, kClocks, kDone };
+  void begin(Section section, uint32_t count);
+  void count_down(Section section);
+
+  const HashPort& hash_;
+  HashState state_;
+  Section section_ = Section::kHead;
+  uint32_t left_ = 0;  // items of the section still to come
 };
 
+// What a Hello's signature covers: the boot's durable record, not the question that carries it.
 void hello_digest(const HashPort& hash, std::string_view site, std::string_view device, uint64_t boot,
                   uint64_t previous_boot, int64_t started_ms, uint8_t digest[kDigestBytes]);
 

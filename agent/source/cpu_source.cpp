@@ -1,5 +1,7 @@
 #include "agent/source/cpu_source.h"
 
+#include <utility>
+
 #include "agent/source/kernel_file.h"
 #include "agent/source/text.h"
 
@@ -75,6 +77,7 @@ bool CpuSource::cpu_line(Sink& sink, std::string_view name, std::string_view res
     if (index >= processors_.size()) processors_.resize(index + 1);
   }
   Processor& processor = total ? total_ : processors_[index];
+  if (std::exchange(processor.round, round_) == round_) return false;  // it stands twice
   settle(processor, ticks, modes);
   for (size_t mode = 0; mode < modes; ++mode) {
     put(sink, processor.slots[mode], static_cast<uint64_t>(processor.ticks[mode]),
@@ -87,8 +90,8 @@ bool CpuSource::single(Sink& sink, std::string_view name, std::string_view rest)
   for (size_t i = 0; i < std::size(kSingles); ++i) {
     if (kSingles[i].key != name) continue;
     const auto value = take_count(rest);
-    if (!value) return false;
-    put(sink, singles_[i], static_cast<uint64_t>(*value), [&] {
+    if (!value || std::exchange(singles_[i].round, round_) == round_) return false;
+    put(sink, singles_[i].slot, static_cast<uint64_t>(*value), [&] {
       return SeriesSpec{std::string(kSingles[i].name), {}, kSingles[i].kind, ValueType::kI64, 0,
                         std::string(kSingles[i].unit)};
     });
@@ -102,6 +105,7 @@ Status CpuSource::collect(Sink& sink, int64_t) {
   if (!read) return tl::unexpected<Error>(read.error());
   std::string_view text = *read, line;
   Complaints complaints;
+  ++round_;
   for (uint32_t number = 1; take_line(text, line); ++number) {
     const std::string_view name = take_field(line);
     const bool good = name.starts_with("cpu") ? cpu_line(sink, name, line) : single(sink, name, line);

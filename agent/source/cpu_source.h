@@ -26,6 +26,11 @@ class CpuSource final : public Source {
   struct Processor {
     std::array<int64_t, kModes> ticks{};  // last ones told
     std::array<SeriesSlot, kModes> slots;
+    uint64_t round = 0;  // of the last collection it was seen in
+  };
+  struct SingleSlot {
+    SeriesSlot slot;
+    uint64_t round = 0;
   };
 
   bool cpu_line(Sink& sink, std::string_view name, std::string_view rest);
@@ -37,7 +42,8 @@ class CpuSource final : public Source {
   const int64_t interval_ms_;
   Processor total_;
   std::vector<Processor> processors_;  // by number
-  std::array<SeriesSlot, 6> singles_;
+  std::array<SingleSlot, 6> singles_;
+  uint64_t round_ = 0;
 };
 
 }  // namespace lambda::agent

@@ -23,7 +23,7 @@ namespace lambda::agent {
 struct SourceOptions {
   bool enabled = true;
   int64_t interval_ms = 1'000;
-  std::string include, exclude;  // regular expressions over devices, mount points or interfaces; see DeviceFilter
+  std::string include{}, exclude{};  // regular expressions over devices, mount points or interfaces; see DeviceFilter
 };
 
 struct HostSourceOptions {

@@ -13,6 +13,10 @@ if(LAMBDA_SANITIZE)
   add_link_options(-fsanitize=${LAMBDA_SANITIZE})
 endif()
 
+if(LAMBDA_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # lambda_library(NAME name SOURCES ... HEADERS ... LIBRARIES ...)   target lambda_<name>, alias lambda::<name>
 function(lambda_library)
   cmake_parse_arguments(ARG "" "NAME" "SOURCES;HEADERS;LIBRARIES" ${ARGN})

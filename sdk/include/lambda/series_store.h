@@ -1,0 +1,277 @@
+// The series of a device in memory: open blocks that take points, sealed blocks that wait to be sent, and ten minutes to
+// read. Everything lies in one span that the caller gives; nothing is allocated, nothing grows.
+//
+// Invariants
+// - A point that append() took has the next ordinal of its series in this boot, without gaps. It is in exactly one of:
+//   an open block, a sealed block, a gap (dropped before it was safe), or evicted (after it was safe).
+// - A block is evicted only when it is safe. A block that is dropped unsafe leaves a gap with exactly its ordinals.
+// - Sealed blocks keep the order in which they were sealed, within each state and within each series.
+// - The span is cut at the start into state for `series_max` series, `gaps_max` gaps, a scratch block and pages; a block
+//   is a chain of pages. So the worst case is known when the program starts.
+//
+// When a page is wanted and none is free, in this order: the oldest safe block goes (past its retention or not), then the
+// oldest block that is not safe goes and its ordinals become a gap, then the largest open block is sealed and goes the
+// same way. When not even that helps, or the list of gaps is full and cannot take the ordinals, append() takes nothing.
+//
+// Time: `now_ms` is monotonic and handed in by tick(); points carry their own times, which may be anything.
+// Not thread-safe. Pages, blocks and series are found in constant time, except where said.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <span>
+
+#include "lambda/block.h"
+#include "lambda/hash.h"
+#include "lambda/point.h"
+
+namespace lambda {
+
+struct SeriesStoreOptions {
+  uint32_t series_max = 0;
+  uint32_t gaps_max = 16;
+  uint32_t page_bytes = 128;         // 128..4096, a multiple of 8. Small pages waste less, large ones cost fewer links
+  uint32_t block_bytes_max = 4096;   // a block is sealed before it is longer; 256..16384
+  int64_t retention_ms = 600'000;    // a safe block stays so long after it was sealed, while memory lasts
+  int64_t seal_age_ms = 60'000;      // tick() seals a block that was opened so long ago; up to ten minutes
+};
+
+struct SeriesShape {
+  ValueType type = ValueType::kF64;
+  uint8_t scale = 0;      // of type dec
+  uint32_t tick_ms = 1;   // see BlockOptions
+};
+
+enum class StoreResult : uint8_t {
+  kOk,
+  kNoSeries,   // no such ref
+  kNoMemory,   // nothing was taken; see above
+  kOrdinals,   // the series has used up its 2^63 ordinals
+};
+
+struct Appended {
+  StoreResult result;
+  uint64_t ordinal;  // of the point, if kOk
+};
+
+enum class BlockState : uint8_t {
+  kLoose,      // sealed, in no parcel yet
+  kParcelled,  // in a parcel that is not safe yet
+  kSafe,       // in the spool or acked: may be evicted
+};
+
+// Names a sealed block as long as it is in memory; afterwards it names nothing, never another block.
+struct BlockId {
+  uint32_t page = UINT32_MAX;
+  uint32_t serial = 0;  // rises with every seal
+  friend bool operator==(const BlockId&, const BlockId&) = default;
+};
+
+struct SealedBlock {
+  BlockId id;
+  BlockInfo info;      // info.boot is the boot it belongs to; the bytes leave it out
+  BlockState state = BlockState::kLoose;
+  uint32_t parcel = 0; // the tag given to parcelled()
+  uint32_t bytes = 0;
+  uint8_t root[kDigestBytes] = {};  // its content root
+};
+
+// Points that were dropped before they were safe, for want of memory.
+struct StoreGap {
+  uint64_t boot = 0;
+  uint32_t ref = 0;
+  uint64_t first_ordinal = 0;
+  uint64_t count = 0;
+  friend bool operator==(const StoreGap&, const StoreGap&) = default;
+};
+
+struct SeriesStoreCounters {
+  uint64_t points;              // taken by append()
+  uint64_t points_refused;      // kNoMemory
+  uint64_t blocks_sealed;
+  uint64_t blocks_sealed_early; // of those, for want of memory
+  uint64_t blocks_expired;      // safe and past retention
+  uint64_t blocks_evicted;      // safe, but within retention: memory was short
+  uint64_t blocks_dropped;      // not safe: a gap
+  uint64_t points_dropped;
+  uint64_t gaps_full;           // times that a gap found no place
+};
+
+class SeriesStore {
+ public:
+  // The span needed for `pages` pages; at least two pages a series are needed to be of any use.
+  static constexpr size_t arena_bytes(const SeriesStoreOptions& options, size_t pages);
+
+  // `arena` must be aligned to 8 and outlive the store, as must `hash`. Options out of range are a programmer's error.
+  SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& options, const HashPort& hash, uint64_t boot);
+  SeriesStore(const SeriesStore&) = delete;
+  SeriesStore& operator=(const SeriesStore&) = delete;
+
+  // A new series; refs are 1, 2, 3 ... in the order of adding. False: series_max is reached.
+  bool add(const SeriesShape& shape, uint32_t* ref);
+  uint32_t series_count() const { return series_count_; }
+  bool shape(uint32_t ref, SeriesShape* shape) const;
+  uint64_t next_ordinal(uint32_t ref) const;  // 0 for an unknown series
+  // The next point of the series gets this ordinal: for going on with a boot whose earlier points are elsewhere. The
+  // ordinals passed over are the caller's to account for. False: unknown series, or lower than the next one now.
+  bool resume(uint32_t ref, uint64_t next_ordinal);
+
+  Appended append(uint32_t ref, Point point);
+
+  // Ends the open block of one or of all series, if it has points. Takes no memory and cannot fail.
+  void seal(uint32_t ref);
+  void seal_all();
+  // Seals all; later blocks carry this clock segment (proto/parcel.md).
+  void set_clock(uint32_t segment);
+  // Seals all; ordinals begin anew, with blocks of earlier boots still held. False, with nothing done: blocks or gaps
+  // of kBootsMax boots are held already.
+  bool new_boot(uint64_t boot);
+  uint64_t boot() const { return boots_[boot_]; }
+  static constexpr uint32_t kBootsMax = 4;
+
+  // Seals what is old enough and lets go of what is safe and past its retention. Returns when it wants to be called
+  // again. Linear in the number of series. Before the first call the time is 0.
+  int64_t tick(int64_t now_ms);
+
+  // Sealed blocks of a state, in the order of sealing. False: there is none, or `after` is no longer of that state.
+  bool first(BlockState state, SealedBlock* block) const;
+  bool next(BlockState state, BlockId after, SealedBlock* block) const;
+  // Sealed blocks of a series, in the order of sealing, whatever their state.
+  bool first_of(uint32_t ref, SealedBlock* block) const;
+  bool next_of(BlockId after, SealedBlock* block) const;
+  // False: it is no longer in memory.
+  bool find(BlockId id, SealedBlock* block) const;
+  // Copies the block's bytes; returns how many, 0 if it is gone or `out` is too short.
+  size_t copy(BlockId id, std::span<uint8_t> out) const;
+
+  // Where a block stands. Unknown ids are ignored: the block may have been dropped meanwhile.
+  void parcelled(BlockId id, uint32_t parcel);
+  void safe(BlockId id);
+  void loose(BlockId id);  // its parcel was given up; it goes back to its place in the order
+  // All blocks parcelled under this tag. Linear in the number of parcelled blocks.
+  void safe_parcel(uint32_t parcel);
+
+  // The open block as it would be if it were sealed now; the store is not disturbed. 0: no points, or `out` is too
+  // short (block_bytes_max is always enough).
+  size_t copy_open(uint32_t ref, std::span<uint8_t> out) const;
+  bool open_info(uint32_t ref, BlockInfo* info) const;  // false: no open points
+
+  // Points of `ref` in this and earlier boots with from_ms <= time <= to_ms, in the order of sealing and then of
+  // ordinal; times may go back. The visitor must not call the store. False: no such series, or a block in memory did not
+  // read back (memory was overwritten); the visitor may have seen points before.
+  using Visitor = void (*)(void* context, uint64_t boot, uint64_t ordinal, Point point);
+  bool read(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const;
+
+  // Takes the oldest gap off the list; it is the caller's from then on. Neighbours have been merged.
+  bool take_gap(StoreGap* gap);
+  uint32_t gap_count() const { return gap_count_; }
+
+  size_t pages() const { return page_count_; }
+  size_t pages_free() const { return pages_free_; }
+  const SeriesStoreCounters& counters() const { return counters_; }
+
+ private:
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  // One series and its open block. The block's chain of pages begins with room for BlockMeta and for the head.
+  struct Series {
+    uint64_t next_ordinal;
+    CodeState code;
+    Point first;
+    int64_t t_min;
+    int64_t t_max;
+    int64_t opened_at;
+    uint32_t page;         // first of the open block; kNone: there is no open block
+    uint32_t tail;         // its page being filled
+    uint32_t tail_used;    // bytes of that page that are complete
+    uint32_t bytes;        // of bits so far, complete bytes
+    uint32_t sealed_first;
+    uint32_t sealed_last;
+    uint32_t tick_ms;
+    uint16_t count;
+    uint8_t head_room;     // bytes set aside for the head
+    ValueType type;
+    uint8_t scale;
+    bool unordered;
+  };
+
+  // At the start of a sealed block's first page; what else is known of a block is in its own head.
+  struct BlockMeta {
+    int64_t sealed_at;
+    uint32_t serial;       // 0: not a sealed block
+    uint32_t ref;
+    uint32_t list_previous;
+    uint32_t list_next;
+    uint32_t series_previous;
+    uint32_t series_next;
+    uint32_t parcel;
+    uint16_t bytes;
+    uint8_t start;         // of the block's bytes in the page
+    BlockState state : 4;
+    uint8_t boot : 4;      // index into boots_
+    uint8_t root[kDigestBytes];
+  };
+  struct List {
+    uint32_t first = kNone;
+    uint32_t last = kNone;
+  };
+  static_assert(sizeof(BlockMeta) == 72);
+
+  static constexpr size_t round_up(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
+  static constexpr size_t fixed_bytes(const SeriesStoreOptions& options) {
+    return round_up(options.series_max * sizeof(Series)) + round_up(options.gaps_max * sizeof(StoreGap)) +
+           round_up(options.block_bytes_max);
+  }
+
+  uint8_t* page_at(uint32_t page) const { return pages_ + size_t{page} * options_.page_bytes; }
+  BlockMeta& meta(uint32_t page) const { return *reinterpret_cast<BlockMeta*>(page_at(page)); }
+  Series* series(uint32_t ref) const { return ref - 1 < series_count_ ? &series_[ref - 1] : nullptr; }
+  const BlockMeta* sealed(BlockId id) const;
+
+  uint32_t take_page();
+  bool make_room(uint32_t spare_ref);
+  bool drop_oldest_unsafe();
+  bool seal_largest(uint32_t spare_ref);
+  void give_pages_back(uint32_t page);
+  void free_block(uint32_t page);
+  bool open_block(Series* series, uint32_t ref, Point point);
+  bool append_code(Series* series, uint32_t ref, int32_t step, Point point);
+  bool note_gap(const StoreGap& gap);
+  void list_remove(uint32_t page);
+  void list_insert(uint32_t page, BlockState state);
+  void move(BlockId id, BlockState state);
+  void describe(uint32_t page, SealedBlock* block) const;
+  BlockInfo open_block_info(const Series& series, uint32_t ref) const;
+  size_t gather(uint32_t page, size_t start, size_t bytes, uint8_t* out) const;
+  void scatter(uint32_t page, size_t start, std::span<const uint8_t> bytes);
+  bool visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
+             void* context) const;
+  bool boot_in_use(uint32_t index) const;
+
+  SeriesStoreOptions options_;
+  const HashPort* hash_;
+  Series* series_ = nullptr;
+  StoreGap* gaps_ = nullptr;
+  uint8_t* scratch_ = nullptr;  // one whole block
+  uint32_t* next_page_ = nullptr;
+  uint8_t* pages_ = nullptr;
+  size_t page_count_ = 0;
+  size_t pages_free_ = 0;
+  uint32_t free_page_ = kNone;
+  uint32_t series_count_ = 0;
+  uint32_t gap_count_ = 0;
+  uint32_t serial_ = 0;
+  uint32_t clock_ = 0;
+  uint32_t boot_ = 0;
+  uint64_t boots_[kBootsMax] = {};
+  List lists_[3];
+  int64_t now_ms_ = 0;
+  SeriesStoreCounters counters_{};
+};
+
+constexpr size_t SeriesStore::arena_bytes(const SeriesStoreOptions& options, size_t pages) {
+  return fixed_bytes(options) + round_up(pages * sizeof(uint32_t)) + pages * options.page_bytes;
+}
+
+}  // namespace lambda

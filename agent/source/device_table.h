@@ -92,6 +92,11 @@ class DeviceTable {
     if (forget) std::erase_if(devices_, [](const Device& d) { return d.idle > kDeviceIdleCollectionsMax; });
   }
 
+  template <class Predicate>
+  bool any(Predicate&& holds) const {
+    return std::any_of(devices_.begin(), devices_.end(), [&](const Device& device) { return holds(device.payload); });
+  }
+
   size_t size() const { return devices_.size(); }
   uint64_t refused() const { return refused_; }
 

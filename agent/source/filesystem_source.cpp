@@ -87,7 +87,12 @@ FilesystemSource::Mounts::Device* FilesystemSource::make_mount(std::string_view 
   mount.type = unescape(take_field(rest));
   mount.path = below(root_, mount.mount_point);
   mount.may_hang = may_hang(mount.type);
-  auto* added = mounts_.add(key, mount_filter_.wants(mount.mount_point) && type_filter_.wants(mount.type));
+  // The same mount spelt in another way (blanks, escapes) has its series already.
+  const bool taken = mounts_.any([&](const Mount& other) {
+    return other.device == mount.device && other.mount_point == mount.mount_point && other.type == mount.type;
+  });
+  const bool wanted = !taken && mount_filter_.wants(mount.mount_point) && type_filter_.wants(mount.type);
+  auto* added = mounts_.add(key, wanted);
   if (added) added->payload = std::move(mount);
   return added;
 }

@@ -6,25 +6,30 @@
 namespace lambda::agent {
 namespace {
 
-// "Active(anon)" -> "node_memory_Active_anon"
-SeriesSpec memory_spec(std::string_view key, bool bytes) {
-  SeriesSpec spec;
-  spec.name = "node_memory_";
+// "Active(anon)" -> "node_memory_Active_anon_bytes"
+std::string series_name(std::string_view key, bool bytes) {
+  std::string name = "node_memory_";
   for (const char c : key) {
     if (c == ')') continue;
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    spec.name += plain ? c : '_';
+    name += plain ? c : '_';
   }
-  if (bytes) spec.name += "_bytes";
-  spec.type = ValueType::kI64;
-  if (bytes) spec.unit = "bytes";
-  return spec;
+  return bytes ? name + "_bytes" : name;
 }
 
 }  // namespace
 
 MemorySource::MemorySource(HostFiles& files, const std::string& root, int64_t interval_ms)
     : files_(files), path_(below(root, "proc/meminfo")), interval_ms_(interval_ms) {}
+
+DeviceTable<MemorySource::Entry>::Device* MemorySource::make_entry(std::string_view key, bool bytes) {
+  const std::string name = series_name(key, bytes);
+  // Two names that differ only in characters a series' name cannot have: the first one has it.
+  const bool taken = entries_.any([&](const Entry& entry) { return entry.series == name; });
+  auto* added = entries_.add(key, !taken);
+  if (added) added->payload = {{}, name, bytes};
+  return added;
+}
 
 bool MemorySource::entry(Sink& sink, std::string_view line) {
   const size_t colon = line.find(':');
@@ -34,14 +39,13 @@ bool MemorySource::entry(Sink& sink, std::string_view line) {
   const auto value = take_count(line);
   const std::string_view unit = take_field(line);
   if (!value || (!unit.empty() && unit != "kB") || *value > INT64_MAX / 1024) return false;
-  auto* known = entries_.find(key);
-  if (!known) known = entries_.add(key, true);
-  if (!known) return false;
-  if (known->seen) return true;  // a name must not stand twice; the first one counts
-  known->seen = true;
   const bool bytes = !unit.empty();
-  put(sink, known->payload, static_cast<uint64_t>(bytes ? *value * 1024 : *value),
-      [&] { return memory_spec(key, bytes); });
+  auto* known = entries_.find(key);
+  if (!known) known = make_entry(key, bytes);
+  if (!known || known->seen || !known->wanted || known->payload.bytes != bytes) return false;
+  known->seen = true;
+  put(sink, known->payload.slot, static_cast<uint64_t>(bytes ? *value * 1024 : *value),
+      [&] { return SeriesSpec{known->payload.series, {}, Kind::kGauge, ValueType::kI64, 0, bytes ? "bytes" : ""}; });
   return true;
 }
 

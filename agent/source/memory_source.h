@@ -17,12 +17,18 @@ class MemorySource final : public Source {
   Status collect(Sink& sink, int64_t time_ms) override;
 
  private:
+  struct Entry {
+    SeriesSlot slot;
+    std::string series;  // its name
+    bool bytes = false;
+  };
+  DeviceTable<Entry>::Device* make_entry(std::string_view key, bool bytes);
   bool entry(Sink& sink, std::string_view line);
 
   HostFiles& files_;
   const std::string path_;
   const int64_t interval_ms_;
-  DeviceTable<SeriesSlot> entries_;
+  DeviceTable<Entry> entries_;
 };
 
 }  // namespace lambda::agent

@@ -4,6 +4,11 @@
 #include "agent/source/text.h"
 
 namespace lambda::agent {
+namespace {
+
+constexpr int64_t kSaneMax = int64_t{1} << 40;  // of ticks or pages: sums and bytes stay within an int64
+
+}  // namespace
 
 SelfSource::SelfSource(HostFiles& files, int64_t interval_ms, std::vector<SelfMeter> meters)
     : files_(files), interval_ms_(interval_ms), page_bytes_(files.page_bytes()) {
@@ -29,9 +34,10 @@ bool SelfSource::process(Sink& sink, std::string_view text) {
   std::string_view rest = text.substr(end + 1), line;
   take_line(rest, line);
   std::array<std::optional<int64_t>, 24 - 2> fields{};  // fields[n - 3] is field n of proc(5)
-  for (auto& field : fields) field = to_number(take_field(line));
+  for (auto& field : fields) field = to_count(take_field(line));
   const auto user = fields[14 - 3], system = fields[15 - 3], threads = fields[20 - 3], pages = fields[24 - 3];
   if (!user || !system || !threads || !pages) return false;
+  if (*user > kSaneMax || *system > kSaneMax || *pages > kSaneMax) return false;
   put(sink, slots_[0], static_cast<uint64_t>(*user + *system),
       [] { return SeriesSpec{"lambda_agent_cpu_seconds_total", {}, Kind::kCounter, ValueType::kDec, 2, "seconds"}; });
   put(sink, slots_[1], static_cast<uint64_t>(*pages) * page_bytes_,

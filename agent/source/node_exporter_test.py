@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Compares our collectors with a real node_exporter on this machine: names, labels and values.
+
+Usage: node_exporter_test.py PRINT_SOURCES_PROGRAM
+Exit codes: 0 same, 1 different, 77 skipped because node_exporter is not installed.
+"""
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+FAMILIES = re.compile(r"^node_(cpu_seconds_total|cpu_guest_seconds_total|memory_|load|disk_|filesystem_|"
+                      r"network_(receive|transmit)_|boot_time_seconds|context_switches_total|forks_total|intr_total|"
+                      r"procs_)")
+# What it has beside the kernel's files (netlink, sysfs) and we do not.
+NOT_OURS = re.compile(r"^node_(disk_info|disk_device_mapper_info|disk_ata_|disk_filesystem_info|"
+                      r"network_receive_nohandler_total)")
+# How far a gauge may move between two collections a few hundred milliseconds apart on a busy machine.
+MEMORY_SLACK_BYTES = 512 << 20
+SPACE_SLACK_BYTES = 4 << 30
+COUNT_SLACK = 100000
+
+
+def parse(text):
+    found = {}
+    for line in text.splitlines():
+        if not line.startswith("node_") or not FAMILIES.match(line) or NOT_OURS.match(line):
+            continue
+        head, value = line.rsplit(" ", 1)
+        name, _, labels = head.partition("{")
+        pairs = sorted(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels))
+        found[(name, tuple(pairs))] = float(value)
+    return found
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def scrape(program):
+    port = free_port()
+    exporter = subprocess.Popen(
+        [program, f"--web.listen-address=127.0.0.1:{port}", "--collector.disable-defaults", "--collector.cpu",
+         "--collector.meminfo", "--collector.loadavg", "--collector.diskstats", "--collector.filesystem",
+         "--collector.netdev", "--collector.stat", "--collector.netdev.device-exclude=",
+         "--collector.filesystem.mount-points-exclude="
+         "^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                    return answer.read().decode()
+            except OSError:
+                if time.monotonic() > deadline or exporter.poll() is not None:
+                    raise
+                time.sleep(0.05)
+    finally:
+        exporter.terminate()
+        exporter.wait(10)
+
+
+def close_enough(key, before, theirs, after):
+    name = key[0]
+    low, high = min(before, after), max(before, after)
+    if name.endswith("_total") or name in ("node_boot_time_seconds",):
+        # Counters only rise: theirs lies between our two looks. A hundredth for idle times that step back a little.
+        return low - 0.05 <= theirs <= high + 0.05
+    if name.startswith("node_memory_"):
+        return low - MEMORY_SLACK_BYTES <= theirs <= high + MEMORY_SLACK_BYTES
+    if name.startswith("node_filesystem_") and name.endswith("_bytes"):
+        slack = 0 if "size" in name else SPACE_SLACK_BYTES
+        return low - slack <= theirs <= high + slack
+    if name == "node_filesystem_files_free":
+        return low - COUNT_SLACK <= theirs <= high + COUNT_SLACK
+    if name in ("node_procs_running", "node_procs_blocked", "node_disk_io_now") or name.startswith("node_load"):
+        return theirs >= 0
+    return low <= theirs <= high
+
+
+def main():
+    ours_program = sys.argv[1]
+    exporter = shutil.which("prometheus-node-exporter")
+    if not exporter:
+        print("SKIPPED: prometheus-node-exporter is not installed, so nothing was compared")
+        return 77
+    before = parse(subprocess.run([ours_program], check=True, capture_output=True, text=True).stdout)
+    theirs = parse(scrape(exporter))
+    after = parse(subprocess.run([ours_program], check=True, capture_output=True, text=True).stdout)
+    wrong = [f"only node_exporter has {key}" for key in sorted(theirs.keys() - before.keys() - after.keys())]
+    wrong += [f"only we have {key}" for key in sorted((before.keys() & after.keys()) - theirs.keys())]
+    compared = 0
+    for key in sorted(theirs.keys() & before.keys() & after.keys()):
+        compared += 1
+        if not close_enough(key, before[key], theirs[key], after[key]):
+            wrong.append(f"{key}: node_exporter {theirs[key]!r}, we {before[key]!r} then {after[key]!r}")
+    for line in wrong:
+        print(line)
+    print(f"{compared} series compared, {len(wrong)} differences")
+    return 1 if wrong or compared < 50 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

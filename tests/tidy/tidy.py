@@ -51,7 +51,7 @@ BANNED = [
     (r"\bstd::(thread|jthread|async)\b", "threads belong to base/os"),
     (r"\bstd::chrono::\w+_clock\b|\b(gettimeofday|clock_gettime|time)\s*\(\s*(NULL|nullptr|0|&|CLOCK)", "time comes from Clock"),
     (r"\bstd::(random_device|mt19937(_64)?)\b|(?<![\w.>])s?rand(om)?\s*\(\s*\)|\bgetrandom\s*\(", "randomness comes from Random"),
-    (r"\bstd::(basic_)?[io]?fstream\b|(?<![\w:.>])f?open(at)?\s*\(\s*\"|\bfopen\s*\(|::open\s*\(", "files are reached through Disk"),
+    (r"\bstd::(basic_)?[io]?fstream\b|(?<![\w:.>])f?open(at)?\s*\(\s*\"|\bfopen\s*\(|(?<!\w)::open\s*\(", "files are reached through Disk"),
     (r"\bstd::filesystem\b", "files are reached through Disk"),
     (r"(?<![\w.>])(socket|accept4?|getaddrinfo|recvfrom|sendto)\s*\(", "sockets belong to base/os"),
     (r"(?<![\w.>])(fork|execv[pe]*|posix_spawnp?|system|popen)\s*\(", "processes belong to base/os"),

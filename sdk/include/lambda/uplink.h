@@ -15,7 +15,7 @@
 
 #include <span>
 
-#include "lambda/parcel.h"
+#include "lambda/messages.h"
 
 namespace lambda {
 
@@ -25,10 +25,6 @@ struct ParcelKey {
   friend bool operator==(const ParcelKey&, const ParcelKey&) = default;
 };
 
-enum class Policy : uint8_t { kLocal = 0, kFog = 1, kRing = 2 };
-enum class RefusalCode : uint8_t {
-  kMalformed = 1, kSignature = 2, kConflict = 3, kTooLarge = 4, kWrongSender = 5
-};
 enum class Lane : uint8_t { kFresh, kBacklog };
 
 // What the owner of the parcels gives the machine: the spool on a host, a few kilobytes of RAM on a device.

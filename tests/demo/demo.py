@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""A gateway and an agent on this machine: real metrics over mutual TLS, both killed and restarted, and the balance.
+
+  demo.py --bin DIR [--seconds N] [--keep DIR]
+
+Last line: {"made":N,"stored":N,"buffered":N,"dropped":N,"lost":N,"doubled":N}, counted from the raw files by
+tests/check/balance.py. Exit status 0 only if made = stored + buffered + dropped, at least 80 % of what was made is
+stored, and nothing is lost or doubled.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CHECKER = os.path.join(ROOT, "tests", "check", "balance.py")
+STORED_PERCENT_MIN = 80
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get_json(url, timeout=2):
+    with urllib.request.urlopen(url, timeout=timeout) as answer:
+        return json.load(answer)
+
+
+def wait_until(what, condition, seconds):
+    """Asks `condition` until it is true; ends the demo when it is not after `seconds`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.1)
+    raise SystemExit(f"demo: {what} did not happen within {seconds} s")
+
+
+class Program:
+    """One of our programs, started and ended by this script only."""
+
+    def __init__(self, name, command, folder):
+        self.name, self.command, self.log_path = name, command, os.path.join(folder, f"{name}.log")
+        self.process = None
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+
+    def end(self, number, seconds=15):
+        if self.process is None:
+            return
+        self.process.send_signal(number)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            print(f"demo: {self.name} did not end within {seconds} s; killed", file=sys.stderr)
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+
+class Demo:
+    def __init__(self, binaries, folder):
+        self.binaries, self.folder = binaries, folder
+        self.agent_port, self.gateway_port, self.broker_port = free_port(), free_port(), free_port()
+        self.device = "this-machine"
+        self.write("gateway.toml", f"""\
+[gateway]
+id = "demo-gateway"
+
+[site]
+name = "demo"
+directory = "{folder}/site"
+
+[store]
+directory = "{folder}/gateway"
+
+[broker]
+port = {self.broker_port}
+
+[http]
+port = {self.gateway_port}
+""")
+        self.write("agent.toml", f"""\
+[agent]
+device = "{self.device}"
+state = "{folder}/agent"
+
+[uplink]
+gateways = ["mqtts://localhost:{self.broker_port}"]
+
+[seal]
+age_ms = 1000
+
+[journal]
+keep = true        # the checker counts what was made from the journals
+
+[http]
+port = {self.agent_port}
+""")
+        self.gateway = Program("gateway", [self.program("lambda-gateway"), "--config", self.path("gateway.toml")], folder)
+        self.agent = Program("agent", [self.program("lambda-agent"), "--config", self.path("agent.toml")], folder)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def program(self, name):
+        return os.path.join(self.binaries, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def run(self, *arguments):
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+        if done.returncode != 0:
+            raise SystemExit(f"demo: {' '.join(arguments)} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
+
+    def ready(self, port):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
+            return answer.status == 200
+
+    def start_gateway(self):
+        self.gateway.start()
+        wait_until("the gateway being ready", lambda: self.ready(self.gateway_port), 20)
+
+    def start_agent(self):
+        self.agent.start()
+        wait_until("the agent being ready", lambda: self.ready(self.agent_port), 20)
+
+    def enrol(self):
+        request, bundle = self.path("this-machine.request"), self.path("this-machine.bundle")
+        self.run(self.program("lambda-agent"), "--config", self.path("agent.toml"), "--request", request)
+        self.run(self.program("lambda"), "enroll", request, "--site", self.path("site"), "--out", bundle)
+        self.run(self.program("lambda-agent"), "--config", self.path("agent.toml"), "--install", bundle)
+
+    def status(self):
+        try:
+            return get_json(f"http://127.0.0.1:{self.agent_port}/api/v1/lambda/status")
+        except (OSError, ValueError):
+            return None
+
+    def newest(self, port, expression):
+        """Values of an instant query, one for each series; nothing while the program is down."""
+        query = urllib.parse.urlencode({"query": expression})
+        try:
+            answer = get_json(f"http://127.0.0.1:{port}/api/v1/query?{query}")
+        except (OSError, ValueError):
+            return []
+        return [float(series["value"][1]) for series in answer["data"]["result"]]
+
+
+class Screen:
+    """One line a second, with what the gateway says; sparkline of the cpu's last half minute."""
+
+    def __init__(self, demo):
+        self.demo, self.idle_before, self.busy = demo, None, []
+        self.received_before = None
+        print(f"{'':>5}  {'cpu busy':>9}  {'':<30}  {'load1':>6}  {'mem free':>9}  {'received':>10}  {'backlog':>8}  at the gateway", flush=True)
+
+    def line(self, second, note):
+        demo = self.demo
+        port = demo.gateway_port
+        idle = sum(demo.newest(port, 'node_cpu_seconds_total{mode="idle"}'))
+        load = demo.newest(port, "node_load1")
+        memory = demo.newest(port, "node_memory_MemAvailable_bytes")
+        received = sum(demo.newest(port, "node_network_receive_bytes_total"))
+        status = demo.status() or {}
+        cores = os.cpu_count() or 1
+        busy = None
+        now = time.monotonic()
+        if idle and self.idle_before and now > self.idle_before[1]:
+            busy = max(0.0, min(100.0, 100 * (1 - (idle - self.idle_before[0]) / ((now - self.idle_before[1]) * cores))))
+        if idle:
+            self.idle_before = (idle, now)
+        if busy is not None:
+            self.busy = (self.busy + [busy])[-30:]
+        spark = "".join(SPARKS[min(7, int(b / 12.5))] for b in self.busy)
+        print(f"{second:>4}s  {'' if busy is None else f'{busy:7.1f} %':>9}  {spark:<30}  {load[0] if load else float('nan'):6.2f}  "
+              f"{(memory[0] / 2**20 if memory else float('nan')):6.0f} MB  {received / 2**20:7.1f} MB  "
+              f"{status.get('backlog_parcels', '-'):>8}  {note}", flush=True)
+
+
+def run_demo(demo, seconds):
+    """Runs until `seconds` have passed, with three rounds of SIGKILL while parcels are unacked."""
+    started = time.monotonic()
+    elapsed = lambda: time.monotonic() - started
+    demo.start_gateway()
+    demo.enrol()
+    demo.start_agent()
+    screen = Screen(demo)
+
+    def show(until, note="", stop_when=None):
+        while elapsed() < until:
+            screen.line(int(elapsed()), note)
+            if stop_when and stop_when():
+                return True
+            time.sleep(max(0.0, 1 - (time.monotonic() - started) % 1))
+        return False
+
+    def unacked():
+        return (demo.status() or {}).get("backlog_parcels", 0) >= 2
+
+    quarter = max(3.0, (seconds - 12) / 4)
+    show(quarter)
+    demo.gateway.end(signal.SIGKILL)
+    show(elapsed() + quarter / 2, "gateway killed (SIGKILL)", unacked)
+    demo.agent.end(signal.SIGKILL)
+    print("       agent killed too, with parcels unacked", flush=True)
+    demo.start_agent()
+    show(elapsed() + 2, "agent restarted, no gateway")
+    demo.start_gateway()
+    show(2 * quarter, "gateway restarted")
+    demo.gateway.process.send_signal(signal.SIGSTOP)  # parcels leave the agent and are not acked
+    show(elapsed() + 3, "gateway stopped (SIGSTOP)", unacked)
+    demo.agent.end(signal.SIGKILL)
+    demo.gateway.end(signal.SIGKILL)
+    print("       both killed, with parcels in flight", flush=True)
+    demo.start_gateway()
+    demo.start_agent()
+    show(max(elapsed() + 2, seconds - 8), "both restarted")
+    print("       draining", flush=True)
+    end = time.monotonic() + 5
+    while time.monotonic() < end and (demo.status() or {}).get("backlog_parcels", 1) > 1:
+        time.sleep(0.2)
+    demo.agent.end(signal.SIGTERM)
+    demo.gateway.end(signal.SIGTERM)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--keep", metavar="DIR")
+    options = parser.parse_args()
+    if options.seconds < 20:
+        sys.exit("demo: --seconds must be at least 20: three kills and a drain need their time")
+    if options.keep and os.path.isdir(options.keep) and os.listdir(options.keep):
+        sys.exit(f"demo: {options.keep} is not empty")
+    folder = os.path.abspath(options.keep) if options.keep else tempfile.mkdtemp(prefix="lambda-demo-")
+    os.makedirs(folder, exist_ok=True)
+    demo = Demo(os.path.abspath(options.bin), folder)
+    failed = True
+    try:
+        run_demo(demo, options.seconds)
+        counted = subprocess.run([sys.executable, CHECKER, "--gateway", demo.path("gateway"), "--agent", demo.path("agent"),
+                                  "--stored-min-percent", str(STORED_PERCENT_MIN)], timeout=600)
+        failed = counted.returncode != 0
+    finally:
+        demo.agent.end(signal.SIGKILL)
+        demo.gateway.end(signal.SIGKILL)
+        if failed:
+            for program in (demo.gateway, demo.agent):
+                if os.path.exists(program.log_path):
+                    with open(program.log_path, encoding="utf-8", errors="replace") as log:
+                        print(f"-- end of {program.log_path}\n" + "".join(log.readlines()[-25:]), file=sys.stderr)
+        if not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

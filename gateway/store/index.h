@@ -1,0 +1,176 @@
+// The index: where each stored point stands in the segments, and what is settled of whom. A cache in SQLite; segments
+// are the truth, and everything here can be computed from them again (catch_up.cpp).
+//
+// One connection, one writer. Changes are gathered in one open transaction, which the same connection sees; commit()
+// ends it. A crash loses at most what was not committed, together with the positions (IndexedSegment::indexed_to)
+// that would have said it was there.
+//
+// Errors stick: after the first one every call does nothing and returns nothing, ok() is false and error() tells why.
+// The owner then opens the index again. Loop thread only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/crypto/crypto.h"
+#include "base/result.h"
+#include "gateway/store/store.h"
+
+struct sqlite3;
+
+namespace lambda::gateway {
+
+// Rows. `id`s are given by the owner, never twice.
+struct IndexedSegment {
+  uint64_t number = 0;
+  uint32_t owner = 0;
+  uint64_t indexed_to = 0;    // bytes of the file that are in the index
+  bool sealed = false;        // it will not grow
+  bool dead = false;          // merged or retired; the file is to be deleted
+  uint64_t blocks = 0, small_blocks = 0, points = 0;
+  int64_t received_min = INT64_MAX, received_max = INT64_MIN;
+};
+
+struct DeviceRow {
+  int64_t id = 0;
+  std::string name;
+  uint64_t points = 0, blocks = 0, chain_breaks = 0;
+  int64_t last_received_ms = 0, t_max = 0;
+};
+
+struct BootRow {
+  int64_t id = 0;
+  int64_t device = 0;
+  uint64_t boot = 0;
+  bool has_hello = false;
+  uint64_t previous_boot = 0;
+  int64_t started_ms = 0;
+  int64_t t_min = INT64_MAX, t_max = INT64_MIN;  // of the points, before clock offsets
+  std::string settled;                           // RunSet of sequence numbers
+};
+
+struct StreamRow {
+  int64_t id = 0;
+  int64_t boot = 0;    // BootRow::id
+  uint32_t ref = 0;
+  int64_t series = 0;  // SeriesRow::id; 0: not declared
+  Kind kind = Kind::kGauge;
+  ValueType type = ValueType::kF64;
+  uint8_t scale = 0;
+  std::string unit;
+};
+
+struct SeriesRow {
+  int64_t id = 0;
+  int64_t device = 0;
+  std::string gid;        // series_gid()
+  std::string name;
+  std::string canonical;  // canonical_name()
+};
+
+struct BlockRow {
+  int64_t stream = 0;
+  uint64_t first = 0;      // of the accepted run, which may be a part of the block
+  uint32_t count = 0;
+  uint32_t clock = 0;
+  int64_t t_min = 0, t_max = 0;  // of the whole block
+  uint64_t segment = 0, offset = 0;  // of the block's bytes in the file
+  uint32_t length = 0;
+  std::optional<Digest> root;  // of the block; absent when it was computed from segments, or is of another run
+  uint64_t end() const { return first + count; }
+};
+
+struct ParcelDigests {
+  Digest digest{}, previous{};
+};
+
+class Index {
+ public:
+  // `path` is SQLite's; empty: in memory. `made` says that there was none, or an unusable one, which was removed.
+  static Result<std::unique_ptr<Index>> open(const std::string& path, bool* made);
+  ~Index();
+  Index(const Index&) = delete;
+  Index& operator=(const Index&) = delete;
+
+  bool ok() const { return !error_; }
+  const Error& error() const { return *error_; }
+  bool full() const { return full_; }  // the error is want of space: what is committed is good
+
+  // Rows changed since the last commit.
+  uint64_t uncommitted() const { return uncommitted_; }
+  // `durable`: survives a power cut when this returns.
+  void commit(bool durable = false);
+
+  int64_t id_max(const char* table);
+
+  std::vector<IndexedSegment> segments();
+  void put_segment(const IndexedSegment& segment);
+  void drop_segment(uint64_t number);
+
+  std::vector<DeviceRow> devices();
+  void put_device(const DeviceRow& device);
+
+  std::optional<BootRow> boot(int64_t device, uint64_t boot);
+  std::vector<BootRow> boots(int64_t device);  // without `settled`
+  void put_boot(const BootRow& boot);
+
+  std::optional<StreamRow> stream(int64_t boot, uint32_t ref);
+  std::vector<StreamRow> streams(int64_t series);
+  void put_stream(const StreamRow& stream);
+  std::optional<int64_t> series(const std::string& gid);
+  std::optional<SeriesRow> series_row(int64_t series);
+  void put_series(const SeriesRow& series);
+  // Of this device (0: any) and name (empty: any).
+  void each_series(int64_t device, const std::string& name, const std::function<bool(const SeriesRow&)>& visit);
+
+  std::optional<std::string> coverage(int64_t stream);
+  void put_coverage(int64_t stream, const std::string& runs);
+
+  void put_block(const BlockRow& row);
+  void drop_block(int64_t stream, uint64_t first);
+  std::vector<BlockRow> overlapping(int64_t stream, uint64_t first, uint64_t end);  // by ordinal
+  // Blocks that may have points in [from, to], by ordinal within each stream; false from `visit` stops.
+  void in_time(int64_t stream, int64_t from, int64_t to, const std::function<bool(const BlockRow&)>& visit);
+  bool boot_has_blocks(int64_t boot);
+
+  void put_gap(int64_t boot, const GapView& gap);
+  bool has_gap(int64_t boot, const GapView& gap);
+  std::vector<GapView> gaps(int64_t boot);
+
+  std::optional<ParcelDigests> parcel(int64_t boot, uint64_t seq);
+  void put_parcel(int64_t boot, uint64_t seq, const ParcelDigests& digests);
+  void drop_parcels_below(int64_t boot, uint64_t seq);
+
+  // The statement of the highest seq wins, in whatever order they come.
+  void put_clock(int64_t boot, const ClockView& clock, uint64_t seq);
+  std::vector<ClockView> clocks(int64_t boot);
+
+ private:
+  class Query;
+  explicit Index(sqlite3* database);
+  Status begin(bool fresh);
+  void run(const char* sql);
+  void refuse(const char* doing);
+  void changed();
+
+  sqlite3* database_;
+  std::vector<std::pair<const char*, void*>> statements_;  // by the text's address
+  std::optional<Error> error_;
+  bool full_ = false;
+  bool open_transaction_ = false;
+  uint64_t uncommitted_ = 0;
+};
+
+// The series' name in the world, 16 bytes: the first of SHA-256 over the device's name, a zero byte and canonical_name().
+std::string series_gid(const std::string& device, const std::string& canonical);
+// up{job="node"}: the name and its labels, sorted and escaped; and back.
+std::string canonical_name(const std::string& name, const std::vector<std::pair<std::string, std::string>>& labels);
+bool parse_canonical(const std::string& canonical, std::string* name,
+                     std::vector<std::pair<std::string, std::string>>* labels);
+
+}  // namespace lambda::gateway

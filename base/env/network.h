@@ -1,4 +1,5 @@
-// Messages between programs (MQTT) and questions to them (HTTP). Real ones: base/os (Paho, Beast). Lying ones: tests/sim.
+// Messages between programs (MQTT) and questions to them (HTTP). Real ones: base/os (Paho, Beast). Lying ones:
+// tests/sim.
 #pragma once
 
 #include <cstddef>
@@ -19,11 +20,22 @@ struct BusOptions {
   std::vector<std::string> urls;  // tried in order: mqtts://host:port, mqtt://host:port
   std::string client_id;
   std::string ca_file, certificate_file, key_file;  // PEM; empty for mqtt://
-  std::string server_name;                          // checked against the certificate; empty: the url's host
-  std::string will_topic, will_payload;             // retained, QoS 1; empty topic: none
+  // What the broker's certificate must name, as DNS name or IP address; empty: the url's host. The real bus can check
+  // the url's host only and refuses to connect when another name is asked for.
+  std::string server_name;
+  std::string will_topic, will_payload;  // retained, QoS 1; empty topic: none
   int64_t keepalive_s = 30;
   int64_t connect_timeout_ms = 10'000;
-  uint64_t outgoing_bytes_max = 8u << 20;           // published and not yet taken by the broker
+  uint64_t outgoing_bytes_max = 8u << 20;  // published and not yet taken by the broker
+  // Arrived and not yet handled. Past it messages are dropped and counted: only our own acks settle anything, so what
+  // mattered comes again.
+  uint64_t incoming_bytes_max = 64u << 20;
+};
+
+struct BusCounters {
+  uint64_t incoming_dropped = 0;  // messages past incoming_bytes_max
+  uint64_t outgoing_refused = 0;  // publishes past outgoing_bytes_max
+  uint64_t outgoing_bytes = 0;    // on their way now
 };
 
 // A connection to one broker. Sessions are clean. It does not reconnect by itself: the owner calls connect() again,
@@ -35,21 +47,26 @@ class MessageBus {
     std::function<void(const Error&)> disconnected;  // also when connect() fails; once for each connect()
     std::function<void(std::string_view topic, std::span<const std::byte> payload)> message;
   };
-  virtual ~MessageBus() = default;  // no handler runs afterwards
+  virtual ~MessageBus() = default;  // no handler runs afterwards; not from inside a handler of its own
 
+  // Tries the urls in order until one works. Nothing happens when it is connecting or connected already.
   virtual void connect() = 0;
+  // Ends the connection cleanly (no will) or gives up connecting; `disconnected` follows, with kUnavailable. Nothing
+  // happens when there is neither.
   virtual void disconnect() = 0;
   // kUnavailable when not connected, kFull when `outgoing_bytes_max` would be passed; nothing was sent then.
   // Success says only that it is on its way.
   virtual Status publish(const std::string& topic, std::span<const std::byte> payload, int qos, bool retained) = 0;
+  // A broker that refuses the subscription ends the connection: disconnected(kDenied).
   virtual Status subscribe(const std::string& filter, int qos) = 0;
+  virtual BusCounters counters() const { return {}; }
 };
 
 struct HttpRequest {
-  std::string method;                          // "GET"
-  std::string path;                            // "/api/v1/query", decoded
+  std::string method;  // "GET" or "POST"; the server makes the answer to HEAD from that to GET
+  std::string path;    // "/api/v1/query", decoded
   std::multimap<std::string, std::string> parameters;  // of the query string, and of a form body
-  std::map<std::string, std::string> headers;  // names in lower case
+  std::map<std::string, std::string> headers;          // names in lower case
   std::string body;
 };
 
@@ -67,16 +84,24 @@ struct HttpOptions {
   std::string client_ca_file;              // and client certificates of this CA are asked for
   uint32_t connections_max = 256;
   uint64_t body_bytes_max = 4u << 20;
-  int64_t idle_timeout_ms = 30'000;
+  int64_t idle_timeout_ms = 30'000;  // for a whole request to come, for an answer to be taken, between two requests
+};
+
+struct HttpCounters {
+  uint64_t requests = 0;
+  uint64_t connections_refused = 0;  // past connections_max
+  uint64_t requests_refused = 0;     // malformed, too large, unauthorised
 };
 
 class HttpServer {
  public:
   using Respond = std::function<void(HttpResponse)>;
-  // Runs on the loop thread; `respond` may be called from any thread, now or later, once.
+  // Runs on the loop thread; `respond` may be called from any thread, now or later, once. When all copies of it are
+  // gone and none was called, the client gets a 500.
   using Handler = std::function<void(const HttpRequest&, Respond)>;
-  virtual ~HttpServer() = default;
+  virtual ~HttpServer() = default;  // no handler runs afterwards; not from inside its handler
   virtual uint16_t port() const = 0;
+  virtual HttpCounters counters() const { return {}; }
 };
 
 class Network {

@@ -1,0 +1,462 @@
+// An HttpServer by Boost.Beast: one thread with an io_context of its own; requests are handed to the loop, answers come
+// back from any thread.
+//
+// Ownership: the Core (io_context, options, counters) is shared by the server and by answers that are still to come.
+// Connections belong to their own pending operations, and so to the io_context, or to the answer they wait for.
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/ssl.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
+
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "base/crypto/crypto.h"
+#include "base/os/network.h"
+
+namespace lambda {
+namespace {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+namespace net = boost::asio;
+using tcp = net::ip::tcp;
+using boost::system::error_code;
+
+constexpr uint32_t kHeaderBytesMax = 16u << 10;
+constexpr size_t kParametersMax = 1'000;
+constexpr auto kLingerMax = std::chrono::seconds(2);
+constexpr size_t kLingerBytesMax = 8u << 20;
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+
+int digit_of(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// %XX, and + as a space where forms are meant. False: malformed.
+bool decode_percent(std::string_view text, bool form, std::string* out) {
+  out->clear();
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%') {
+      if (i + 2 >= text.size()) return false;
+      const int high = digit_of(text[i + 1]), low = digit_of(text[i + 2]);
+      if (high < 0 || low < 0) return false;
+      *out += static_cast<char>(high << 4 | low);
+      i += 2;
+    } else {
+      *out += form && text[i] == '+' ? ' ' : text[i];
+    }
+  }
+  return true;
+}
+
+bool decode_form(std::string_view text, std::multimap<std::string, std::string>* parameters) {
+  while (!text.empty()) {
+    const auto end = text.find('&');
+    const auto pair = text.substr(0, end);
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+    if (pair.empty()) continue;
+    if (parameters->size() >= kParametersMax) return false;
+    const auto equals = pair.find('=');
+    std::string name, value;
+    if (!decode_percent(pair.substr(0, equals), true, &name)) return false;
+    if (equals != std::string_view::npos && !decode_percent(pair.substr(equals + 1), true, &value)) return false;
+    parameters->emplace(std::move(name), std::move(value));
+  }
+  return true;
+}
+
+bool same_secret(std::string_view a, std::string_view b) {
+  const auto digest = [](std::string_view text) {
+    return sha256({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  };
+  // Over digests, so that not even the length can be timed.
+  const Digest x = digest(a), y = digest(b);
+  return CRYPTO_memcmp(x.data(), y.data(), x.size()) == 0;
+}
+
+HttpResponse text_answer(int status, std::string text) {
+  return {status, "text/plain; charset=utf-8", std::move(text) + "\n"};
+}
+
+struct Core {
+  Core(EventLoop& l, HttpOptions o, HttpServer::Handler h) : options(std::move(o)), loop(l), handler(std::move(h)) {}
+
+  const HttpOptions options;
+  EventLoop& loop;
+  HttpServer::Handler handler;                                       // called and cleared on the loop thread
+  const std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // loop thread only
+  std::optional<net::ssl::context> tls;
+  std::atomic<uint32_t> connections{0};
+  std::atomic<uint64_t> requests{0}, connections_refused{0}, requests_refused{0};
+  net::io_context io{1};  // last: its end destroys the sessions, which use the rest
+};
+
+// What an answer needs to find its way back.
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  virtual ~Session() = default;
+  virtual void answer(HttpResponse response) = 0;  // on the server's thread
+};
+
+// Answers exactly once: with what it is given, or with a 500 when nobody answers.
+class Answer {
+ public:
+  Answer(std::shared_ptr<Core> core, std::shared_ptr<Session> session)
+      : core_(std::move(core)), session_(std::move(session)) {}
+  ~Answer() { give(text_answer(500, "no answer was made")); }
+  Answer(const Answer&) = delete;
+  Answer& operator=(const Answer&) = delete;
+
+  void give(HttpResponse response) {
+    if (given_.exchange(true)) return;
+    // The session goes with it: it may only end on the server's thread, or with the io_context.
+    net::post(core_->io, [session = std::move(session_), response = std::move(response)]() mutable {
+      session->answer(std::move(response));
+    });
+  }
+
+ private:
+  std::atomic<bool> given_{false};
+  const std::shared_ptr<Core> core_;
+  std::shared_ptr<Session> session_;
+};
+
+// One connection. Everything runs on the server's thread.
+template <class Stream>
+class Connection final : public Session {
+ public:
+  Connection(const std::shared_ptr<Core>& core, Stream stream)
+      : core_(*core), weak_core_(core), stream_(std::move(stream)) {
+    core_.connections++;
+  }
+  ~Connection() override { core_.connections--; }
+
+  void start() {
+    if constexpr (kTls) {
+      limit_time();
+      stream_.async_handshake(net::ssl::stream_base::server, [self = self()](error_code error) {
+        if (error) {
+          self->core_.requests_refused++;
+          return;
+        }
+        self->read_header();
+      });
+    } else {
+      read_header();
+    }
+  }
+
+  void answer(HttpResponse response) override {
+    http::response<http::string_body> out{static_cast<http::status>(response.status), version_};
+    out.set(http::field::content_type, response.content_type);
+    out.set("X-Content-Type-Options", "nosniff");
+    if (response.status == 401) out.set(http::field::www_authenticate, "Bearer");
+    if (response.status == 405) out.set(http::field::allow, "GET, HEAD, POST");
+    out.keep_alive(keep_alive_);
+    out.body() = std::move(response.body);
+    out.prepare_payload();
+    response_ = std::move(out);
+    limit_time();
+    const auto done = [self = self()](error_code error, size_t) {
+      if (error) return;
+      self->response_ = {};
+      self->keep_alive_ ? self->read_header() : self->linger();
+    };
+    if (head_only_) {
+      serializer_.emplace(response_);
+      serializer_->split(true);
+      http::async_write_header(stream_, *serializer_, done);
+    } else {
+      http::async_write(stream_, response_, done);
+    }
+  }
+
+ private:
+  static constexpr bool kTls = !std::is_same_v<Stream, beast::tcp_stream>;
+
+  std::shared_ptr<Connection> self() { return std::static_pointer_cast<Connection>(this->shared_from_this()); }
+  // One limit for the whole operation that follows: a client that sends a byte a second gains nothing by it.
+  void limit_time() {
+    beast::get_lowest_layer(stream_).expires_after(std::chrono::milliseconds(core_.options.idle_timeout_ms));
+  }
+
+  void read_header() {
+    parser_.emplace();
+    parser_->header_limit(kHeaderBytesMax);
+    parser_->body_limit(core_.options.body_bytes_max);
+    limit_time();
+    http::async_read_header(stream_, buffer_, *parser_, [self = self()](error_code error, size_t) {
+      if (error) return self->read_failed(error);
+      if (beast::iequals(self->parser_->get()[http::field::expect], "100-continue")) return self->go_on();
+      self->read_body();
+    });
+  }
+
+  void go_on() {
+    continue_ = {http::status::continue_, parser_->get().version()};
+    http::async_write(stream_, continue_, [self = self()](error_code error, size_t) {
+      if (!error) self->read_body();
+    });
+  }
+
+  void read_body() {
+    http::async_read(stream_, buffer_, *parser_, [self = self()](error_code error, size_t) {
+      if (error) return self->read_failed(error);
+      self->handle();
+    });
+  }
+
+  void read_failed(error_code error) {
+    int status = 0;
+    if (error == http::error::body_limit) {
+      status = 413;
+    } else if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+      status = 431;
+    } else if (error != http::error::end_of_stream && error != http::error::partial_message &&
+               error.category() == make_error_code(http::error::bad_version).category()) {
+      status = 400;
+    }
+    if (status == 0) return;  // the other side went away, or was too slow: nothing to tell
+    refuse(status, status == 413 ? "the body is longer than " + std::to_string(core_.options.body_bytes_max) + " bytes"
+                                 : error.message());
+  }
+
+  void refuse(int status, const std::string& text) {
+    core_.requests_refused++;
+    if (status != 401) keep_alive_ = false;
+    answer(text_answer(status, text));
+  }
+
+  void handle() {
+    auto message = parser_->release();
+    core_.requests++;
+    version_ = message.version();
+    keep_alive_ = message.keep_alive();
+    head_only_ = message.method() == http::verb::head;
+
+    HttpRequest request;
+    for (const auto& field : message) {
+      std::string name(field.name_string());
+      std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+      auto& value = request.headers[name];
+      value = value.empty() ? std::string(field.value()) : value + ", " + std::string(field.value());
+    }
+    if (!authorised(request)) return refuse(401, "a bearer token is needed");
+    const bool known = head_only_ || message.method() == http::verb::get || message.method() == http::verb::post;
+    if (!known) return refuse(405, "only GET, HEAD and POST are answered");
+    request.method = message.method() == http::verb::post ? "POST" : "GET";
+
+    const std::string target(message.target());
+    const auto query = target.find('?');
+    if (target.empty() || target[0] != '/' || !decode_percent(target.substr(0, query), false, &request.path)) {
+      return refuse(400, "the path cannot be read");
+    }
+    bool good =
+        query == std::string::npos || decode_form(std::string_view(target).substr(query + 1), &request.parameters);
+    const auto type = request.headers.find("content-type");
+    if (type != request.headers.end() && type->second.rfind("application/x-www-form-urlencoded", 0) == 0) {
+      good = good && decode_form(message.body(), &request.parameters);
+    }
+    if (!good) return refuse(400, "the parameters cannot be read, or are more than " + std::to_string(kParametersMax));
+    request.body = std::move(message.body());
+    hand_over(std::move(request));
+  }
+
+  bool authorised(const HttpRequest& request) const {
+    if (core_.options.token.empty()) return true;
+    const auto found = request.headers.find("authorization");
+    constexpr std::string_view kScheme = "bearer ";
+    if (found == request.headers.end() || found->second.size() < kScheme.size()) return false;
+    if (!beast::iequals(beast::string_view(found->second.data(), kScheme.size()),
+                        beast::string_view(kScheme.data(), kScheme.size()))) {
+      return false;
+    }
+    return same_secret(std::string_view(found->second).substr(kScheme.size()), core_.options.token);
+  }
+
+  // The answer to come keeps the connection alive.
+  void hand_over(HttpRequest request) {
+    auto core = weak_core_.lock();
+    if (!core) return;
+    beast::get_lowest_layer(stream_).expires_never();
+    auto respond = std::make_shared<Answer>(core, self());
+    core_.loop.post([core, alive = core->alive, request = std::move(request), respond = std::move(respond)] {
+      if (*alive) core->handler(request, [respond](HttpResponse response) { respond->give(std::move(response)); });
+    });
+  }
+
+  // Ends the connection in a way that the other side can read the answer: what it still sends is read for a moment, for
+  // a closed socket would answer that with a reset, which may overtake the answer.
+  void linger() {
+    beast::get_lowest_layer(stream_).expires_after(kLingerMax);
+    if constexpr (kTls) {
+      stream_.async_shutdown([self = self()](error_code) { self->close(); });
+    } else {
+      error_code ignored;
+      stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+      scratch_.resize(8192);
+      drain(0);
+    }
+  }
+
+  void drain(size_t total) {
+    if constexpr (!kTls) {
+      stream_.async_read_some(net::buffer(scratch_), [self = self(), total](error_code error, size_t bytes) {
+        if (error || total + bytes > kLingerBytesMax) return self->close();
+        self->drain(total + bytes);
+      });
+    }
+  }
+
+  void close() {
+    error_code ignored;
+    beast::get_lowest_layer(stream_).socket().close(ignored);
+  }
+
+  Core& core_;
+  const std::weak_ptr<Core> weak_core_;
+  Stream stream_;
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::string_body>> parser_;
+  http::response<http::empty_body> continue_;
+  http::response<http::string_body> response_;
+  std::optional<http::response_serializer<http::string_body>> serializer_;
+  std::vector<char> scratch_;
+  unsigned version_ = 11;
+  bool keep_alive_ = false;
+  bool head_only_ = false;
+};
+
+class BeastServer final : public HttpServer {
+ public:
+  BeastServer(std::shared_ptr<Core> core, tcp::acceptor acceptor, Log& log)
+      : core_(std::move(core)), acceptor_(std::move(acceptor)), pause_(core_->io), log_(log) {
+    port_ = acceptor_.local_endpoint().port();
+    accept();
+    thread_ = std::thread([this] { core_->io.run(); });
+  }
+
+  ~BeastServer() override {
+    *core_->alive = false;
+    core_->io.stop();
+    thread_.join();
+    core_->handler = nullptr;  // answers that are still out keep the Core, but nothing of the handler's world
+  }
+
+  uint16_t port() const override { return port_; }
+  HttpCounters counters() const override {
+    return {core_->requests, core_->connections_refused, core_->requests_refused};
+  }
+
+ private:
+  void accept() {
+    acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+      if (error) {  // out of descriptors, most likely: others must end first
+        log_.warn("http_accept_failed", {{"error", error.message()}});
+        pause_.expires_after(kAcceptPause);
+        pause_.async_wait([this](error_code stopped) {
+          if (!stopped) accept();
+        });
+        return;
+      }
+      take(std::move(socket));
+      accept();
+    });
+  }
+
+  void take(tcp::socket socket) {
+    error_code ignored;
+    socket.set_option(tcp::no_delay(true), ignored);
+    if (core_->connections >= core_->options.connections_max) {
+      core_->connections_refused++;
+      if (core_->tls) return;
+      // Fits into the socket's empty buffer, so this neither blocks nor comes out in part.
+      constexpr std::string_view kFull =
+          "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+      socket.non_blocking(true, ignored);
+      socket.write_some(net::buffer(kFull.data(), kFull.size()), ignored);
+      socket.shutdown(tcp::socket::shutdown_send, ignored);
+      return;
+    }
+    if (core_->tls) {
+      using Tls = beast::ssl_stream<beast::tcp_stream>;
+      std::make_shared<Connection<Tls>>(core_, Tls(beast::tcp_stream(std::move(socket)), *core_->tls))->start();
+    } else {
+      std::make_shared<Connection<beast::tcp_stream>>(core_, beast::tcp_stream(std::move(socket)))->start();
+    }
+  }
+
+  const std::shared_ptr<Core> core_;
+  tcp::acceptor acceptor_;
+  net::steady_timer pause_;
+  Log& log_;
+  uint16_t port_ = 0;
+  std::thread thread_;
+};
+
+Status set_up_tls(Core& core) {
+  const HttpOptions& options = core.options;
+  if (options.certificate_file.empty() != options.key_file.empty()) {
+    return fail(ErrorCode::kInvalid, "http: certificate and key are needed both or neither");
+  }
+  if (options.certificate_file.empty()) {
+    if (options.client_ca_file.empty()) return {};
+    return fail(ErrorCode::kInvalid, "http: client certificates need a certificate and key of the server");
+  }
+  auto& tls = core.tls.emplace(net::ssl::context::tls_server);
+  tls.set_options(net::ssl::context::no_tlsv1 | net::ssl::context::no_tlsv1_1);
+  error_code error;
+  tls.use_certificate_chain_file(options.certificate_file, error);
+  if (error) return fail(ErrorCode::kInvalid, options.certificate_file + ": " + error.message());
+  tls.use_private_key_file(options.key_file, net::ssl::context::pem, error);
+  if (error) return fail(ErrorCode::kInvalid, options.key_file + ": " + error.message());
+  if (!options.client_ca_file.empty()) {
+    tls.load_verify_file(options.client_ca_file, error);
+    if (error) return fail(ErrorCode::kInvalid, options.client_ca_file + ": " + error.message());
+    tls.set_verify_mode(net::ssl::verify_peer | net::ssl::verify_fail_if_no_peer_cert, error);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HttpServer>> make_beast_server(EventLoop& loop, Log& log, HttpOptions options,
+                                                      HttpServer::Handler handler) {
+  error_code error;
+  const auto address = net::ip::make_address(options.address, error);
+  if (error) return fail(ErrorCode::kInvalid, "http: \"" + options.address + "\" is no IP address");
+  if (!address.is_loopback() && options.token.empty() && options.client_ca_file.empty()) {
+    return fail(ErrorCode::kDenied,
+                "http: " + options.address + " is not a loopback address; set a token or ask for client certificates");
+  }
+  auto core = std::make_shared<Core>(loop, std::move(options), std::move(handler));
+  if (auto status = set_up_tls(*core); !status) return tl::unexpected(status.error());
+
+  const tcp::endpoint endpoint(address, core->options.port);
+  tcp::acceptor acceptor(core->io);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(net::socket_base::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(net::socket_base::max_listen_connections, error);
+  if (error) {
+    return fail(ErrorCode::kUnavailable, "http: " + core->options.address + " port " +
+                                             std::to_string(core->options.port) + ": " + error.message());
+  }
+  return std::make_unique<BeastServer>(std::move(core), std::move(acceptor), log);
+}
+
+}  // namespace lambda

@@ -1,0 +1,28 @@
+// The real network: MQTT by Eclipse Paho, HTTP by Boost.Beast. Their threads are their own; every handler runs on the
+// loop.
+#pragma once
+
+#include "base/env/clock.h"
+#include "base/env/network.h"
+#include "base/log.h"
+
+namespace lambda {
+
+// Loop and log must outlive the network and everything made by it.
+class OsNetwork final : public Network {
+ public:
+  OsNetwork(EventLoop& loop, Log& log) : loop_(loop), log_(log) {}
+  std::unique_ptr<MessageBus> bus(BusOptions options, MessageBus::Handlers handlers) override;
+  Result<std::unique_ptr<HttpServer>> listen_http(HttpOptions options, HttpServer::Handler handler) override;
+
+ private:
+  EventLoop& loop_;
+  Log& log_;
+};
+
+// The two behind it, each in a .cpp of its own.
+std::unique_ptr<MessageBus> make_paho_bus(EventLoop& loop, Log& log, BusOptions options, MessageBus::Handlers handlers);
+Result<std::unique_ptr<HttpServer>> make_beast_server(EventLoop& loop, Log& log, HttpOptions options,
+                                                      HttpServer::Handler handler);
+
+}  // namespace lambda

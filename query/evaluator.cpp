@@ -286,7 +286,7 @@ Result<Evaluation> Evaluation::prepare(ExpressionPtr expression, const QueryTime
   LAMBDA_ASSERT(times.range || times.start_ms == times.end_ms);
   if (times.range && expression->type != ExpressionType::kScalar && expression->type != ExpressionType::kVector) {
     return fail(ErrorCode::kInvalid,
-                "a range query takes a scalar or an instant vector, not a " + std::string(type_name(expression->type)));
+                "a range query takes a scalar or an instant vector, not " + std::string(type_name(expression->type)));
   }
   if (const std::string part = unsupported_part(*expression); !part.empty()) {
     return fail(ErrorCode::kUnsupported, part + " is not supported yet");

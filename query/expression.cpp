@@ -92,13 +92,13 @@ struct Printer {
 std::string_view type_name(ExpressionType type) {
   switch (type) {
     case ExpressionType::kScalar:
-      return "scalar";
+      return "a scalar";
     case ExpressionType::kString:
-      return "string";
+      return "a string";
     case ExpressionType::kVector:
-      return "instant vector";
+      return "an instant vector";
     case ExpressionType::kMatrix:
-      return "range vector";
+      return "a range vector";
   }
   return "?";
 }

@@ -16,7 +16,7 @@
 namespace lambda::query {
 
 enum class ExpressionType { kScalar, kString, kVector, kMatrix };
-// "scalar", "string", "instant vector", "range vector".
+// "a scalar", "a string", "an instant vector", "a range vector".
 std::string_view type_name(ExpressionType type);
 
 struct Expression;

@@ -130,12 +130,29 @@ std::string to_string(const Matcher& matcher) {
          quoted(matcher.value);
 }
 
+namespace {
+
+// Names that mean something else, or could, where an expression begins: they are written in quotes.
+bool is_keyword(std::string_view name) {
+  static constexpr std::string_view kKeywords[] = {
+      "and",          "atan2",  "avg",        "bool",        "bottomk",  "by",     "count",
+      "count_values", "group",  "group_left", "group_right", "ignoring", "inf",    "limit_ratio",
+      "limitk",       "max",    "min",        "nan",         "offset",   "on",     "or",
+      "quantile",     "stddev", "stdvar",     "sum",         "topk",     "unless", "without"};
+  std::string lower(name);
+  std::ranges::transform(lower, lower.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+  return std::ranges::binary_search(kKeywords, lower);
+}
+
+}  // namespace
+
 std::string to_string(const std::vector<Matcher>& matchers) {
   std::string name;
   std::string inside;
   for (const Matcher& matcher : matchers) {
     if (name.empty() && matcher.label == kMetricName && matcher.op == MatchOp::kEqual &&
-        is_plain_metric_name(matcher.value)) {
+        is_plain_metric_name(matcher.value) && !is_keyword(matcher.value)) {
       name = matcher.value;
       continue;
     }

@@ -251,7 +251,7 @@ ExpressionPtr Parser::make_binary(size_t offset, Binary node) {
   const ExpressionType right = node.right->type;
   for (const Expression* side : {node.left.get(), node.right.get()}) {
     if (side->type != ExpressionType::kScalar && side->type != ExpressionType::kVector) {
-      return failed(side->offset, "operator " + quoted(symbol(node.op)) + " takes scalars and instant vectors, not a " +
+      return failed(side->offset, "operator " + quoted(symbol(node.op)) + " takes scalars and instant vectors, not " +
                                       std::string(type_name(side->type)));
     }
   }
@@ -283,7 +283,7 @@ ExpressionPtr Parser::parse_unary() {
     return nullptr;
   }
   if (inner->type != ExpressionType::kScalar && inner->type != ExpressionType::kVector) {
-    return failed(offset, "a sign takes a scalar or an instant vector, not a " + std::string(type_name(inner->type)));
+    return failed(offset, "a sign takes a scalar or an instant vector, not " + std::string(type_name(inner->type)));
   }
   if (!minus) {
     return inner;
@@ -328,7 +328,7 @@ ExpressionPtr Parser::parse_range(ExpressionPtr inner) {
       return nullptr;
     }
     if (inner->type != ExpressionType::kVector) {
-      return failed(bracket, "a subquery takes an instant vector, not a " + std::string(type_name(inner->type)));
+      return failed(bracket, "a subquery takes an instant vector, not " + std::string(type_name(inner->type)));
     }
     const size_t offset = inner->offset;
     const uint32_t depth = inner->depth + 1;
@@ -624,8 +624,8 @@ bool Parser::check_call(const Signature& signature, size_t offset, const std::ve
   for (size_t i = 0; i < arguments.size(); ++i) {
     const ExpressionType wanted = argument_type(signature, i);
     if (arguments[i]->type != wanted) {
-      failed(arguments[i]->offset, "function " + std::string(signature.name) + " takes a " +
-                                       std::string(type_name(wanted)) + " here, not a " +
+      failed(arguments[i]->offset, "function " + std::string(signature.name) + " takes " +
+                                       std::string(type_name(wanted)) + " here, not " +
                                        std::string(type_name(arguments[i]->type)));
       return false;
     }
@@ -714,8 +714,8 @@ ExpressionPtr Parser::parse_aggregation() {
   for (size_t i = 0; i < wanted; ++i) {
     const ExpressionType type = i + 1 == wanted ? ExpressionType::kVector : *parameter;
     if (arguments[i]->type != type) {
-      return failed(arguments[i]->offset, "aggregation " + node.operation + " takes a " + std::string(type_name(type)) +
-                                              " here, not a " + std::string(type_name(arguments[i]->type)));
+      return failed(arguments[i]->offset, "aggregation " + node.operation + " takes " + std::string(type_name(type)) +
+                                              " here, not " + std::string(type_name(arguments[i]->type)));
     }
   }
   const uint32_t depth = 1 + depth_of(arguments);

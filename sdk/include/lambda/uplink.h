@@ -3,9 +3,13 @@
 //
 // Invariants
 // - A parcel is released (Shelf::settled) only by an Ack of at least the wanted policy that covers it.
-// - At most `window_parcels_max` parcels and `window_bytes_max` bytes are in flight.
+// - At most `window_parcels_max` parcels and `window_bytes_max` bytes are in flight. (A parcel of more than half of
+//   the bytes counts as half: it still goes.)
+// - Nothing of a boot is sent before its hello of this connection was answered, nor while a question about it is open.
 // - Every question is asked again until it is answered: nothing waits for ever, also while connected.
-// - Same inputs, same outputs: time and randomness are handed in.
+// - Neither lane starves: a place is kept for the backlog, a quarter of the window for what is fresh, and a parcel that
+//   must wait after a NACK holds up no other.
+// - Same inputs, same outputs: time and randomness are handed in. Time that goes back counts as none passed.
 //
 // Not thread-safe. Calls made into Shelf and Port from inside a call of ours must not call us back.
 #pragma once
@@ -30,25 +34,29 @@ enum class Lane : uint8_t { kFresh, kBacklog };
 // What the owner of the parcels gives the machine: the spool on a host, a few kilobytes of RAM on a device.
 class Shelf {
  public:
-  // The first parcel of the lane after `after` (from the start when after.seq is 0) that is neither settled nor refused.
-  // Fresh: parcels made since this program's start, newest work first served in order; backlog: all older ones, in
-  // order. False: none.
+  // The first parcel of the lane after `after` (from the start when after.seq is 0) that is neither settled nor
+  // refused. Fresh: parcels made since this program's start (those of an older boot too: declarations, gaps), in order;
+  // backlog: all older ones, in order. `after` need not exist any more: {boot, 2^64 - 1} asks for the first of the next
+  // boot, and a boot that is gone is as good as the start. False: none.
   virtual bool next(Lane lane, ParcelKey after, ParcelKey* key, size_t* bytes) = 0;
   // The Up message of a parcel, for sending again byte for byte. Empty: it is gone or unreadable; the machine skips it.
   // Valid until the next call into the Shelf.
   virtual std::span<const uint8_t> read(ParcelKey key) = 0;
 
-  // Boots that need a Hello: those with parcels, and the present one; index from 0. False: no more.
+  // Boots that need a Hello: the present one (best at index 0), and those with parcels. False: no more.
   virtual bool boot(size_t index, uint64_t* boot) = 0;
-  // The Up message of a Hello with this nonce. Valid until the next call into the Shelf.
+  // The Up message of a Hello with this nonce. Valid until the next call into the Shelf. Empty: there is no such boot.
   virtual std::span<const uint8_t> hello(uint64_t boot, uint64_t nonce) = 0;
 
-  virtual void settled(ParcelKey key) = 0;                        // free it
-  virtual void settled_through(uint64_t boot, uint64_t seq) = 0;  // free all up to seq
-  virtual void refused(ParcelKey key, RefusalCode code) = 0;      // give it up, name the gap
-  virtual void declare(uint64_t boot, std::span<const uint32_t> refs) = 0;  // make a parcel with these declarations
+  virtual void settled(ParcelKey key) = 0;  // free it
+  // Free all up to `seq`. It may be beyond the last parcel made (a restored copy): number the next ones above it.
+  virtual void settled_through(uint64_t boot, uint64_t seq) = 0;
+  virtual void refused(ParcelKey key, RefusalCode code) = 0;  // give it up, name the gap
+  // Make a parcel with these declarations, of this boot, on the fresh lane. The refused parcel is sent again after
+  // half a second, so that this one goes first, and asked about again (less and less often) if it did not help.
+  virtual void declare(uint64_t boot, std::span<const uint32_t> refs) = 0;
   virtual void new_boot() = 0;
-  virtual void gateway_time(int64_t utc_ms) = 0;                  // as the last answer said
+  virtual void gateway_time(int64_t utc_ms) = 0;  // as the last answer said
 
  protected:
   ~Shelf() = default;
@@ -63,37 +71,165 @@ struct UplinkPort {
 
 struct UplinkOptions {
   Policy policy = Policy::kLocal;
-  uint32_t window_parcels_max = 32;         // at most kWindowParcelsMax
+  uint32_t window_parcels_max = 32;  // 2 to kWindowParcelsMax (to half of the table on a device)
   uint32_t window_bytes_max = 4u << 20;
-  uint32_t answer_timeout_ms = 5'000;       // first question; doubles up to answer_timeout_ms_max, full jitter
+  uint32_t answer_timeout_ms = 5'000;  // first question; doubles up to answer_timeout_ms_max, with jitter
   uint32_t answer_timeout_ms_max = 60'000;
 };
 
 inline constexpr size_t kWindowParcelsMax = 64;
-inline constexpr size_t kUplinkBootsMax = 8;  // hellos under way at once; the others wait their turn
+inline constexpr size_t kUplinkBootsMax = 8;  // boots spoken of at once; the others wait their turn
+inline constexpr size_t kUplinkGatewaysMax =
+    8;  // gateways whose restarts are noticed; further ones are left to timeouts
 
 struct UplinkCounters {
   uint64_t parcels_sent, parcels_resent, hellos_sent, acks, nacks_retry, nacks_permanent, nacks_declare, nacks_new_boot,
       answers_malformed, answers_foreign, timeouts;
+  uint64_t
+      retries_forgotten;  // parcels waiting after a NACK that made room for others; they come up again by themselves
 };
 
-class Uplink {
- public:
-  Uplink(Shelf& shelf, UplinkPort port, const UplinkOptions& options);
+// A parcel the machine has in hand. Members are the machine's.
+struct UplinkParcel {
+  enum class State : uint8_t {
+    kFree,
+    kInFlight,  // sent at `at_ms`, not answered
+    kResend,    // was in flight and did not arrive: goes again, and keeps its place in the window until then
+    kWaiting,   // after a NACK: not before `at_ms`
+  };
+  ParcelKey key;
+  int64_t at_ms = 0;
+  uint32_t weight = 0;  // bytes it takes in the window
+  State state = State::kFree;
+  Lane lane = Lane::kFresh;
+  uint8_t tries = 0;
+};
 
-  void connected(int64_t now_ms);      // subscribed and able to publish; `now_ms` is monotonic in every call
+// The machine over a table given by the caller: half of it bounds the window, the rest is for parcels that wait after a
+// NACK. Devices give 8 places, hosts use Uplink below.
+class UplinkMachine {
+ public:
+  UplinkMachine(Shelf& shelf, UplinkPort port, const UplinkOptions& options, std::span<UplinkParcel> table);
+  UplinkMachine(const UplinkMachine&) = delete;
+  UplinkMachine& operator=(const UplinkMachine&) = delete;
+
+  void connected(int64_t now_ms);  // subscribed and able to publish; `now_ms` is monotonic in every call
   void disconnected(int64_t now_ms);
-  // A message that came on `down` or on interest/all. Malformed ones are counted and dropped.
+  // A message that came on `down` or on interest/all. Malformed ones are counted and dropped. Call tick() afterwards.
   void down(std::span<const uint8_t> message, int64_t now_ms);
   void interest(std::span<const uint8_t> message, int64_t now_ms);
   // Something new is on the shelf, or time has passed. Does all work that is due; returns the monotonic time at which
-  // it wants to be called again.
+  // it wants to be called again (always later than `now_ms`).
   int64_t tick(int64_t now_ms);
 
-  bool answered() const;               // a gateway has answered since the connection was made
-  size_t in_flight_parcels() const;
-  size_t in_flight_bytes() const;
-  const UplinkCounters& counters() const;
+  bool answered() const { return answered_; }  // a gateway has answered since the connection was made
+  size_t in_flight_parcels() const { return parcels_[0] + parcels_[1]; }
+  size_t in_flight_bytes() const { return bytes_[0] + bytes_[1]; }
+  const UplinkCounters& counters() const { return counters_; }
+
+ private:
+  struct Boot {
+    enum class State : uint8_t { kFree, kToAsk, kAsked, kReady };
+    uint64_t boot = 0;
+    uint64_t nonce = 0;        // of the open, or the last, question
+    uint64_t settled_seq = 0;  // as the shelf was told
+    int64_t at_ms = 0;         // kToAsk: when; kAsked: when to ask again
+    int64_t wait_ms = 0;       // how long a parcel in flight may stay without an answer
+    State state = State::kFree;
+    uint8_t tries = 0;   // questions since something settled
+    bool fresh = false;  // has, or may have, parcels on the fresh lane: keeps its place
+    bool told_new_boot = false;
+  };
+  struct Gateway {
+    uint64_t name_hash = 0;
+    uint64_t incarnation = 0;  // 0: a free place
+    uint64_t incarnation_before = 0;
+    int64_t heard_ms = 0;
+  };
+  struct Candidate {
+    bool found = false;
+    ParcelKey key;
+    uint32_t weight = 0;
+  };
+  enum class Sent : uint8_t { kYes, kGone, kBlocked };
+
+  // Time.
+  void advance(int64_t now_ms);
+  int64_t wait_for(uint8_t tries);
+  int64_t wake_ms() const;
+
+  // Boots and questions.
+  Boot* find_boot(uint64_t boot);
+  Boot* claim_boot(uint64_t boot, bool fresh);
+  void release_boot(Boot* slot);
+  bool has_parcels(uint64_t boot) const;
+  bool on_shelf(uint64_t boot);
+  void refresh_boots();
+  void ask(Boot* slot, int64_t delay_ms);
+  void say_hellos();
+  void check_timeouts();
+  bool hear(std::string_view gateway, uint64_t incarnation);
+  void ask_again_all(const Boot* except);
+
+  // Answers.
+  void take_ack(const AckView& ack);
+  bool settle(const AckView& ack, Boot* slot);
+  void settle_range_on_shelf(uint64_t boot, const SeqRange& range);
+  void end_question(const AckView& ack, Boot* slot);
+  void take_nack(const NackView& nack);
+  void take_hello_nack(const NackView& nack, Boot* slot);
+  void hold(UplinkParcel* parcel, int64_t delay_ms);
+
+  // Sending.
+  void send_due();
+  void send_held(Lane lane);
+  void send_new();
+  Candidate peek(Lane lane);
+  bool room(Lane lane, uint32_t weight, const Candidate& backlog) const;
+  Sent transmit(UplinkParcel* parcel);
+  UplinkParcel* find_parcel(ParcelKey key);
+  UplinkParcel* new_parcel();
+  void set_state(UplinkParcel* parcel, UplinkParcel::State state);
+  void free_parcel(UplinkParcel* parcel) { set_state(parcel, UplinkParcel::State::kFree); }
+  bool publish(std::span<const uint8_t> message);
+  void rewind(Lane lane);
+
+  Shelf& shelf_;
+  const UplinkPort port_;
+  UplinkOptions options_;
+  const std::span<UplinkParcel> table_;
+  size_t used_ = 0;               // places of the table that are not free
+  uint32_t parcels_[2] = {0, 0};  // in flight, by lane
+  uint32_t bytes_[2] = {0, 0};
+  bool exhausted_[2] = {};    // the shelf had nothing behind the cursor
+  bool passed_over_[2] = {};  // boots that could not be sent yet lie before the cursor
+  ParcelKey cursor_[2];       // everything before is in the table, settled, or left to the next rescan
+  Boot boots_[kUplinkBootsMax];
+  Gateway gateways_[kUplinkGatewaysMax];
+  int64_t clock_ms_ = 0;  // time that passed since the first call; never goes back
+  int64_t last_now_ms_ = 0;
+  int64_t rescan_ms_ = 0;
+  int64_t forget_ms_ = 0;    // not before this may a waiting parcel be forgotten
+  int64_t new_boot_ms_ = 0;  // not before this may the shelf be told to begin a new boot
+  bool started_ = false;
+  bool connected_ = false;
+  bool answered_ = false;
+  bool blocked_ = false;  // the transport took no more in this tick
+  bool boots_stale_ = false;
+  bool boots_waiting_ = false;  // there are more boots on the shelf than places for them
+  UplinkCounters counters_{};
+};
+
+namespace internal {
+struct UplinkTable {
+  UplinkParcel table[2 * kWindowParcelsMax];
+};
+}  // namespace internal
+
+// With a table of its own, for hosts: about 6 KB.
+class Uplink : private internal::UplinkTable, public UplinkMachine {
+ public:
+  Uplink(Shelf& shelf, UplinkPort port, const UplinkOptions& options) : UplinkMachine(shelf, port, options, table) {}
 };
 
 }  // namespace lambda

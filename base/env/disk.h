@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -56,6 +57,9 @@ class Disk {
   // Replaces `path` as a whole: temporary file, sync, rename, sync of the folder. Old or new, never a mix.
   virtual Status replace(const std::string& path, std::span<const std::byte> bytes) = 0;
   virtual Result<uint64_t> free_bytes(const std::string& dir) = 0;
+  // Takes `path`, which is made when it is missing, for one holder, until the returned object or the process is gone.
+  // kDenied: another has it, also in this process. A world of one process may leave it as it is here: always granted.
+  virtual Result<std::shared_ptr<void>> lock(const std::string& path);
 
   // Reads a whole file of at most `bytes_max`; kFull when it is longer.
   Result<std::string> read_all(const std::string& path, uint64_t bytes_max);

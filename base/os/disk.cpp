@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -362,6 +363,16 @@ Status OsDisk::replace(const std::string& path, std::span<const std::byte> bytes
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0) return os_error(errno, temporary, "rename");
   return sync_folder(folder_of(path));
+}
+
+Result<std::shared_ptr<void>> OsDisk::lock(const std::string& path) {
+  auto fd = std::make_shared<Fd>(retry([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600); }));
+  if (fd->get() < 0) return os_error(errno, path, "open");
+  if (retry([&] { return ::flock(fd->get(), LOCK_EX | LOCK_NB); }) != 0) {
+    if (errno == EWOULDBLOCK) return fail(ErrorCode::kDenied, path + ": another process has it");
+    return os_error(errno, path, "lock");
+  }
+  return std::shared_ptr<void>(std::move(fd));
 }
 
 Result<uint64_t> OsDisk::free_bytes(const std::string& dir) {

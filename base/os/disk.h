@@ -38,6 +38,7 @@ class OsDisk final : public Disk {
   Status truncate(const std::string& path, uint64_t bytes) override;
   Status replace(const std::string& path, std::span<const std::byte> bytes) override;
   Result<uint64_t> free_bytes(const std::string& dir) override;
+  Result<std::shared_ptr<void>> lock(const std::string& path) override;
 
   // How often waiting_bytes_max or waiting_calls_max refused an append.
   uint64_t refused_count() const;

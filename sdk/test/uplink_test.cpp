@@ -450,14 +450,14 @@ TEST(Uplink, AParcelLargerThanTheWindowStillGoes) {
 std::pair<size_t, size_t> serve(UplinkOptions options, size_t fresh_bytes, size_t backlog_bytes, int rounds) {
   World world(options);
   uint64_t next_fresh = 1;
-  for (uint64_t seq = 1; seq <= 2000; ++seq) world.shelf.put(9, seq, Lane::kBacklog, backlog_bytes);
+  for (uint64_t seq = 1; seq <= 620; ++seq) world.shelf.put(9, seq, Lane::kBacklog, backlog_bytes);
   world.shelf.put(1, next_fresh++, Lane::kFresh, fresh_bytes);
   world.shelf.boots = {9, 1};
   world.connect();
   size_t read = 0;
   std::pair<size_t, size_t> settled{0, 0};
   for (int round = 0; round < rounds; ++round) {
-    while (next_fresh < static_cast<uint64_t>(round) + 100) world.shelf.put(1, next_fresh++, Lane::kFresh, fresh_bytes);
+    while (next_fresh < static_cast<uint64_t>(round) + 40) world.shelf.put(1, next_fresh++, Lane::kFresh, fresh_bytes);
     world.tick();
     EXPECT_LE(world.uplink.in_flight_parcels(), options.window_parcels_max);
     EXPECT_LE(world.uplink.in_flight_bytes(), options.window_bytes_max);

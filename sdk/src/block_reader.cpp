@@ -13,12 +13,15 @@ constexpr size_t kBlockBytesMin = 14;  // every field in its shortest form
 inline uint64_t peek(const uint8_t* bytes, size_t size, uint64_t at) {
   const size_t byte = static_cast<size_t>(at >> 3);
   const unsigned skip = static_cast<unsigned>(at & 7);
-  if (byte + 8 <= size) [[likely]] return load_u64be(bytes + byte) << skip;
+  if (byte + 8 <= size) [[likely]]
+    return load_u64be(bytes + byte) << skip;
   if (byte >= size) return 0;
   return load_u64be(bytes + size - 8) << ((byte + 8 - size) * 8) << skip;
 }
 
-inline uint64_t top(uint64_t word, unsigned count) { return word >> (64 - count); }  // 1..64
+inline uint64_t top(uint64_t word, unsigned count) {
+  return word >> (64 - count);
+}  // 1..64
 
 // `count` bits, 1..64, from bit `at`.
 inline uint64_t bits_at(const uint8_t* bytes, size_t size, uint64_t at, unsigned count) {
@@ -179,24 +182,52 @@ uint32_t read_checksum(const uint8_t* bytes) {
 
 const char* block_error_name(BlockError error) {
   switch (error) {
-    case BlockError::kNone: return "none";
-    case BlockError::kTooShort: return "too_short";
-    case BlockError::kMagic: return "magic";
-    case BlockError::kVersion: return "version";
-    case BlockError::kCodec: return "codec";
-    case BlockError::kValueType: return "value_type";
-    case BlockError::kReserved: return "reserved";
-    case BlockError::kVarint: return "varint";
-    case BlockError::kCount: return "count";
-    case BlockError::kSpan: return "span";
-    case BlockError::kScale: return "scale";
-    case BlockError::kOrdinal: return "ordinal";
-    case BlockError::kTick: return "tick";
-    case BlockError::kBits: return "bits";
-    case BlockError::kTimes: return "times";
-    case BlockError::kChecksum: return "checksum";
+    case BlockError::kNone:
+      return "none";
+    case BlockError::kTooShort:
+      return "too_short";
+    case BlockError::kMagic:
+      return "magic";
+    case BlockError::kVersion:
+      return "version";
+    case BlockError::kCodec:
+      return "codec";
+    case BlockError::kValueType:
+      return "value_type";
+    case BlockError::kReserved:
+      return "reserved";
+    case BlockError::kVarint:
+      return "varint";
+    case BlockError::kCount:
+      return "count";
+    case BlockError::kSpan:
+      return "span";
+    case BlockError::kScale:
+      return "scale";
+    case BlockError::kOrdinal:
+      return "ordinal";
+    case BlockError::kTick:
+      return "tick";
+    case BlockError::kBits:
+      return "bits";
+    case BlockError::kTimes:
+      return "times";
+    case BlockError::kChecksum:
+      return "checksum";
   }
   return "unknown";
+}
+
+BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info) {
+  if (bytes.size() < kBlockBytesMin) return {BlockError::kTooShort, bytes.size()};
+  Cursor in(bytes.data() + 1, bytes.size() - 1);
+  *info = BlockInfo();
+  BlockError error = read_shape(&in, info, context_boot);
+  if (error == BlockError::kNone) error = read_identity(&in, info);
+  int32_t span;
+  int32_t first;
+  if (error == BlockError::kNone) error = read_times(&in, info, &span, &first);
+  return {error, in.position() + 1};
 }
 
 BlockStatus BlockReader::refuse(BlockError error, size_t offset) {
@@ -239,10 +270,10 @@ BlockReader BlockReader::over_open(const BlockWriter& writer) {
   reader.bit_ = kBlockHeaderBytesMax * 8;
   reader.bit_end_ = static_cast<uint64_t>(writer.position_) * 8 + writer.code_.fill;
   reader.code_.last_bits = writer.first_.bits;
-  reader.now_ = static_cast<int32_t>(writer.first_.time_ms - writer.info_.t_min) /
-                static_cast<int32_t>(writer.info_.tick_ms);
-  reader.span_ = static_cast<int32_t>(writer.info_.t_max - writer.info_.t_min) /
-                 static_cast<int32_t>(writer.info_.tick_ms);
+  reader.now_ =
+      static_cast<int32_t>(writer.first_.time_ms - writer.info_.t_min) / static_cast<int32_t>(writer.info_.tick_ms);
+  reader.span_ =
+      static_cast<int32_t>(writer.info_.t_max - writer.info_.t_min) / static_cast<int32_t>(writer.info_.tick_ms);
   reader.low_ = reader.now_;
   reader.high_ = reader.now_;
   return reader;
@@ -305,8 +336,8 @@ size_t BlockReader::decode(std::span<Point> points) {
           error = BlockError::kBits;
           break;
         }
-        const uint64_t x = count + window.used <= 57 ? top(window.word, count)
-                                                     : bits_at(bytes, size, bit + window.used, count);
+        const uint64_t x =
+            count + window.used <= 57 ? top(window.word, count) : bits_at(bytes, size, bit + window.used, count);
         window.used += count;
         if (x == 0) [[unlikely]] {
           error = BlockError::kBits;

@@ -45,6 +45,12 @@ size_t write_head(const BlockInfo& info, Point first, uint8_t* out) {
   return static_cast<size_t>(out - begin);
 }
 
+size_t varint_bytes(uint64_t value) {
+  size_t bytes = 1;
+  for (; value >= 0x80; value >>= 7) ++bytes;
+  return bytes;
+}
+
 void write_checksum(uint32_t crc, uint8_t* out) {
   for (size_t i = 0; i < kChecksumBytes; ++i, crc >>= 8) out[i] = static_cast<uint8_t>(crc);
 }
@@ -57,8 +63,8 @@ BlockWriter::BlockWriter(std::span<uint8_t> space, const BlockOptions& options)
   LAMBDA_EXPECT(options.tick_ms >= 1 && options.tick_ms <= kTickMsMax);
   LAMBDA_EXPECT(options.first_ordinal <= (uint64_t{1} << 63) - kBlockPointsMax);
   LAMBDA_EXPECT(options.scale <= kScaleMax);
-  LAMBDA_EXPECT(options.type == ValueType::kF64 || options.type == ValueType::kI64 ||
-                options.type == ValueType::kDec || options.type == ValueType::kState);
+  LAMBDA_EXPECT(options.type == ValueType::kF64 || options.type == ValueType::kI64 || options.type == ValueType::kDec ||
+                options.type == ValueType::kState);
   info_.boot = options.boot;
   info_.first_ordinal = options.first_ordinal;
   info_.ref = options.ref;
@@ -81,7 +87,8 @@ AppendResult BlockWriter::append(Point point) {
     return AppendResult::kOk;
   }
   Step step;
-  if (!step_to(info_, code_.last_time, point.time_ms, &step)) return AppendResult::kFull;
+  const Reach reach{info_.t_min, info_.t_max, info_.count, info_.tick_ms};
+  if (!step_to(reach, code_.last_time, point.time_ms, &step)) return AppendResult::kFull;
   // Behind the reach, a byte being filled and the checksum must still fit: the reach covers both, as a point takes at
   // most 13 bytes of it.
   if (position_ + kEncodeReach + 1 > space_bytes_) return AppendResult::kFull;

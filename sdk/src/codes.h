@@ -10,7 +10,9 @@ namespace lambda {
 inline constexpr size_t kEncodeReach = 17;
 inline constexpr size_t kChecksumBytes = 4;
 
-constexpr Codec codec_of(ValueType type) { return type == ValueType::kF64 ? Codec::kXor64 : Codec::kDelta64; }
+constexpr Codec codec_of(ValueType type) {
+  return type == ValueType::kF64 ? Codec::kXor64 : Codec::kDelta64;
+}
 
 inline uint64_t load_u64be(const uint8_t* from) {
   uint64_t value;
@@ -28,8 +30,12 @@ inline void store_u64be(uint8_t* to, uint64_t value) {
   __builtin_memcpy(to, &value, 8);
 }
 
-constexpr uint64_t zigzag(uint64_t n) { return (n << 1) ^ (0 - (n >> 63)); }
-constexpr uint64_t unzigzag(uint64_t z) { return (z >> 1) ^ (0 - (z & 1)); }
+constexpr uint64_t zigzag(uint64_t n) {
+  return (n << 1) ^ (0 - (n >> 63));
+}
+constexpr uint64_t unzigzag(uint64_t z) {
+  return (z >> 1) ^ (0 - (z & 1));
+}
 
 class BitSink {
  public:
@@ -167,21 +173,27 @@ inline uint8_t* encode_point(CodeState* state, int32_t step, uint64_t bits, uint
   return sink.end(state);
 }
 
-// Whether a block that holds at least one point takes one more at `time_ms`; how far that is from the last one in
-// ticks, and the block's new extent.
+// What a block with at least one point has reached, and whether it takes one more at `time_ms`: then `step` is how far
+// that is from the last one, in ticks, and what the block reaches afterwards.
+struct Reach {
+  int64_t t_min;
+  int64_t t_max;
+  uint32_t count;
+  uint32_t tick_ms;
+};
 struct Step {
   int32_t ticks;
   int64_t t_min;
   int64_t t_max;
 };
-inline bool step_to(const BlockInfo& info, int64_t last_time, int64_t time_ms, Step* step) {
-  step->t_min = time_ms < info.t_min ? time_ms : info.t_min;
-  step->t_max = time_ms > info.t_max ? time_ms : info.t_max;
+inline bool step_to(const Reach& reach, int64_t last_time, int64_t time_ms, Step* step) {
+  step->t_min = time_ms < reach.t_min ? time_ms : reach.t_min;
+  step->t_max = time_ms > reach.t_max ? time_ms : reach.t_max;
   const uint64_t span = static_cast<uint64_t>(step->t_max) - static_cast<uint64_t>(step->t_min);
-  if (span > static_cast<uint64_t>(kBlockSpanMsMax) || info.count >= kBlockPointsMax) return false;
+  if (span > static_cast<uint64_t>(kBlockSpanMsMax) || reach.count >= kBlockPointsMax) return false;
   step->ticks = static_cast<int32_t>(time_ms - last_time);
-  if (info.tick_ms == 1) return true;
-  const auto tick = static_cast<int32_t>(info.tick_ms);
+  if (reach.tick_ms == 1) return true;
+  const auto tick = static_cast<int32_t>(reach.tick_ms);
   if (step->ticks % tick != 0) return false;
   step->ticks /= tick;
   return true;
@@ -190,5 +202,10 @@ inline bool step_to(const BlockInfo& info, int64_t last_time, int64_t time_ms, S
 // Writes everything of a block that stands before its bits; returns its length, at most kBlockHeaderBytesMax.
 size_t write_head(const BlockInfo& info, Point first, uint8_t* out);
 void write_checksum(uint32_t crc, uint8_t* out);
+// Bytes of `value` as a varint.
+size_t varint_bytes(uint64_t value);
+
+// What a block says of itself, from its first bytes (all, or kBlockHeaderBytesMax); the checksum is not looked at.
+BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info);
 
 }  // namespace lambda

@@ -1,5 +1,6 @@
 // CRC32C, reflected polynomial 0x82F63B78: the processor's instruction where there is one, a 64-byte table elsewhere
-// (a microcontroller has flash for a kilobyte of table, but better uses for it; half a byte a step is fast enough there).
+// (a microcontroller has flash for a kilobyte of table, but better uses for it; half a byte a step is fast enough
+// there).
 #include "lambda/block.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -2,9 +2,9 @@
 // broken belief stops the program where a debugger sees it.
 #pragma once
 
-#define LAMBDA_EXPECT(condition)              \
-  do {                                        \
-    if (!(condition)) [[unlikely]] {          \
-      __builtin_trap();                       \
-    }                                         \
+#define LAMBDA_EXPECT(condition)     \
+  do {                               \
+    if (!(condition)) [[unlikely]] { \
+      __builtin_trap();              \
+    }                                \
   } while (false)

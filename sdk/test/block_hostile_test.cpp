@@ -1,4 +1,5 @@
-// A block from outside is an error with a name and an offset, or exactly its points: never a crash, never a wrong number.
+// A block from outside is an error with a name and an offset, or exactly its points: never a crash, never a wrong
+// number.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -19,7 +20,9 @@ BlockStatus status_of(const Bytes& bytes) {
   return decode_block(exact, 0, &info, points);
 }
 
-std::string name_of(const Bytes& bytes) { return block_error_name(status_of(bytes).error); }
+std::string name_of(const Bytes& bytes) {
+  return block_error_name(status_of(bytes).error);
+}
 
 std::vector<Bytes> some_blocks() {
   std::vector<Bytes> blocks;
@@ -103,7 +106,7 @@ TEST(BlockHostile, AfterAnErrorTheReaderGivesNothingMore) {
   std::vector<Point> points;
   for (int64_t i = 0; i < 20; ++i) points.push_back({i, static_cast<uint64_t>(i) << 50});
   Bytes forged = reference::encode({}, points);
-  forged.resize(forged.size() - 4);
+  forged.erase(forged.end() - 4, forged.end());
   forged.back() = 0xFF;
   reference::append_checksum(&forged);
   BlockReader reader;

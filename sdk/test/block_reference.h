@@ -47,7 +47,9 @@ inline uint32_t crc(const Bytes& bytes) {  // bit by bit
   return ~crc;
 }
 
-inline void append(Bytes* to, const Bytes& more) { to->insert(to->end(), more.begin(), more.end()); }
+inline void append(Bytes* to, const Bytes& more) {
+  to->insert(to->end(), more.begin(), more.end());
+}
 
 inline void append_checksum(Bytes* bytes) {
   const uint32_t sum = crc(*bytes);
@@ -143,11 +145,12 @@ inline Bytes encode(const BlockOptions& options, const std::vector<Point>& point
     }
     step = now;
     if (same) continue;
-    bits += is_xor ? xor_code(points[i].bits, points[i - 1].bits, &window)
-                   : delta_code(points[i].bits, points[i - 1].bits);
+    bits +=
+        is_xor ? xor_code(points[i].bits, points[i - 1].bits, &window) : delta_code(points[i].bits, points[i - 1].bits);
   }
   while (bits.size() % 8 != 0) bits += '0';
-  for (size_t i = 0; i < bits.size(); i += 8) out.push_back(static_cast<uint8_t>(std::stoi(bits.substr(i, 8), nullptr, 2)));
+  for (size_t i = 0; i < bits.size(); i += 8)
+    out.push_back(static_cast<uint8_t>(std::stoi(bits.substr(i, 8), nullptr, 2)));
   append_checksum(&out);
   return out;
 }
@@ -228,7 +231,7 @@ class Inputs {
     while (points.size() < count) {
       if (at < 0 || at > span) break;
       points.push_back({base + at * static_cast<int64_t>(options.tick_ms), bits});
-      if (way == 0) at += even;                                                        // steady
+      if (way == 0) at += even;                                                         // steady
       if (way == 1) at += even + (below(4) == 0 ? static_cast<int64_t>(below(3)) : 0);  // jitter
       if (way == 2) at += static_cast<int64_t>(below(static_cast<uint64_t>(span) / 20 + 2));
       if (way == 3) at = static_cast<int64_t>(below(static_cast<uint64_t>(span + 1)));  // anything, twice too
@@ -240,10 +243,22 @@ class Inputs {
 
  private:
   uint64_t value(uint64_t kind, uint64_t last) {
-    static const uint64_t special[] = {
-        0, uint64_t{1} << 63, 0x7FF0000000000000, 0xFFF0000000000000, 0x7FF8000000000000, 0x7FF0000000000001,
-        0xFFFFFFFFFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 1, 0x000FFFFFFFFFFFFF, 0x0010000000000000, 0x7FEFFFFFFFFFFFFF,
-        0x3FF0000000000000, 0xFFFFFFFF00000000, 0x00000000FFFFFFFF, 0x8000000000000001};
+    static const uint64_t special[] = {0,
+                                       uint64_t{1} << 63,
+                                       0x7FF0000000000000,
+                                       0xFFF0000000000000,
+                                       0x7FF8000000000000,
+                                       0x7FF0000000000001,
+                                       0xFFFFFFFFFFFFFFFF,
+                                       0x7FFFFFFFFFFFFFFF,
+                                       1,
+                                       0x000FFFFFFFFFFFFF,
+                                       0x0010000000000000,
+                                       0x7FEFFFFFFFFFFFFF,
+                                       0x3FF0000000000000,
+                                       0xFFFFFFFF00000000,
+                                       0x00000000FFFFFFFF,
+                                       0x8000000000000001};
     if (kind == 0) return random_();
     if (kind == 1) return special[below(16)];
     if (kind == 2) return below(10) == 0 ? last + 1 : last;

@@ -71,11 +71,17 @@ TEST(Block, TheNaiveDecoderReadsWhatTheWriterWrote) {
 }
 
 TEST(Block, KeepsAll64BitsOfEverySpecialDouble) {
-  const uint64_t patterns[] = {std::bit_cast<uint64_t>(0.0), std::bit_cast<uint64_t>(-0.0),
+  const uint64_t patterns[] = {std::bit_cast<uint64_t>(0.0),
+                               std::bit_cast<uint64_t>(-0.0),
                                std::bit_cast<uint64_t>(std::numeric_limits<double>::infinity()),
                                std::bit_cast<uint64_t>(-std::numeric_limits<double>::infinity()),
-                               0x7FF8000000000000, 0x7FF8000000000001, 0xFFF8DEADBEEF0001, 0x7FF0000000000001,
-                               0xFFFFFFFFFFFFFFFF, 1, 0x800FFFFFFFFFFFFF,
+                               0x7FF8000000000000,
+                               0x7FF8000000000001,
+                               0xFFF8DEADBEEF0001,
+                               0x7FF0000000000001,
+                               0xFFFFFFFFFFFFFFFF,
+                               1,
+                               0x800FFFFFFFFFFFFF,
                                std::bit_cast<uint64_t>(std::numeric_limits<double>::max()),
                                std::bit_cast<uint64_t>(std::numeric_limits<double>::min())};
   std::vector<Point> points;

@@ -35,19 +35,19 @@ struct BlockInfo {
 enum class BlockError : uint8_t {
   kNone,
   kTooShort,
-  kMagic,        // not a block
-  kVersion,      // a major version this reader does not know
-  kCodec,        // a codec this reader does not know
-  kValueType,    // a value type this reader does not know, or that the codec cannot hold
-  kReserved,     // a reserved bit is set
-  kVarint,       // too long, not the shortest form, or out of range
+  kMagic,      // not a block
+  kVersion,    // a major version this reader does not know
+  kCodec,      // a codec this reader does not know
+  kValueType,  // a value type this reader does not know, or that the codec cannot hold
+  kReserved,   // a reserved bit is set
+  kVarint,     // too long, not the shortest form, or out of range
   kCount,
   kSpan,
   kScale,
   kOrdinal,
   kTick,
-  kBits,         // the bits end too early, too late or in set bits
-  kTimes,        // points disagree with t_min, t_span or the order flag
+  kBits,   // the bits end too early, too late or in set bits
+  kTimes,  // points disagree with t_min, t_span or the order flag
   kChecksum,
 };
 // "checksum", "codec" ...: stable words for logs and metrics.
@@ -69,7 +69,9 @@ inline constexpr size_t kPointBytesMax = 13;
 inline constexpr size_t kBlockHeaderBytesMax = 64;  // everything before the bits, first value included
 inline constexpr uint32_t kTickMsMax = 600'000;
 // Space for `points` points whatever they are; the bits are written eight bytes at a time, hence some to spare.
-constexpr size_t block_bytes_max(size_t points) { return kBlockHeaderBytesMax + 16 + points * kPointBytesMax; }
+constexpr size_t block_bytes_max(size_t points) {
+  return kBlockHeaderBytesMax + 16 + points * kPointBytesMax;
+}
 
 struct BlockOptions {
   uint64_t boot = 0;
@@ -86,11 +88,11 @@ struct BlockOptions {
 struct CodeState {
   int64_t last_time = 0;
   uint64_t last_bits = 0;
-  int32_t step = 0;            // last time difference, in ticks
-  uint8_t window_lead = 0;     // xor64: leading zeros and
-  uint8_t window_bits = 0;     // length of the window; 0: there is none yet
-  uint8_t fill = 0;            // bits of `partial` that are taken, 0..7
-  uint8_t partial = 0;         // the byte being filled, from its most significant bit
+  int32_t step = 0;         // last time difference, in ticks
+  uint8_t window_lead = 0;  // xor64: leading zeros and
+  uint8_t window_bits = 0;  // length of the window; 0: there is none yet
+  uint8_t fill = 0;         // bits of `partial` that are taken, 0..7
+  uint8_t partial = 0;      // the byte being filled, from its most significant bit
 };
 
 class BlockWriter {
@@ -164,7 +166,8 @@ class BlockReader {
 
 // Decodes a whole block into `points` (at least info.count long) after checking it completely.
 // On an error `points` may hold anything. kCount when `points` is too short.
-BlockStatus decode_block(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info, std::span<Point> points);
+BlockStatus decode_block(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info,
+                         std::span<Point> points);
 
 // The content root: names the points, not the bytes. Constant memory; feed at most 1,024 points in ordinal order.
 class ContentRoot {

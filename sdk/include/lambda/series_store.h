@@ -1,17 +1,19 @@
-// The series of a device in memory: open blocks that take points, sealed blocks that wait to be sent, and ten minutes to
-// read. Everything lies in one span that the caller gives; nothing is allocated, nothing grows.
+// The series of a device in memory: open blocks that take points, sealed blocks that wait to be sent, and ten minutes
+// to read. Everything lies in one span that the caller gives; nothing is allocated, nothing grows.
 //
 // Invariants
 // - A point that append() took has the next ordinal of its series in this boot, without gaps. It is in exactly one of:
 //   an open block, a sealed block, a gap (dropped before it was safe), or evicted (after it was safe).
 // - A block is evicted only when it is safe. A block that is dropped unsafe leaves a gap with exactly its ordinals.
 // - Sealed blocks keep the order in which they were sealed, within each state and within each series.
-// - The span is cut at the start into state for `series_max` series, `gaps_max` gaps, a scratch block and pages; a block
+// - The span is cut at the start into state for `series_max` series, `gaps_max` gaps, a scratch block and pages; a
+// block
 //   is a chain of pages. So the worst case is known when the program starts.
 //
-// When a page is wanted and none is free, in this order: the oldest safe block goes (past its retention or not), then the
-// oldest block that is not safe goes and its ordinals become a gap, then the largest open block is sealed and goes the
-// same way. When not even that helps, or the list of gaps is full and cannot take the ordinals, append() takes nothing.
+// When a page is wanted and none is free, in this order: the oldest safe block goes (past its retention or not), then
+// the oldest block that is not safe goes and its ordinals become a gap, then the largest open block is sealed and goes
+// the same way. When not even that helps, or the list of gaps is full and cannot take the ordinals, append() takes
+// nothing.
 //
 // Time: `now_ms` is monotonic and handed in by tick(); points carry their own times, which may be anything.
 // Not thread-safe. Pages, blocks and series are found in constant time, except where said.
@@ -31,23 +33,23 @@ namespace lambda {
 struct SeriesStoreOptions {
   uint32_t series_max = 0;
   uint32_t gaps_max = 16;
-  uint32_t page_bytes = 128;         // 128..4096, a multiple of 8. Small pages waste less, large ones cost fewer links
-  uint32_t block_bytes_max = 4096;   // a block is sealed before it is longer; 256..16384
-  int64_t retention_ms = 600'000;    // a safe block stays so long after it was sealed, while memory lasts
-  int64_t seal_age_ms = 60'000;      // tick() seals a block that was opened so long ago; up to ten minutes
+  uint32_t page_bytes = 128;        // 128..4096, a multiple of 8. Small pages waste less, large ones cost fewer links
+  uint32_t block_bytes_max = 4096;  // a block is sealed before it is longer; 256..16384
+  int64_t retention_ms = 600'000;   // a safe block stays so long after it was sealed, while memory lasts
+  int64_t seal_age_ms = 60'000;     // tick() seals a block that was opened so long ago; up to ten minutes
 };
 
 struct SeriesShape {
   ValueType type = ValueType::kF64;
-  uint8_t scale = 0;      // of type dec
-  uint32_t tick_ms = 1;   // see BlockOptions
+  uint8_t scale = 0;     // of type dec
+  uint32_t tick_ms = 1;  // see BlockOptions
 };
 
 enum class StoreResult : uint8_t {
   kOk,
-  kNoSeries,   // no such ref
-  kNoMemory,   // nothing was taken; see above
-  kOrdinals,   // the series has used up its 2^63 ordinals
+  kNoSeries,  // no such ref
+  kNoMemory,  // nothing was taken; see above
+  kOrdinals,  // the series has used up its 2^63 ordinals
 };
 
 struct Appended {
@@ -64,15 +66,15 @@ enum class BlockState : uint8_t {
 // Names a sealed block as long as it is in memory; afterwards it names nothing, never another block.
 struct BlockId {
   uint32_t page = UINT32_MAX;
-  uint32_t serial = 0;  // rises with every seal
+  uint32_t serial = 0;  // of the seal; wraps around after 2^32 of them
   friend bool operator==(const BlockId&, const BlockId&) = default;
 };
 
 struct SealedBlock {
   BlockId id;
-  BlockInfo info;      // info.boot is the boot it belongs to; the bytes leave it out
+  BlockInfo info;  // info.boot is the boot it belongs to; the bytes leave it out
   BlockState state = BlockState::kLoose;
-  uint32_t parcel = 0; // the tag given to parcelled()
+  uint32_t parcel = 0;  // the tag given to parcelled()
   uint32_t bytes = 0;
   uint8_t root[kDigestBytes] = {};  // its content root
 };
@@ -87,15 +89,15 @@ struct StoreGap {
 };
 
 struct SeriesStoreCounters {
-  uint64_t points;              // taken by append()
-  uint64_t points_refused;      // kNoMemory
+  uint64_t points;          // taken by append()
+  uint64_t points_refused;  // kNoMemory
   uint64_t blocks_sealed;
-  uint64_t blocks_sealed_early; // of those, for want of memory
-  uint64_t blocks_expired;      // safe and past retention
-  uint64_t blocks_evicted;      // safe, but within retention: memory was short
-  uint64_t blocks_dropped;      // not safe: a gap
+  uint64_t blocks_sealed_early;  // of those, for want of memory
+  uint64_t blocks_expired;       // safe and past retention
+  uint64_t blocks_evicted;       // safe, but within retention: memory was short
+  uint64_t blocks_dropped;       // not safe: a gap
   uint64_t points_dropped;
-  uint64_t gaps_full;           // times that a gap found no place
+  uint64_t gaps_full;  // times that a gap found no place
 };
 
 class SeriesStore {
@@ -124,8 +126,8 @@ class SeriesStore {
   void seal_all();
   // Seals all; later blocks carry this clock segment (proto/parcel.md).
   void set_clock(uint32_t segment);
-  // Seals all; ordinals begin anew, with blocks of earlier boots still held. False, with nothing done: blocks or gaps
-  // of kBootsMax boots are held already.
+  // Seals all; ordinals and clock segments begin anew, while blocks of earlier boots are still held. False, with
+  // nothing done: blocks of kBootsMax boots are held already.
   bool new_boot(uint64_t boot);
   uint64_t boot() const { return boots_[boot_]; }
   static constexpr uint32_t kBootsMax = 4;
@@ -158,8 +160,8 @@ class SeriesStore {
   bool open_info(uint32_t ref, BlockInfo* info) const;  // false: no open points
 
   // Points of `ref` in this and earlier boots with from_ms <= time <= to_ms, in the order of sealing and then of
-  // ordinal; times may go back. The visitor must not call the store. False: no such series, or a block in memory did not
-  // read back (memory was overwritten); the visitor may have seen points before.
+  // ordinal; times may go back. The visitor must not call the store. False: no such series, or a block in memory did
+  // not read back (memory was overwritten); the visitor may have seen points before.
   using Visitor = void (*)(void* context, uint64_t boot, uint64_t ordinal, Point point);
   bool read(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const;
 
@@ -172,7 +174,8 @@ class SeriesStore {
   const SeriesStoreCounters& counters() const { return counters_; }
 
  private:
-  static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint32_t kNone = 0x7FFFFFFF;
+  static constexpr uint32_t kSealedHead = 0x80000000;  // beside a page's link: a sealed block begins here
 
   // One series and its open block. The block's chain of pages begins with room for BlockMeta and for the head.
   struct Series {
@@ -182,15 +185,15 @@ class SeriesStore {
     int64_t t_min;
     int64_t t_max;
     int64_t opened_at;
-    uint32_t page;         // first of the open block; kNone: there is no open block
-    uint32_t tail;         // its page being filled
-    uint32_t tail_used;    // bytes of that page that are complete
-    uint32_t bytes;        // of bits so far, complete bytes
+    uint32_t page;       // first of the open block; kNone: there is no open block
+    uint32_t tail;       // its page being filled
+    uint32_t tail_used;  // bytes of that page that are complete
+    uint32_t bytes;      // of bits so far, complete bytes
     uint32_t sealed_first;
     uint32_t sealed_last;
     uint32_t tick_ms;
     uint16_t count;
-    uint8_t head_room;     // bytes set aside for the head
+    uint8_t head_room;  // bytes set aside for the head
     ValueType type;
     uint8_t scale;
     bool unordered;
@@ -199,7 +202,7 @@ class SeriesStore {
   // At the start of a sealed block's first page; what else is known of a block is in its own head.
   struct BlockMeta {
     int64_t sealed_at;
-    uint32_t serial;       // 0: not a sealed block
+    uint32_t serial;  // 0: not a sealed block
     uint32_t ref;
     uint32_t list_previous;
     uint32_t list_next;
@@ -207,9 +210,9 @@ class SeriesStore {
     uint32_t series_next;
     uint32_t parcel;
     uint16_t bytes;
-    uint8_t start;         // of the block's bytes in the page
+    uint8_t start;  // of the block's bytes in the page
     BlockState state : 4;
-    uint8_t boot : 4;      // index into boots_
+    uint8_t boot : 4;  // index into boots_
     uint8_t root[kDigestBytes];
   };
   struct List {
@@ -225,26 +228,30 @@ class SeriesStore {
   }
 
   uint8_t* page_at(uint32_t page) const { return pages_ + size_t{page} * options_.page_bytes; }
+  uint32_t link(uint32_t page) const { return links_[page] & ~kSealedHead; }
   BlockMeta& meta(uint32_t page) const { return *reinterpret_cast<BlockMeta*>(page_at(page)); }
   Series* series(uint32_t ref) const { return ref - 1 < series_count_ ? &series_[ref - 1] : nullptr; }
   const BlockMeta* sealed(BlockId id) const;
 
-  uint32_t take_page();
-  bool make_room(uint32_t spare_ref);
+  uint32_t take_page(const Series* spared);
+  bool make_room(const Series* spared);
   bool drop_oldest_unsafe();
-  bool seal_largest(uint32_t spare_ref);
+  bool drop(uint32_t page);
+  bool seal_largest(const Series* spared);
   void give_pages_back(uint32_t page);
   void free_block(uint32_t page);
-  bool open_block(Series* series, uint32_t ref, Point point);
-  bool append_code(Series* series, uint32_t ref, int32_t step, Point point);
+  bool open_block(Series* series, Point point);
+  bool append_code(Series* series, int32_t step, Point point);
+  void set_root(std::span<const uint8_t> bytes, BlockMeta* meta);
   bool note_gap(const StoreGap& gap);
   void list_remove(uint32_t page);
   void list_insert(uint32_t page, BlockState state);
+  void series_remove(uint32_t page);
   void move(BlockId id, BlockState state);
   void describe(uint32_t page, SealedBlock* block) const;
-  BlockInfo open_block_info(const Series& series, uint32_t ref) const;
-  size_t gather(uint32_t page, size_t start, size_t bytes, uint8_t* out) const;
-  void scatter(uint32_t page, size_t start, std::span<const uint8_t> bytes);
+  uint32_t ref_of(const Series& series) const { return static_cast<uint32_t>(&series - series_) + 1; }
+  BlockInfo info_of(const Series& series) const;
+  void gather(uint32_t page, size_t start, size_t bytes, uint8_t* out) const;
   bool visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
              void* context) const;
   bool boot_in_use(uint32_t index) const;
@@ -254,7 +261,7 @@ class SeriesStore {
   Series* series_ = nullptr;
   StoreGap* gaps_ = nullptr;
   uint8_t* scratch_ = nullptr;  // one whole block
-  uint32_t* next_page_ = nullptr;
+  uint32_t* links_ = nullptr;   // the next page of the chain, and kSealedHead
   uint8_t* pages_ = nullptr;
   size_t page_count_ = 0;
   size_t pages_free_ = 0;

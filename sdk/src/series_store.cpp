@@ -1,0 +1,491 @@
+// Taking points, sealing, and what happens when memory is short. Reading is in series_store_read.cpp.
+#include "lambda/series_store.h"
+
+#include <new>
+
+#include "codes.h"
+#include "expect.h"
+
+namespace lambda {
+namespace {
+
+constexpr uint64_t kOrdinalsEnd = uint64_t{1} << 63;
+// A point's codes, then the byte being filled and the checksum: what must be writable behind the complete bytes before
+// another point is taken. encode_point() reaches no further.
+constexpr size_t kPointRoom = kPointBytesMax + 1 + kChecksumBytes;
+static_assert(kEncodeReach + 1 <= kPointRoom);
+
+bool known(ValueType type) {
+  return type == ValueType::kF64 || type == ValueType::kI64 || type == ValueType::kDec || type == ValueType::kState;
+}
+
+// Bytes that the head of a block beginning so can take at most: the boot is left out, and what is known only at the end
+// (count, span, t_min, the first point's place) is counted at its longest.
+size_t head_bytes_max(const BlockInfo& info, Point first) {
+  const size_t fixed = 3 + (info.clock != 0 ? varint_bytes(info.clock) : 0) + (info.type == ValueType::kDec ? 1 : 0) +
+                       varint_bytes(info.ref) + varint_bytes(info.first_ordinal) + varint_bytes(info.tick_ms);
+  const size_t count = 2, span = 3, t_first = 3;
+  // t_min may still move by ten minutes, which lengthens its varint by one byte at most, unless it crosses zero.
+  const auto time = first.time_ms;
+  const bool near_zero = time > -kBlockSpanMsMax && time < kBlockSpanMsMax;
+  size_t t_min = near_zero ? 4 : varint_bytes(zigzag(static_cast<uint64_t>(time))) + 1;
+  if (t_min > 10) t_min = 10;
+  const size_t value = info.codec == Codec::kXor64 ? 8 : varint_bytes(zigzag(first.bits));
+  return fixed + count + t_min + span + t_first + value;
+}
+
+}  // namespace
+
+SeriesStore::SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& options, const HashPort& hash,
+                         uint64_t boot)
+    : options_(options), hash_(&hash) {
+  LAMBDA_EXPECT(reinterpret_cast<uintptr_t>(arena.data()) % 8 == 0);
+  LAMBDA_EXPECT(options.page_bytes >= 128 && options.page_bytes <= 4096 && options.page_bytes % 8 == 0);
+  LAMBDA_EXPECT(options.block_bytes_max >= 256 && options.block_bytes_max <= 16384);
+  LAMBDA_EXPECT(options.seal_age_ms > 0 && options.seal_age_ms <= kBlockSpanMsMax && options.retention_ms >= 0);
+  LAMBDA_EXPECT(options.series_max > 0 && options.gaps_max > 0);
+  LAMBDA_EXPECT(arena.size() >= arena_bytes(options, 2));
+  size_t pages = (arena.size() - fixed_bytes(options)) / (options.page_bytes + sizeof(uint32_t));
+  if (arena_bytes(options, pages) > arena.size()) --pages;  // the links' rounding
+  if (pages > kNone) pages = kNone;
+
+  uint8_t* at = arena.data();
+  series_ = reinterpret_cast<Series*>(at);
+  at += round_up(options.series_max * sizeof(Series));
+  gaps_ = reinterpret_cast<StoreGap*>(at);
+  at += round_up(options.gaps_max * sizeof(StoreGap));
+  scratch_ = at;
+  at += round_up(options.block_bytes_max);
+  links_ = reinterpret_cast<uint32_t*>(at);
+  pages_ = at + round_up(pages * sizeof(uint32_t));
+  page_count_ = pages;
+  for (uint32_t page = static_cast<uint32_t>(pages); page-- > 0;) {
+    links_[page] = free_page_;
+    free_page_ = page;
+  }
+  pages_free_ = pages;
+  boots_[boot_] = boot;
+}
+
+bool SeriesStore::add(const SeriesShape& shape, uint32_t* ref) {
+  LAMBDA_EXPECT(known(shape.type) && shape.scale <= kScaleMax && shape.tick_ms >= 1 && shape.tick_ms <= kTickMsMax);
+  if (series_count_ == options_.series_max) return false;
+  Series* series = new (&series_[series_count_]) Series{};
+  series->page = kNone;
+  series->sealed_first = kNone;
+  series->sealed_last = kNone;
+  series->tick_ms = shape.tick_ms;
+  series->type = shape.type;
+  series->scale = shape.type == ValueType::kDec ? shape.scale : 0;
+  *ref = ++series_count_;
+  return true;
+}
+
+bool SeriesStore::shape(uint32_t ref, SeriesShape* shape) const {
+  const Series* found = series(ref);
+  if (found == nullptr) return false;
+  *shape = {found->type, found->scale, found->tick_ms};
+  return true;
+}
+
+uint64_t SeriesStore::next_ordinal(uint32_t ref) const {
+  const Series* found = series(ref);
+  return found == nullptr ? 0 : found->next_ordinal;
+}
+
+bool SeriesStore::resume(uint32_t ref, uint64_t next_ordinal) {
+  Series* found = series(ref);
+  if (found == nullptr || next_ordinal < found->next_ordinal || next_ordinal > kOrdinalsEnd) return false;
+  seal(ref);
+  found->next_ordinal = next_ordinal;
+  return true;
+}
+
+Appended SeriesStore::append(uint32_t ref, Point point) {
+  Series* found = series(ref);
+  if (found == nullptr) return {StoreResult::kNoSeries, 0};
+  if (found->next_ordinal == kOrdinalsEnd) return {StoreResult::kOrdinals, 0};
+  bool taken = false;
+  if (found->page != kNone) {
+    Step step;
+    const Reach reach{found->t_min, found->t_max, found->count, found->tick_ms};
+    if (step_to(reach, found->code.last_time, point.time_ms, &step) &&
+        found->head_room + found->bytes + kPointRoom <= options_.block_bytes_max) {
+      taken = append_code(found, step.ticks, point);
+      if (taken) {
+        found->t_min = step.t_min;
+        found->t_max = step.t_max;
+      } else {
+        ++counters_.blocks_sealed_early;
+      }
+    }
+    if (!taken) seal(ref);
+  }
+  if (!taken && !open_block(found, point)) {
+    ++counters_.points_refused;
+    return {StoreResult::kNoMemory, 0};
+  }
+  ++counters_.points;
+  return {StoreResult::kOk, found->next_ordinal++};
+}
+
+bool SeriesStore::open_block(Series* series, Point point) {
+  series->first = point;
+  series->t_min = point.time_ms;
+  series->t_max = point.time_ms;
+  series->count = 0;
+  const size_t head_room = head_bytes_max(info_of(*series), point);
+  const size_t used = sizeof(BlockMeta) + head_room;
+  const uint32_t page = take_page(series);
+  if (page == kNone) return false;
+  if (used + 1 + kChecksumBytes > options_.page_bytes) {  // a small page and a long head: the checksum needs another
+    const uint32_t second = take_page(series);
+    if (second == kNone) {
+      give_pages_back(page);
+      return false;
+    }
+    links_[page] = second;
+  }
+  series->code = CodeState{};
+  series->code.last_time = point.time_ms;
+  series->code.last_bits = point.bits;
+  series->opened_at = now_ms_;
+  series->page = page;
+  series->tail = page;
+  series->tail_used = static_cast<uint32_t>(used);
+  series->bytes = 0;
+  series->count = 1;
+  series->head_room = static_cast<uint8_t>(head_room);
+  series->unordered = false;
+  return true;
+}
+
+// False, with nothing done: a page is needed and there is none.
+bool SeriesStore::append_code(Series* series, int32_t step, Point point) {
+  const auto encode = [&](uint8_t* out) {
+    uint8_t* const end = codec_of(series->type) == Codec::kXor64
+                             ? encode_point<Codec::kXor64>(&series->code, step, point.bits, out)
+                             : encode_point<Codec::kDelta64>(&series->code, step, point.bits, out);
+    return static_cast<uint32_t>(end - out);
+  };
+  uint32_t used;
+  if (series->tail_used + kPointRoom <= options_.page_bytes) {
+    used = encode(page_at(series->tail) + series->tail_used);
+    series->tail_used += used;
+  } else {
+    if (link(series->tail) == kNone) {
+      const uint32_t page = take_page(series);
+      if (page == kNone) return false;
+      links_[series->tail] = page;
+    }
+    const uint32_t next = link(series->tail);
+    uint8_t codes[kPointRoom + 8];
+    used = encode(codes);
+    const uint32_t left = options_.page_bytes - series->tail_used;
+    for (uint32_t i = 0; i <= used; ++i) {  // with the byte being filled
+      uint8_t* const to = i < left ? page_at(series->tail) + series->tail_used + i : page_at(next) + (i - left);
+      *to = codes[i];
+    }
+    series->tail_used += used;
+    if (series->tail_used >= options_.page_bytes) {
+      series->tail = next;
+      series->tail_used -= options_.page_bytes;
+    }
+  }
+  series->bytes += used;
+  series->code.last_time = point.time_ms;
+  series->unordered |= step <= 0;
+  ++series->count;
+  return true;
+}
+
+void SeriesStore::seal(uint32_t ref) {
+  Series* found = series(ref);
+  if (found == nullptr || found->page == kNone) return;
+  const uint32_t page = found->page;
+  uint8_t head[kBlockHeaderBytesMax];
+  const size_t head_bytes = write_head(info_of(*found), found->first, head);
+  LAMBDA_EXPECT(head_bytes <= found->head_room);
+  const size_t start = sizeof(BlockMeta) + found->head_room - head_bytes;
+  __builtin_memcpy(page_at(page) + start, head, head_bytes);
+  const size_t body = head_bytes + found->bytes + (found->code.fill > 0 ? 1 : 0);
+  gather(page, start, body, scratch_);
+  write_checksum(crc32c({scratch_, body}), scratch_ + body);
+
+  // The checksum goes behind the bits, where room was kept for it; a page that is not needed then goes back.
+  size_t at = start + body;
+  uint32_t tail = page;
+  for (; at >= options_.page_bytes; at -= options_.page_bytes) tail = link(tail);
+  for (size_t i = 0; i < kChecksumBytes; ++i, ++at) {
+    if (at == options_.page_bytes) {
+      tail = link(tail);
+      at = 0;
+    }
+    page_at(tail)[at] = scratch_[body + i];
+  }
+  give_pages_back(link(tail));
+  links_[tail] = kNone;
+
+  links_[page] |= kSealedHead;
+  BlockMeta* meta = new (page_at(page)) BlockMeta{};
+  if (++serial_ == 0) serial_ = 1;
+  meta->sealed_at = now_ms_;
+  meta->serial = serial_;
+  meta->ref = ref;
+  meta->bytes = static_cast<uint16_t>(body + kChecksumBytes);
+  meta->start = static_cast<uint8_t>(start);
+  meta->boot = static_cast<uint8_t>(boot_) & 0x0F;
+  set_root({scratch_, body + kChecksumBytes}, meta);
+  list_insert(page, BlockState::kLoose);
+  meta->series_previous = found->sealed_last;
+  meta->series_next = kNone;
+  (found->sealed_last == kNone ? found->sealed_first : this->meta(found->sealed_last).series_next) = page;
+  found->sealed_last = page;
+  found->page = kNone;
+  ++counters_.blocks_sealed;
+}
+
+void SeriesStore::set_root(std::span<const uint8_t> bytes, BlockMeta* meta) {
+  BlockReader reader;
+  ContentRoot root(*hash_);
+  Point points[16];
+  LAMBDA_EXPECT(reader.open(bytes).ok());
+  while (const size_t count = reader.next(points)) {
+    for (size_t i = 0; i < count; ++i) root.add(points[i]);
+  }
+  LAMBDA_EXPECT(reader.status().ok());  // what was written a moment ago does not read back: memory is not ours
+  root.finish(meta->root);
+}
+
+void SeriesStore::seal_all() {
+  for (uint32_t ref = 1; ref <= series_count_; ++ref) seal(ref);
+}
+
+void SeriesStore::set_clock(uint32_t segment) {
+  seal_all();
+  clock_ = segment;
+}
+
+bool SeriesStore::boot_in_use(uint32_t index) const {
+  for (const List& list : lists_) {
+    for (uint32_t page = list.first; page != kNone; page = meta(page).list_next) {
+      if (meta(page).boot == index) return true;
+    }
+  }
+  return false;
+}
+
+bool SeriesStore::new_boot(uint64_t boot) {
+  uint32_t index = 0;
+  while (index < kBootsMax && (index == boot_ || boot_in_use(index))) ++index;
+  if (index == kBootsMax) return false;
+  seal_all();
+  boot_ = index;
+  boots_[index] = boot;
+  clock_ = 0;
+  for (uint32_t i = 0; i < series_count_; ++i) series_[i].next_ordinal = 0;
+  return true;
+}
+
+int64_t SeriesStore::tick(int64_t now_ms) {
+  now_ms_ = now_ms;
+  int64_t again = now_ms + options_.seal_age_ms;
+  for (uint32_t i = 0; i < series_count_; ++i) {
+    if (series_[i].page == kNone) continue;
+    const int64_t due = series_[i].opened_at + options_.seal_age_ms;
+    if (due <= now_ms) {
+      seal(i + 1);
+    } else if (due < again) {
+      again = due;
+    }
+  }
+  List& safe = lists_[static_cast<size_t>(BlockState::kSafe)];
+  while (safe.first != kNone) {
+    const int64_t due = meta(safe.first).sealed_at + options_.retention_ms;
+    if (due > now_ms) {
+      if (due < again) again = due;
+      break;
+    }
+    free_block(safe.first);
+    ++counters_.blocks_expired;
+  }
+  return again;
+}
+
+// ---- Memory
+
+// A page that belongs to nobody, linked to nothing; kNone when none can be had. `spared` is not sealed for it.
+uint32_t SeriesStore::take_page(const Series* spared) {
+  if (free_page_ == kNone && !make_room(spared)) return kNone;
+  const uint32_t page = free_page_;
+  free_page_ = link(page);
+  links_[page] = kNone;
+  --pages_free_;
+  return page;
+}
+
+bool SeriesStore::make_room(const Series* spared) {
+  while (free_page_ == kNone) {
+    const uint32_t safe = lists_[static_cast<size_t>(BlockState::kSafe)].first;
+    if (safe != kNone) {
+      ++(meta(safe).sealed_at + options_.retention_ms <= now_ms_ ? counters_.blocks_expired : counters_.blocks_evicted);
+      free_block(safe);
+    } else if (!drop_oldest_unsafe() && !seal_largest(spared)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// False: there is none, or its gap finds no place. When the list of gaps is full, the oldest whose gap joins another.
+bool SeriesStore::drop_oldest_unsafe() {
+  uint32_t loose = lists_[static_cast<size_t>(BlockState::kLoose)].first;
+  uint32_t parcelled = lists_[static_cast<size_t>(BlockState::kParcelled)].first;
+  if (loose == kNone && parcelled == kNone) return false;
+  while (loose != kNone || parcelled != kNone) {
+    const bool take_loose =
+        parcelled == kNone || (loose != kNone && static_cast<int32_t>(meta(loose).serial - meta(parcelled).serial) < 0);
+    uint32_t* const oldest = take_loose ? &loose : &parcelled;
+    if (drop(*oldest)) return true;
+    *oldest = meta(*oldest).list_next;
+  }
+  ++counters_.gaps_full;
+  return false;
+}
+
+bool SeriesStore::drop(uint32_t page) {
+  SealedBlock block;
+  describe(page, &block);
+  if (!note_gap({block.info.boot, block.info.ref, block.info.first_ordinal, block.info.count})) return false;
+  free_block(page);
+  ++counters_.blocks_dropped;
+  counters_.points_dropped += block.info.count;
+  return true;
+}
+
+bool SeriesStore::seal_largest(const Series* spared) {
+  Series* largest = nullptr;
+  for (uint32_t i = 0; i < series_count_; ++i) {
+    Series* const series = &series_[i];
+    if (series->page == kNone || series == spared) continue;
+    if (largest == nullptr || series->bytes > largest->bytes) largest = series;
+  }
+  if (largest == nullptr) return false;
+  // If its gap would find no place it could not go afterwards either; then it is better left open.
+  if (gap_count_ == options_.gaps_max) return false;
+  seal(ref_of(*largest));
+  ++counters_.blocks_sealed_early;
+  return true;
+}
+
+void SeriesStore::give_pages_back(uint32_t page) {
+  while (page != kNone) {
+    const uint32_t next = link(page);
+    links_[page] = free_page_;
+    free_page_ = page;
+    ++pages_free_;
+    page = next;
+  }
+}
+
+void SeriesStore::free_block(uint32_t page) {
+  list_remove(page);
+  series_remove(page);
+  give_pages_back(page);
+}
+
+// The list holds no two gaps that touch. False: it is full and this one touches none.
+bool SeriesStore::note_gap(const StoreGap& gap) {
+  const auto touch = [](const StoreGap& a, const StoreGap& b) {
+    return a.boot == b.boot && a.ref == b.ref &&
+           (a.first_ordinal + a.count == b.first_ordinal || b.first_ordinal + b.count == a.first_ordinal);
+  };
+  const auto join = [](StoreGap* into, const StoreGap& other) {
+    if (other.first_ordinal < into->first_ordinal) into->first_ordinal = other.first_ordinal;
+    into->count += other.count;
+  };
+  uint32_t i = 0;
+  while (i < gap_count_ && !touch(gaps_[i], gap)) ++i;
+  if (i == gap_count_) {
+    if (gap_count_ == options_.gaps_max) return false;
+    gaps_[gap_count_++] = gap;
+    return true;
+  }
+  join(&gaps_[i], gap);
+  uint32_t j = i + 1;
+  while (j < gap_count_ && !touch(gaps_[i], gaps_[j])) ++j;
+  if (j == gap_count_) return true;
+  join(&gaps_[i], gaps_[j]);
+  for (--gap_count_; j < gap_count_; ++j) gaps_[j] = gaps_[j + 1];
+  return true;
+}
+
+bool SeriesStore::take_gap(StoreGap* gap) {
+  if (gap_count_ == 0) return false;
+  *gap = gaps_[0];
+  --gap_count_;
+  for (uint32_t i = 0; i < gap_count_; ++i) gaps_[i] = gaps_[i + 1];
+  return true;
+}
+
+// ---- Lists
+
+void SeriesStore::list_remove(uint32_t page) {
+  const BlockMeta& gone = meta(page);
+  List& list = lists_[static_cast<size_t>(gone.state)];
+  (gone.list_previous == kNone ? list.first : meta(gone.list_previous).list_next) = gone.list_next;
+  (gone.list_next == kNone ? list.last : meta(gone.list_next).list_previous) = gone.list_previous;
+}
+
+// In the order of sealing. Blocks nearly always come in that order, so the place is sought from the end.
+void SeriesStore::list_insert(uint32_t page, BlockState state) {
+  BlockMeta& added = meta(page);
+  List& list = lists_[static_cast<size_t>(state)];
+  added.state = state;
+  uint32_t before = list.last;
+  while (before != kNone && static_cast<int32_t>(meta(before).serial - added.serial) > 0) {
+    before = meta(before).list_previous;
+  }
+  added.list_previous = before;
+  added.list_next = before == kNone ? list.first : meta(before).list_next;
+  (before == kNone ? list.first : meta(before).list_next) = page;
+  (added.list_next == kNone ? list.last : meta(added.list_next).list_previous) = page;
+}
+
+void SeriesStore::series_remove(uint32_t page) {
+  const BlockMeta& gone = meta(page);
+  Series& of = series_[gone.ref - 1];
+  (gone.series_previous == kNone ? of.sealed_first : meta(gone.series_previous).series_next) = gone.series_next;
+  (gone.series_next == kNone ? of.sealed_last : meta(gone.series_next).series_previous) = gone.series_previous;
+}
+
+void SeriesStore::move(BlockId id, BlockState state) {
+  const BlockMeta* found = sealed(id);
+  if (found == nullptr || found->state == state) return;
+  list_remove(id.page);
+  list_insert(id.page, state);
+}
+
+void SeriesStore::parcelled(BlockId id, uint32_t parcel) {
+  move(id, BlockState::kParcelled);
+  if (sealed(id) != nullptr) meta(id.page).parcel = parcel;
+}
+
+void SeriesStore::safe(BlockId id) {
+  move(id, BlockState::kSafe);
+}
+
+void SeriesStore::loose(BlockId id) {
+  move(id, BlockState::kLoose);
+}
+
+void SeriesStore::safe_parcel(uint32_t parcel) {
+  uint32_t page = lists_[static_cast<size_t>(BlockState::kParcelled)].first;
+  while (page != kNone) {
+    const uint32_t next = meta(page).list_next;
+    if (meta(page).parcel == parcel) move({page, meta(page).serial}, BlockState::kSafe);
+    page = next;
+  }
+}
+
+}  // namespace lambda

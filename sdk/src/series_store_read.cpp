@@ -1,0 +1,147 @@
+// Finding blocks and reading points. See series_store.cpp for how they come into memory.
+#include "codes.h"
+#include "lambda/series_store.h"
+
+namespace lambda {
+
+BlockInfo SeriesStore::info_of(const Series& series) const {
+  BlockInfo info;
+  info.boot = boots_[boot_];
+  info.first_ordinal = series.next_ordinal - series.count;
+  info.t_min = series.t_min;
+  info.t_max = series.t_max;
+  info.ref = ref_of(series);
+  info.clock = clock_;
+  info.count = series.count;
+  info.tick_ms = series.tick_ms;
+  info.codec = codec_of(series.type);
+  info.type = series.type;
+  info.scale = series.scale;
+  info.unordered = series.unordered;
+  return info;
+}
+
+const SeriesStore::BlockMeta* SeriesStore::sealed(BlockId id) const {
+  // A page that is no sealed block's first may hold anything where the meta would be.
+  if (id.page >= page_count_ || (links_[id.page] & kSealedHead) == 0) return nullptr;
+  const BlockMeta& found = meta(id.page);
+  return found.serial == id.serial ? &found : nullptr;
+}
+
+void SeriesStore::gather(uint32_t page, size_t start, size_t bytes, uint8_t* out) const {
+  for (; start >= options_.page_bytes; start -= options_.page_bytes) page = link(page);
+  while (bytes > 0) {
+    const size_t left = options_.page_bytes - start;
+    const size_t piece = bytes < left ? bytes : left;
+    __builtin_memcpy(out, page_at(page) + start, piece);
+    out += piece;
+    bytes -= piece;
+    start = 0;
+    page = link(page);
+  }
+}
+
+void SeriesStore::describe(uint32_t page, SealedBlock* block) const {
+  const BlockMeta& found = meta(page);
+  uint8_t head[kBlockHeaderBytesMax];
+  const size_t bytes = found.bytes < sizeof head ? found.bytes : sizeof head;
+  gather(page, found.start, bytes, head);
+  read_info({head, bytes}, boots_[found.boot], &block->info);
+  block->id = {page, found.serial};
+  block->state = found.state;
+  block->parcel = found.parcel;
+  block->bytes = found.bytes;
+  __builtin_memcpy(block->root, found.root, kDigestBytes);
+}
+
+bool SeriesStore::first(BlockState state, SealedBlock* block) const {
+  const uint32_t page = lists_[static_cast<size_t>(state)].first;
+  if (page == kNone) return false;
+  describe(page, block);
+  return true;
+}
+
+bool SeriesStore::next(BlockState state, BlockId after, SealedBlock* block) const {
+  const BlockMeta* found = sealed(after);
+  if (found == nullptr || found->state != state || found->list_next == kNone) return false;
+  describe(found->list_next, block);
+  return true;
+}
+
+bool SeriesStore::first_of(uint32_t ref, SealedBlock* block) const {
+  const Series* found = series(ref);
+  if (found == nullptr || found->sealed_first == kNone) return false;
+  describe(found->sealed_first, block);
+  return true;
+}
+
+bool SeriesStore::next_of(BlockId after, SealedBlock* block) const {
+  const BlockMeta* found = sealed(after);
+  if (found == nullptr || found->series_next == kNone) return false;
+  describe(found->series_next, block);
+  return true;
+}
+
+bool SeriesStore::find(BlockId id, SealedBlock* block) const {
+  if (sealed(id) == nullptr) return false;
+  describe(id.page, block);
+  return true;
+}
+
+size_t SeriesStore::copy(BlockId id, std::span<uint8_t> out) const {
+  const BlockMeta* found = sealed(id);
+  if (found == nullptr || out.size() < found->bytes) return 0;
+  gather(id.page, found->start, found->bytes, out.data());
+  return found->bytes;
+}
+
+size_t SeriesStore::copy_open(uint32_t ref, std::span<uint8_t> out) const {
+  const Series* found = series(ref);
+  if (found == nullptr || found->page == kNone) return 0;
+  uint8_t head[kBlockHeaderBytesMax];
+  const size_t head_bytes = write_head(info_of(*found), found->first, head);
+  const size_t body = found->bytes + (found->code.fill > 0 ? 1 : 0);
+  const size_t whole = head_bytes + body + kChecksumBytes;
+  if (out.size() < whole) return 0;
+  __builtin_memcpy(out.data(), head, head_bytes);
+  gather(found->page, sizeof(BlockMeta) + found->head_room, body, out.data() + head_bytes);
+  write_checksum(crc32c(out.first(head_bytes + body)), out.data() + head_bytes + body);
+  return whole;
+}
+
+bool SeriesStore::open_info(uint32_t ref, BlockInfo* info) const {
+  const Series* found = series(ref);
+  if (found == nullptr || found->page == kNone) return false;
+  *info = info_of(*found);
+  return true;
+}
+
+bool SeriesStore::visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
+                        void* context) const {
+  BlockReader reader;
+  if (!reader.open(bytes, boot).ok()) return false;
+  uint64_t ordinal = reader.info().first_ordinal;
+  Point points[16];
+  while (const size_t count = reader.next(points)) {
+    for (size_t i = 0; i < count; ++i, ++ordinal) {
+      if (points[i].time_ms >= from_ms && points[i].time_ms <= to_ms) visitor(context, boot, ordinal, points[i]);
+    }
+  }
+  return reader.status().ok();
+}
+
+bool SeriesStore::read(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const {
+  const Series* found = series(ref);
+  if (found == nullptr) return false;
+  SealedBlock block;
+  for (bool more = first_of(ref, &block); more; more = next_of(block.id, &block)) {
+    if (block.info.t_max < from_ms || block.info.t_min > to_ms) continue;
+    const size_t bytes = copy(block.id, {scratch_, options_.block_bytes_max});
+    if (!visit({scratch_, bytes}, block.info.boot, from_ms, to_ms, visitor, context)) return false;
+  }
+  if (found->page == kNone || found->t_max < from_ms || found->t_min > to_ms) return true;
+  const size_t bytes = copy_open(ref, {scratch_, options_.block_bytes_max});
+  return visit({scratch_, bytes}, boots_[boot_], from_ms, to_ms, visitor, context);
+}
+
+}  // namespace lambda

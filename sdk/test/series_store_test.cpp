@@ -1,0 +1,498 @@
+#include "lambda/series_store.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <tuple>
+#include <vector>
+
+#include "port/posix/posix_port.h"
+
+namespace lambda {
+namespace {
+
+constexpr size_t kBig = 4'000;  // pages: more than any test here needs
+
+struct Arena {
+  explicit Arena(const SeriesStoreOptions& options, size_t pages)
+      : words(SeriesStore::arena_bytes(options, pages) / 8 + 1) {}
+  std::span<uint8_t> span(const SeriesStoreOptions& options, size_t pages) {
+    return {reinterpret_cast<uint8_t*>(words.data()), SeriesStore::arena_bytes(options, pages)};
+  }
+  std::vector<uint64_t> words;
+};
+
+struct World {
+  explicit World(const SeriesStoreOptions& given, size_t pages = kBig)
+      : options(given), arena(given, pages), store(arena.span(given, pages), given, posix_hash(), 1) {}
+  SeriesStoreOptions options;
+  Arena arena;
+  SeriesStore store;
+
+  uint32_t add(ValueType type = ValueType::kF64, uint8_t scale = 0, uint32_t tick = 1) {
+    uint32_t ref = 0;
+    EXPECT_TRUE(store.add({type, scale, tick}, &ref));
+    return ref;
+  }
+  std::vector<SealedBlock> blocks(BlockState state) const {
+    std::vector<SealedBlock> found;
+    SealedBlock block;
+    for (bool more = store.first(state, &block); more; more = store.next(state, block.id, &block))
+      found.push_back(block);
+    return found;
+  }
+  std::vector<Point> decoded(BlockId id) const {
+    std::vector<uint8_t> bytes(options.block_bytes_max);
+    bytes.resize(store.copy(id, bytes));
+    BlockInfo info;
+    std::vector<Point> points(kBlockPointsMax);
+    const BlockStatus status = decode_block(bytes, 1, &info, points);
+    EXPECT_TRUE(status.ok()) << block_error_name(status.error);
+    points.resize(info.count);
+    return points;
+  }
+  std::vector<Point> read(uint32_t ref, int64_t from = INT64_MIN, int64_t to = INT64_MAX) const {
+    std::vector<Point> points;
+    EXPECT_TRUE(store.read(
+        ref, from, to,
+        [](void* context, uint64_t, uint64_t, Point point) {
+          static_cast<std::vector<Point>*>(context)->push_back(point);
+        },
+        &points));
+    return points;
+  }
+};
+
+uint64_t bits_of(double value) {
+  return std::bit_cast<uint64_t>(value);
+}
+
+TEST(SeriesStore, GivesRefsFromOneAndOrdinalsFromZero) {
+  World world({.series_max = 2});
+  EXPECT_EQ(world.add(), 1u);
+  EXPECT_EQ(world.add(ValueType::kDec, 2, 100), 2u);
+  uint32_t ref;
+  EXPECT_FALSE(world.store.add({}, &ref));
+  for (uint64_t i = 0; i < 5; ++i) {
+    const Appended appended = world.store.append(2, {static_cast<int64_t>(i) * 100, i});
+    EXPECT_EQ(appended.result, StoreResult::kOk);
+    EXPECT_EQ(appended.ordinal, i);
+  }
+  EXPECT_EQ(world.store.append(3, {0, 0}).result, StoreResult::kNoSeries);
+  EXPECT_EQ(world.store.append(0, {0, 0}).result, StoreResult::kNoSeries);
+  EXPECT_EQ(world.store.next_ordinal(2), 5u);
+  SeriesShape shape;
+  ASSERT_TRUE(world.store.shape(2, &shape));
+  EXPECT_EQ(shape.type, ValueType::kDec);
+  EXPECT_EQ(shape.scale, 2);
+  EXPECT_EQ(shape.tick_ms, 100u);
+}
+
+TEST(SeriesStore, ReadsOpenAndSealedPointsOfARange) {
+  World world({.series_max = 1});
+  const uint32_t ref = world.add();
+  for (int64_t i = 0; i < 100; ++i) {
+    ASSERT_EQ(world.store.append(ref, {i * 1000, bits_of(0.1 * static_cast<double>(i))}).result, StoreResult::kOk);
+    if (i % 30 == 29) world.store.seal(ref);
+  }
+  const auto points = world.read(ref, 25'000, 95'000);
+  ASSERT_EQ(points.size(), 71u);
+  EXPECT_EQ(points.front(), (Point{25'000, bits_of(0.1 * 25)}));
+  EXPECT_EQ(points.back(), (Point{95'000, bits_of(0.1 * 95)}));
+  EXPECT_TRUE(world.read(ref, 100'000, 200'000).empty());
+}
+
+TEST(SeriesStore, SealsByAgeAtTheTickAndSaysWhenToCallAgain) {
+  World world({.series_max = 2, .seal_age_ms = 60'000});
+  const uint32_t ref = world.add();
+  EXPECT_EQ(world.store.tick(1'000), 61'000);
+  ASSERT_EQ(world.store.append(ref, {5, 1}).result, StoreResult::kOk);
+  EXPECT_EQ(world.store.tick(40'000), 61'000);
+  EXPECT_TRUE(world.blocks(BlockState::kLoose).empty());
+  world.store.tick(61'000);
+  EXPECT_EQ(world.blocks(BlockState::kLoose).size(), 1u);
+}
+
+TEST(SeriesStore, KeepsASafeBlockForItsRetentionAndAnUnsafeOneForEver) {
+  World world({.series_max = 2, .retention_ms = 600'000});
+  const uint32_t safe = world.add();
+  const uint32_t unsafe = world.add();
+  world.store.tick(1'000);
+  ASSERT_EQ(world.store.append(safe, {5, 1}).result, StoreResult::kOk);
+  ASSERT_EQ(world.store.append(unsafe, {5, 1}).result, StoreResult::kOk);
+  world.store.seal_all();
+  world.store.safe(world.blocks(BlockState::kLoose)[0].id);
+  world.store.tick(600'999);
+  EXPECT_EQ(world.read(safe).size(), 1u);
+  world.store.tick(601'000);
+  EXPECT_EQ(world.read(safe).size(), 0u);
+  world.store.tick(100'000'000);
+  EXPECT_EQ(world.read(unsafe).size(), 1u);
+  EXPECT_EQ(world.store.counters().blocks_expired, 1u);
+}
+
+TEST(SeriesStore, ASealedBlockCarriesItsBootClockAndContentRoot) {
+  World world({.series_max = 1});
+  const uint32_t ref = world.add(ValueType::kI64);
+  ContentRoot root(posix_hash());
+  world.store.set_clock(4);
+  for (uint64_t i = 0; i < 200; ++i) {
+    const Point point{static_cast<int64_t>(i * 7), i * i};
+    ASSERT_EQ(world.store.append(ref, point).result, StoreResult::kOk);
+    root.add(point);
+  }
+  world.store.set_clock(5);
+  uint8_t expected[kDigestBytes];
+  root.finish(expected);
+  const auto blocks = world.blocks(BlockState::kLoose);
+  ASSERT_EQ(blocks.size(), 1u);
+  EXPECT_EQ(std::vector<uint8_t>(blocks[0].root, blocks[0].root + 32), std::vector<uint8_t>(expected, expected + 32));
+  EXPECT_EQ(blocks[0].info.clock, 4u);
+  EXPECT_EQ(blocks[0].info.boot, 1u);
+  EXPECT_FALSE(blocks[0].info.has_boot);
+  ASSERT_EQ(world.store.append(ref, {0, 0}).result, StoreResult::kOk);
+  BlockInfo open;
+  ASSERT_TRUE(world.store.open_info(ref, &open));
+  EXPECT_EQ(open.clock, 5u);
+  EXPECT_EQ(open.first_ordinal, 200u);
+}
+
+TEST(SeriesStore, TheBytesOfAnOpenBlockAreThoseItWouldBeSealedWith) {
+  World world({.series_max = 1, .page_bytes = 128});
+  const uint32_t ref = world.add();
+  std::mt19937_64 random(3);
+  std::vector<uint8_t> open(world.options.block_bytes_max);
+  for (int64_t i = 0; i < 300; ++i) {
+    ASSERT_EQ(world.store.append(ref, {i * 1000 + static_cast<int64_t>(random() % 3), random()}).result,
+              StoreResult::kOk);
+    open.resize(world.options.block_bytes_max);
+    open.resize(world.store.copy_open(ref, open));
+  }
+  world.store.seal(ref);
+  const auto blocks = world.blocks(BlockState::kLoose);
+  std::vector<uint8_t> sealed(world.options.block_bytes_max);
+  sealed.resize(world.store.copy(blocks.back().id, sealed));
+  EXPECT_EQ(sealed, open);
+  EXPECT_EQ(world.store.copy_open(ref, open), 0u);
+  std::vector<uint8_t> short_of_one(sealed.size() - 1);
+  EXPECT_EQ(world.store.copy(blocks.back().id, short_of_one), 0u);
+}
+
+TEST(SeriesStore, ABlockThatIsGoneIsNotFoundEvenWhenItsPageIsUsedAgain) {
+  World world({.series_max = 1}, 2);
+  const uint32_t ref = world.add();
+  ASSERT_EQ(world.store.append(ref, {1, 1}).result, StoreResult::kOk);
+  world.store.seal(ref);
+  const BlockId gone = world.blocks(BlockState::kLoose)[0].id;
+  world.store.safe(gone);
+  world.store.tick(10'000'000);
+  SealedBlock block;
+  EXPECT_FALSE(world.store.find(gone, &block));
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(world.store.append(ref, {2, 2}).result, StoreResult::kOk);
+    EXPECT_FALSE(world.store.find(gone, &block));
+    world.store.seal(ref);
+    EXPECT_FALSE(world.store.find(gone, &block));
+  }
+  world.store.safe(gone);  // ignored
+  EXPECT_TRUE(world.blocks(BlockState::kSafe).empty());
+}
+
+TEST(SeriesStore, WhenMemoryIsShortSafeBlocksGoFirstAndLeaveNoGap) {
+  World world({.series_max = 1, .page_bytes = 128, .retention_ms = 600'000}, 8);
+  const uint32_t ref = world.add();
+  for (int64_t i = 0; i < 50; ++i) {
+    ASSERT_EQ(world.store.append(ref, {i, static_cast<uint64_t>(i)}).result, StoreResult::kOk);
+    world.store.seal(ref);
+    world.store.safe(world.blocks(BlockState::kLoose)[0].id);
+  }
+  EXPECT_EQ(world.store.gap_count(), 0u);
+  EXPECT_EQ(world.store.counters().blocks_evicted, 42u);
+  EXPECT_EQ(world.read(ref).front().time_ms, 42);
+}
+
+TEST(SeriesStore, WhenNothingIsSafeTheOldestGoesAndTheGapSaysExactlyWhat) {
+  World world({.series_max = 2, .page_bytes = 128}, 8);
+  const uint32_t a = world.add();
+  const uint32_t b = world.add();
+  for (int64_t i = 0; i < 20; ++i) {
+    for (uint32_t ref : {a, b}) {
+      ASSERT_EQ(world.store.append(ref, {i, 1}).result, StoreResult::kOk);
+      ASSERT_EQ(world.store.append(ref, {i, 1}).result, StoreResult::kOk);
+      world.store.seal(ref);
+    }
+  }
+  StoreGap gap;
+  ASSERT_TRUE(world.store.take_gap(&gap));
+  EXPECT_EQ(gap, (StoreGap{1, a, 0, 32}));
+  ASSERT_TRUE(world.store.take_gap(&gap));
+  EXPECT_EQ(gap, (StoreGap{1, b, 0, 32}));
+  EXPECT_FALSE(world.store.take_gap(&gap));
+  EXPECT_EQ(world.store.counters().points_dropped, 64u);
+}
+
+TEST(SeriesStore, AFullListOfGapsTakesNoPointRatherThanLosingOneSilently) {
+  World world({.series_max = 3, .gaps_max = 1, .page_bytes = 128}, 3);
+  for (int i = 0; i < 3; ++i) world.add();
+  for (uint32_t ref = 1; ref <= 3; ++ref) {
+    ASSERT_EQ(world.store.append(ref, {1, 1}).result, StoreResult::kOk);
+    world.store.seal(ref);
+  }
+  ASSERT_EQ(world.store.append(1, {2, 1}).result, StoreResult::kOk);  // drops ref 1's first: the one gap
+  world.store.seal(1);
+  EXPECT_EQ(world.store.append(2, {2, 1}).result, StoreResult::kOk);  // drops what joins it: ref 1's second
+  EXPECT_EQ(world.store.append(1, {3, 1}).result, StoreResult::kNoMemory);
+  EXPECT_EQ(world.store.next_ordinal(1), 2u);  // what was not taken has no ordinal
+  EXPECT_EQ(world.store.counters().points_refused, 1u);
+  EXPECT_GE(world.store.counters().gaps_full, 1u);
+  StoreGap gap;
+  ASSERT_TRUE(world.store.take_gap(&gap));
+  EXPECT_EQ(gap, (StoreGap{1, 1, 0, 2}));
+  EXPECT_EQ(world.store.append(1, {3, 1}).result, StoreResult::kOk);
+}
+
+TEST(SeriesStore, ResumeGoesOnAtTheGivenOrdinalAndNeverBack) {
+  World world({.series_max = 1});
+  const uint32_t ref = world.add();
+  EXPECT_TRUE(world.store.resume(ref, 1'000));
+  EXPECT_EQ(world.store.append(ref, {1, 1}).ordinal, 1'000u);
+  EXPECT_FALSE(world.store.resume(ref, 1'000));
+  EXPECT_TRUE(world.store.resume(ref, (uint64_t{1} << 63) - 1));
+  EXPECT_EQ(world.store.append(ref, {1, 1}).result, StoreResult::kOk);
+  EXPECT_EQ(world.store.append(ref, {1, 1}).result, StoreResult::kOrdinals);
+  world.store.seal_all();
+  EXPECT_EQ(world.blocks(BlockState::kLoose).back().info.first_ordinal, (uint64_t{1} << 63) - 1);
+}
+
+TEST(SeriesStore, ANewBootBeginsAtOrdinalZeroWhileTheOldOneIsStillHeld) {
+  World world({.series_max = 1});
+  const uint32_t ref = world.add();
+  for (uint64_t boot = 1; boot <= SeriesStore::kBootsMax; ++boot) {
+    ASSERT_TRUE(boot == 1 || world.store.new_boot(boot));
+    EXPECT_EQ(world.store.append(ref, {static_cast<int64_t>(boot), 1}).ordinal, 0u);
+  }
+  EXPECT_FALSE(world.store.new_boot(99));
+  EXPECT_EQ(world.store.boot(), SeriesStore::kBootsMax);
+  const auto blocks = world.blocks(BlockState::kLoose);
+  ASSERT_EQ(blocks.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(blocks[i].info.boot, i + 1);
+  world.store.safe(blocks[0].id);
+  world.store.tick(10'000'000);
+  EXPECT_TRUE(world.store.new_boot(99));
+}
+
+TEST(SeriesStore, SafeParcelFreesExactlyTheBlocksOfThatParcel) {
+  World world({.series_max = 3});
+  for (int i = 0; i < 3; ++i) world.add();
+  for (uint32_t ref = 1; ref <= 3; ++ref) ASSERT_EQ(world.store.append(ref, {1, 1}).result, StoreResult::kOk);
+  world.store.seal_all();
+  const auto blocks = world.blocks(BlockState::kLoose);
+  world.store.parcelled(blocks[0].id, 7);
+  world.store.parcelled(blocks[1].id, 8);
+  world.store.parcelled(blocks[2].id, 7);
+  EXPECT_TRUE(world.blocks(BlockState::kLoose).empty());
+  world.store.safe_parcel(7);
+  ASSERT_EQ(world.blocks(BlockState::kParcelled).size(), 1u);
+  EXPECT_EQ(world.blocks(BlockState::kParcelled)[0].id, blocks[1].id);
+  world.store.loose(blocks[1].id);
+  EXPECT_EQ(world.blocks(BlockState::kLoose).size(), 1u);
+  EXPECT_EQ(world.blocks(BlockState::kSafe).size(), 2u);
+}
+
+// ---- Against a naive model
+
+using Key = std::tuple<uint64_t, uint32_t, uint64_t>;  // boot, ref, ordinal
+
+struct Model {
+  std::map<Key, Point> taken;
+  std::set<Key> safe;
+  std::set<Key> in_gaps;
+  std::set<Key> passed_over;
+};
+
+void put_gap(const StoreGap& gap, Model* model) {
+  for (uint64_t i = 0; i < gap.count; ++i) {
+    const Key key{gap.boot, gap.ref, gap.first_ordinal + i};
+    EXPECT_TRUE(model->in_gaps.insert(key).second) << "named twice: " << gap.first_ordinal + i;
+    EXPECT_EQ(model->taken.count(key), 1u) << "never taken: " << gap.first_ordinal + i;
+    EXPECT_EQ(model->safe.count(key), 0u) << "was safe: " << gap.first_ordinal + i;
+  }
+}
+
+// Every point that was ever taken is in memory with its value, or was safe, or is in exactly one gap.
+void check(World* world, Model* model, bool drain_gaps) {
+  StoreGap gap;
+  while (drain_gaps && world->store.take_gap(&gap)) put_gap(gap, model);
+  struct Context {
+    std::map<Key, Point> seen;
+    uint32_t ref;
+  } context{{}, 0};
+  for (context.ref = 1; context.ref <= world->store.series_count(); ++context.ref) {
+    ASSERT_TRUE(world->store.read(
+        context.ref, INT64_MIN, INT64_MAX,
+        [](void* to, uint64_t boot, uint64_t ordinal, Point point) {
+          auto* into = static_cast<Context*>(to);
+          EXPECT_TRUE(into->seen.emplace(Key{boot, into->ref, ordinal}, point).second);
+        },
+        &context));
+  }
+  for (const auto& [key, point] : context.seen) {
+    const auto found = model->taken.find(key);
+    ASSERT_NE(found, model->taken.end());
+    ASSERT_EQ(found->second, point);
+    ASSERT_EQ(model->in_gaps.count(key), 0u);
+  }
+  if (!drain_gaps) return;
+  for (const auto& [key, point] : model->taken) {
+    ASSERT_EQ(context.seen.count(key) + model->safe.count(key) + model->in_gaps.count(key) > 0, true)
+        << "lost: ref " << std::get<1>(key) << " ordinal " << std::get<2>(key);
+  }
+  uint32_t last = 0;
+  for (BlockState state : {BlockState::kLoose, BlockState::kParcelled, BlockState::kSafe}) {
+    last = 0;
+    for (const SealedBlock& block : world->blocks(state)) {
+      ASSERT_GT(block.id.serial, last);
+      last = block.id.serial;
+      ASSERT_EQ(block.state, state);
+      ContentRoot root(posix_hash());
+      for (const Point& point : world->decoded(block.id)) root.add(point);
+      uint8_t digest[kDigestBytes];
+      root.finish(digest);
+      ASSERT_EQ(0, __builtin_memcmp(digest, block.root, kDigestBytes));
+    }
+  }
+}
+
+void mark_safe(const World& world, const SealedBlock& block, Model* model) {
+  (void)world;
+  for (uint64_t i = 0; i < block.info.count; ++i) {
+    model->safe.insert({block.info.boot, block.info.ref, block.info.first_ordinal + i});
+  }
+}
+
+class RandomOperations {
+ public:
+  explicit RandomOperations(uint64_t seed) : random_(seed) {
+    SeriesStoreOptions options;
+    options.series_max = 1 + static_cast<uint32_t>(below(6));
+    options.gaps_max = below(2) == 0 ? 1 + static_cast<uint32_t>(below(3)) : 16;
+    const uint32_t pages[] = {128, 136, 256, 1024, 4096};
+    options.page_bytes = pages[below(5)];
+    const uint32_t blocks[] = {256, 300, 1000, 16384};
+    options.block_bytes_max = blocks[below(4)];
+    options.retention_ms = 20'000;
+    options.seal_age_ms = 7'000;
+    world_ = std::make_unique<World>(options, 2 + below(below(2) == 0 ? 20 : 200));
+    const ValueType types[] = {ValueType::kF64, ValueType::kI64, ValueType::kDec, ValueType::kState};
+    for (uint32_t i = 0; i < options.series_max; ++i) world_->add(types[below(4)], 3, below(3) == 0 ? 10 : 1);
+    base_ = below(4) == 0 ? static_cast<int64_t>(below(1'200'000)) - 600'000 : 1'700'000'000'000;
+  }
+
+  void run(int operations) {
+    for (int i = 0; i < operations; ++i) {
+      step();
+      if (i % 50 == 0) check(world_.get(), &model_, below(2) == 0);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+    check(world_.get(), &model_, true);
+    finish();
+  }
+
+ private:
+  uint64_t below(uint64_t n) { return random_() % n; }
+
+  void step() {
+    const uint64_t kind = below(100);
+    if (kind < 80) return append();
+    if (kind < 84) return world_->store.seal(1 + static_cast<uint32_t>(below(world_->options.series_max)));
+    if (kind < 85) return world_->store.seal_all();
+    if (kind < 90) return tick();
+    if (kind < 98) return settle();
+    if (kind < 99 && below(8) == 0) return another_boot();
+    world_->store.set_clock(static_cast<uint32_t>(below(1'000'000)));
+  }
+
+  void append() {
+    const auto ref = 1 + static_cast<uint32_t>(below(world_->options.series_max));
+    for (uint64_t n = 1 + below(20); n > 0; --n) {
+      SeriesShape shape;
+      ASSERT_TRUE(world_->store.shape(ref, &shape));
+      const Point point{base_ + now_ + static_cast<int64_t>(below(30)) * 10,
+                        below(3) == 0 ? random_() : random_() % 1000};
+      const uint64_t next = world_->store.next_ordinal(ref);
+      const Appended appended = world_->store.append(ref, point);
+      if (appended.result == StoreResult::kNoMemory) {
+        ASSERT_EQ(world_->store.next_ordinal(ref), next);
+        continue;
+      }
+      ASSERT_EQ(appended.result, StoreResult::kOk);
+      ASSERT_EQ(appended.ordinal, next);
+      ASSERT_TRUE(model_.taken.emplace(Key{world_->store.boot(), ref, next}, point).second);
+    }
+  }
+
+  void tick() {
+    now_ += static_cast<int64_t>(below(5'000));
+    world_->store.tick(now_);
+  }
+
+  void settle() {
+    auto loose = world_->blocks(BlockState::kLoose);
+    auto parcelled = world_->blocks(BlockState::kParcelled);
+    auto& from = below(2) == 0 || parcelled.empty() ? loose : parcelled;
+    if (from.empty()) return;
+    const SealedBlock block = from[below(from.size())];
+    if (below(2) == 0) {
+      world_->store.parcelled(block.id, static_cast<uint32_t>(below(3)));
+    } else if (below(3) == 0) {
+      world_->store.loose(block.id);
+    } else if (below(3) == 0) {
+      const auto tag = static_cast<uint32_t>(below(3));
+      for (const SealedBlock& each : parcelled) {
+        if (each.parcel == tag) mark_safe(*world_, each, &model_);
+      }
+      world_->store.safe_parcel(tag);
+    } else {
+      mark_safe(*world_, block, &model_);
+      world_->store.safe(block.id);
+    }
+  }
+
+  void another_boot() { world_->store.new_boot(++boot_); }
+
+  // Made safe and past its retention, everything goes and every page is free again.
+  void finish() {
+    world_->store.seal_all();
+    StoreGap gap;
+    while (world_->store.take_gap(&gap)) {
+    }
+    for (BlockState state : {BlockState::kLoose, BlockState::kParcelled}) {
+      for (const SealedBlock& block : world_->blocks(state)) world_->store.safe(block.id);
+    }
+    world_->store.tick(now_ + 1'000'000);
+    EXPECT_EQ(world_->store.pages_free(), world_->store.pages());
+    EXPECT_EQ(world_->store.counters().points, model_.taken.size());
+  }
+
+  std::mt19937_64 random_;
+  std::unique_ptr<World> world_;
+  Model model_;
+  int64_t base_ = 0;
+  int64_t now_ = 0;
+  uint64_t boot_ = 1;
+};
+
+TEST(SeriesStoreModel, EveryPointIsInMemoryOrWasSafeOrIsInExactlyOneGap) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    RandomOperations(seed).run(400);
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
+}  // namespace
+}  // namespace lambda

@@ -83,13 +83,13 @@ TEST_F(SiteCommands, TheBundleNamesTheBrokerThatTheGatewayWroteDown) {
   EXPECT_EQ(nlohmann::json::parse(world.read("bundle.json"))["gateways"][0], "mqtts://localhost:8883");
 }
 
-TEST_F(SiteCommands, TheSameKeyAgainRenewsTheCertificateAndKillsTheFormer) {
+TEST_F(SiteCommands, TheSameKeyAgainRenewsTheCertificateAndLeavesTheFormerGood) {
   ASSERT_EQ(run_enroll(request("press-7", key)), 0);
   const std::string first = registry().find("press-7")->serial;
   ASSERT_EQ(run_enroll(request("press-7", key)), 0);
   auto known = registry();
   EXPECT_NE(known.find("press-7")->serial, first);
-  EXPECT_EQ(known.dead_serials(), std::vector<std::string>{first});
+  EXPECT_TRUE(known.dead_serials().empty()) << "the device runs on it until the new one is installed";
 }
 
 TEST_F(SiteCommands, AnotherKeyNeedsReplace) {

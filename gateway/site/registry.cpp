@@ -111,7 +111,7 @@ Result<bool> Registry::refresh() {
 
 void Registry::parse(std::string_view text) {
   devices_.clear();
-  serials_.clear();
+  dead_serials_.clear();
   malformed_lines_ = 0;
   ends_torn_ = !text.empty() && text.back() != '\n';
   uint64_t number = 0;
@@ -147,10 +147,15 @@ Status Registry::apply_line(std::string_view line) {
     if (!it->is_object()) return fail(ErrorCode::kInvalid, "\"enroll\" is no object");
     auto device = read_enrolment(*it);
     if (!device) return tl::unexpected(device.error());
-    auto before = devices_.find(device->device);
-    if (before != devices_.end() && !before->second.serial.empty()) serials_[before->second.serial] = true;
-    serials_[device->serial] = false;
-    devices_[device->device] = std::move(*device);
+    Enrolled& known = devices_[device->device];
+    std::vector<std::string> earlier = std::move(known.earlier_serials);
+    if (!known.serial.empty()) earlier.push_back(known.serial);
+    if (known.revoked || known.public_key != device->public_key) {
+      dead_serials_.insert(earlier.begin(), earlier.end());
+      earlier.clear();
+    }
+    known = std::move(*device);
+    known.earlier_serials = std::move(earlier);
     return {};
   }
   if (auto it = json.find("revoke"); it != json.end()) {
@@ -175,16 +180,13 @@ const Enrolled* Registry::find(std::string_view device) const {
 }
 
 std::vector<std::string> Registry::dead_serials() const {
-  std::vector<std::string> dead;
-  for (const auto& [serial, is_dead] : serials_) {
-    if (is_dead) dead.push_back(serial);
-  }
+  std::set<std::string> dead = dead_serials_;
   for (const auto& [name, device] : devices_) {
-    if (device.revoked && !device.serial.empty()) dead.push_back(device.serial);
+    if (!device.revoked) continue;
+    if (!device.serial.empty()) dead.insert(device.serial);
+    dead.insert(device.earlier_serials.begin(), device.earlier_serials.end());
   }
-  std::sort(dead.begin(), dead.end());
-  dead.erase(std::unique(dead.begin(), dead.end()), dead.end());
-  return dead;
+  return {dead.begin(), dead.end()};
 }
 
 std::string Registry::enroll_line(const Enrolled& device, bool torn) {

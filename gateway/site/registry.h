@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,7 +30,8 @@ struct Enrolled {
   PublicKey public_key{};
   uint32_t key_spec = 1;
   std::string fingerprint;  // of the certificate, hex
-  std::string serial;       // of the certificate, hex
+  std::string serial;       // of the last certificate, hex
+  std::vector<std::string> earlier_serials;  // of certificates for the same key that were renewed: still good
   int64_t enrolled_ms = 0;
   int64_t revoked_ms = 0;
   bool revoked = false;
@@ -46,7 +48,7 @@ class Registry {
   // Null: never enrolled. Valid until the next refresh().
   const Enrolled* find(std::string_view device) const;
   const std::map<std::string, Enrolled, std::less<>>& devices() const { return devices_; }
-  // Serials of certificates that must not be accepted any more, sorted: of revoked devices, and replaced ones.
+  // Serials of certificates that must not be accepted any more, sorted: of revoked devices and of replaced keys.
   std::vector<std::string> dead_serials() const;
 
   uint64_t malformed_lines() const { return malformed_lines_; }  // in the file as it is now
@@ -67,7 +69,7 @@ class Registry {
   Log& log_;
   std::string directory_, path_;
   std::map<std::string, Enrolled, std::less<>> devices_;
-  std::map<std::string, bool, std::less<>> serials_;  // every serial ever issued; true: dead
+  std::set<std::string> dead_serials_;  // of replaced keys; those of revoked devices are in devices_
   uint64_t seen_bytes_ = 0;
   int64_t seen_modified_ms_ = 0;
   bool seen_ = false;  // a file was there at the last look

@@ -63,6 +63,24 @@ TEST_F(RegistryTest, TheLastLineOfADeviceCountsAndItsFormerCertificateIsDead) {
   EXPECT_EQ(registry.dead_serials(), std::vector<std::string>{"1a"});
 }
 
+TEST_F(RegistryTest, ARenewedCertificateLeavesTheFormerGoodUntilTheDeviceIsRevoked) {
+  append(Registry::enroll_line(device("press-7", 3, "1a"), false));
+  append(Registry::enroll_line(device("press-7", 3, "2a"), false));
+  ASSERT_TRUE(registry.refresh().value());
+  EXPECT_TRUE(registry.dead_serials().empty());
+  append(Registry::revoke_line("press-7", 5, false));
+  ASSERT_TRUE(registry.refresh().value());
+  EXPECT_EQ(registry.dead_serials(), (std::vector<std::string>{"1a", "2a"}));
+}
+
+TEST_F(RegistryTest, AnotherKeyKillsEveryFormerCertificate) {
+  append(Registry::enroll_line(device("press-7", 3, "1a"), false));
+  append(Registry::enroll_line(device("press-7", 3, "2a"), false));
+  append(Registry::enroll_line(device("press-7", 4, "3a"), false));
+  ASSERT_TRUE(registry.refresh().value());
+  EXPECT_EQ(registry.dead_serials(), (std::vector<std::string>{"1a", "2a"}));
+}
+
 TEST_F(RegistryTest, ADamagedLineLocksItsDeviceOutNamesTheLineAndLeavesTheOthers) {
   append(Registry::enroll_line(device("press-7", 3, "1a"), false));
   append(Registry::enroll_line(device("press-8", 4, "1b"), false));

@@ -1,0 +1,440 @@
+#!/usr/bin/env python3
+"""Tests of the checker: small files made by hand, and planted defects that it must find."""
+import contextlib
+import io
+import json
+import pathlib
+import random
+import struct
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import balance  # noqa: E402
+import lambda_files as files  # noqa: E402
+
+MASK = files.MASK
+BOOT = 0x1122334455667788
+
+
+# --- a writer as simple as can be: always the widest code ---
+
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def zigzag(value):
+    return varint((value << 1) ^ (value >> 63) if value >= 0 else ((value << 1) ^ -1) & MASK)
+
+
+def field(number, value):
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, str):
+        value = value.encode()
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def fixed64(number, value):
+    return varint(number << 3 | 1) + struct.pack("<Q", value)
+
+
+def sint(number, value):
+    return varint(number << 3) + zigzag(value)
+
+
+def block(ref, first, times, values, kind=files.TYPE_I64, boot=None):
+    shape = kind | (0x10 if boot is not None else 0)
+    rising = all(a < b for a, b in zip(times, times[1:]))
+    if not rising:
+        shape |= 0x20
+    out = bytes([0xB1, 1 if kind == files.TYPE_F64 else 2, shape])
+    if boot is not None:
+        out += struct.pack("<Q", boot)
+    if kind == files.TYPE_DEC:
+        out += b"\2"
+    out += varint(ref) + varint(first) + varint(len(times)) + zigzag(min(times)) + varint(max(times) - min(times))
+    out += varint(1)
+    if not rising:
+        out += varint(times[0] - min(times))
+    xor = kind == files.TYPE_F64
+    out += struct.pack("<Q", values[0]) if xor else zigzag(values[0])
+    bits, pace = "", 0
+    for i in range(1, len(times)):
+        step = times[i] - times[i - 1] - pace
+        pace += step
+        bits += "11" + "111" + format(step & 0x3FFFFF, "022b") if step else "10" if values[i] != values[i - 1] else "0"
+        if values[i] == values[i - 1]:
+            bits += "0" if step else ""
+            continue
+        bits += "1" if step else ""
+        if xor:
+            bits += "1" + "00000" + "111111" + format(values[i] ^ values[i - 1], "064b")
+        else:
+            change = (values[i] - values[i - 1] + (1 << 63)) % (1 << 64) - (1 << 63)
+            coded = ((change << 1) ^ (change >> 63)) & MASK
+            bits += "11111" + format(coded - 1, "064b")
+    bits += "0" * (-len(bits) % 8)
+    out += bytes(int(bits[i:i + 8], 2) for i in range(0, len(bits), 8))
+    return out + struct.pack("<I", files.crc32c(out))
+
+
+def declaration(ref, kind=files.TYPE_I64):
+    return field(1, ref) + field(2, f"series_{ref}") + field(3, field(1, "a") + field(2, "b")) + field(4, 1) + \
+        field(5, kind)
+
+
+def gap(ref, first, count):
+    return field(1, ref) + field(2, first) + field(3, count) + field(4, 1)
+
+
+def parcel(seq, blocks, gaps=(), declarations=(), boot=BOOT, device="press-7"):
+    out = field(1, 1) + field(2, "hall") + field(3, device) + fixed64(4, boot) + field(5, seq) + sint(6, 1000 + seq)
+    for entry in declarations:
+        out += field(8, entry)
+    for entry in blocks:
+        out += field(9, entry)
+    for entry in gaps:
+        out += field(10, entry)
+    return out + field(14, b"s" * 64)
+
+
+def record(kind, body):
+    head = b"LR" + bytes([kind, 0]) + struct.pack("<I", len(body))
+    return head + struct.pack("<II", files.crc32c(head), files.crc32c(body)) + body
+
+
+def header(kind, number, owner=0):
+    out = b"LREC" + struct.pack("<BBHQqI", 1, ord(kind), 0, number, 5, owner)
+    return out + struct.pack("<I", files.crc32c(out))
+
+
+def stored(message, accepted=None):
+    body = sint(1, 2000) + field(2, message)
+    if accepted is not None:
+        body += field(3, 1)
+        for index, first, count in accepted:
+            body += field(4, field(1, index) + field(2, first) + field(3, count))
+    return record(1, body + field(5, files.Parcel(message).digest()))
+
+
+def spooled(message):
+    return record(33, field(1, message) + field(2, files.Parcel(message).digest()))
+
+
+def boot_state(floor=1, settled=(), covered=(), boot=BOOT, pending=(), declarations=()):
+    out = fixed64(1, boot) + field(4, 9) + field(5, floor)
+    for first, last in settled:
+        out += field(7, field(1, first) + field(2, last))
+    for ref, ordinal in covered:
+        out += field(8, field(1, ref) + field(2, ordinal))
+    for entry in declarations:
+        out += field(9, entry)
+    for entry in pending:
+        out += field(12, entry)
+    return out
+
+
+def row(time, points, before, kinds):
+    out, last = zigzag(time) + varint(len(points)), -1
+    for ref in sorted(points):
+        out += varint(ref - last - 1)
+        last = ref
+        value, previous = points[ref], before.get(ref, 0)
+        before[ref] = value
+        if kinds[ref] == files.TYPE_F64:
+            out += bytes([8]) + struct.pack("<Q", value ^ previous)
+        else:
+            out += zigzag((value - previous + (1 << 63)) % (1 << 64) - (1 << 63))
+    return record(18, out)
+
+
+class World:
+    """An agent and a gateway on disk. Series 1 is i64, series 3 f64; row n has time 1000 n."""
+
+    def __init__(self, folder):
+        self.gateway = pathlib.Path(folder) / "gateway"
+        self.agent = pathlib.Path(folder) / "agent"
+        self.gateway.mkdir()
+        self.agent.mkdir()
+        self.kinds = {1: files.TYPE_I64, 3: files.TYPE_F64}
+
+    @staticmethod
+    def value(ref, ordinal):
+        if ref == 1:
+            return (ordinal * 7 - 20) & MASK
+        return struct.unpack("<Q", struct.pack("<d", ordinal * 0.25 - 1))[0]
+
+    def block(self, ref, first, count, boot=None, alter=None):
+        times = [1000 * n for n in range(first, first + count)]
+        values = [self.value(ref, n) for n in range(first, first + count)]
+        if self.kinds[ref] == files.TYPE_I64:
+            values = [value - (1 << 64) if value >> 63 else value for value in values]
+        if alter is not None:
+            values[alter] ^= 1
+        return block(ref, first, times, values, self.kinds[ref], boot)
+
+    def parcel(self, seq, runs, gaps=(), boot=BOOT, **changes):
+        return parcel(seq, [self.block(ref, first, count, **changes) for ref, first, count in runs],
+                      [gap(*entry) for entry in gaps], [declaration(ref, kind) for ref, kind in self.kinds.items()],
+                      boot)
+
+    def segment(self, number, records, owner=0):
+        (self.gateway / f"seg-{number:016x}.lam").write_bytes(header("S", number, owner) + b"".join(records))
+
+    def spool(self, number, records):
+        (self.agent / f"spool-{number:016x}.lam").write_bytes(header("P", number) + b"".join(records))
+
+    def journal(self, name, number, first, count, tail=b""):
+        declared = b"".join(record(17, declaration(ref, kind)) for ref, kind in self.kinds.items())
+        opened = record(16, boot_state(covered=[(ref, first) for ref in self.kinds]))
+        before, rows = {}, bytearray()
+        for n in range(first, first + count):
+            rows += row(1000 * n, {ref: self.value(ref, n) for ref in self.kinds}, before, self.kinds)
+        (self.agent / f"{name}-{number:016x}.lam").write_bytes(header("J", number) + opened + declared + rows + tail)
+
+    def sums(self, **options):
+        found, totals = balance.run([self.gateway], [self.agent], **options)
+        self.complaints = found.complaints
+        return totals
+
+
+class BalanceTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.world = World(self.folder.name)
+
+    def check(self, totals, **expected):
+        for name in ("lost", "doubled", "mismatched"):
+            expected.setdefault(name, 0)
+        self.assertEqual({name: totals[name] for name in expected}, expected, self.world.complaints)
+
+    def usual(self):
+        """30 rows: 20 stored in two parcels, 5 in an unsettled one, 5 in the live journal."""
+        world = self.world
+        world.journal("kept", 1, 0, 25)
+        world.journal("journal", 2, 25, 5)
+        self.parcels = [world.parcel(1, [(1, 0, 10), (3, 0, 10)]), world.parcel(2, [(1, 10, 10), (3, 10, 10)]),
+                        world.parcel(3, [(1, 20, 5), (3, 20, 5)])]
+        world.spool(1, [record(32, field(1, boot_state())), *map(spooled, self.parcels),
+                        record(34, fixed64(1, BOOT) + field(2, field(1, 1) + field(2, 2)))])
+        self.records = [stored(self.parcels[0]), stored(self.parcels[1])]
+        world.segment(1, self.records)
+
+    def test_everything_is_somewhere(self):
+        self.usual()
+        self.check(self.world.sums(), made=60, stored=40, buffered=20, dropped=0)
+
+    def test_a_removed_record_is_lost(self):
+        self.usual()
+        self.world.segment(1, self.records[1:])
+        self.check(self.world.sums(), made=60, stored=20, buffered=20, lost=20)
+
+    def test_a_repeated_record_is_doubled(self):
+        self.usual()
+        self.world.segment(2, self.records[:1])
+        self.check(self.world.sums(), stored=40, doubled=20)
+
+    def test_an_altered_value_is_named(self):
+        self.usual()
+        altered = self.world.parcel(1, [(1, 0, 10), (3, 0, 10)], alter=4)
+        self.world.segment(1, [stored(altered), self.records[1]])
+        # Once against the journal and once against the spool for each of the two series.
+        totals = self.world.sums()
+        self.check(totals, stored=40, mismatched=4)
+        self.assertIn("ordinal 4", self.world.complaints[0])
+
+    def test_an_altered_byte_loses_the_record_and_is_named(self):
+        self.usual()
+        path = self.world.gateway / "seg-0000000000000001.lam"
+        data = bytearray(path.read_bytes())
+        data[60] ^= 1
+        path.write_bytes(data)
+        self.check(self.world.sums(), stored=20, lost=20, damaged_records=1)
+
+    def test_a_digest_that_does_not_hold_is_a_mismatch(self):
+        self.usual()
+        body = sint(1, 2000) + field(2, self.parcels[0]) + field(5, b"x" * 32)
+        self.world.segment(1, [record(1, body), self.records[1]])
+        self.check(self.world.sums(), lost=20, mismatched=1)
+
+    def test_a_point_nobody_made_is_a_mismatch_unless_the_agents_state_was_lost(self):
+        self.usual()
+        self.world.segment(2, [stored(self.world.parcel(4, [(1, 30, 2)]))])
+        self.check(self.world.sums(), mismatched=2)
+        self.check(self.world.sums(agent_state_lost=True), made=62, stored=42)
+
+    def test_partial_parcels_count_their_accepted_runs(self):
+        self.usual()
+        again = self.world.parcel(5, [(1, 5, 17)])
+        self.world.segment(2, [stored(again, accepted=[(0, 20, 2)])])
+        self.check(self.world.sums(), stored=42, buffered=18)
+        self.world.segment(2, [stored(again, accepted=[(0, 19, 3)])])
+        self.check(self.world.sums(), stored=42, doubled=1)
+        self.world.segment(2, [stored(again, accepted=[(0, 19, 4)])])
+        self.check(self.world.sums(), mismatched=1, stored=40)
+
+    def test_gaps_are_dropped_unless_stored(self):
+        self.usual()
+        self.world.segment(2, [stored(self.world.parcel(4, [], gaps=[(1, 15, 7)]))])
+        # 15 to 19 are stored, 20 and 21 are in an unsettled parcel too: named by a gap, they count as dropped.
+        self.check(self.world.sums(), made=60, stored=40, dropped=2, buffered=18)
+
+    def test_settled_but_nowhere_is_lost(self):
+        self.usual()
+        self.world.spool(2, [record(32, field(1, boot_state(floor=4)))])
+        self.check(self.world.sums(), stored=40, buffered=10, lost=10)
+
+    def test_pending_gaps_of_the_spool_count(self):
+        self.usual()
+        self.world.spool(2, [record(32, field(1, boot_state(floor=4, pending=[gap(1, 20, 5)]))),
+                             record(36, struct.pack("<Q", BOOT) + gap(3, 20, 5))])
+        self.check(self.world.sums(), stored=40, buffered=10, dropped=10)
+
+    def test_a_checkpoint_cut_short_is_not_believed(self):
+        self.usual()
+        self.world.spool(2, [record(32, field(1, boot_state(floor=4)) + field(3, 1))])
+        self.check(self.world.sums(), stored=40, buffered=20)
+
+    def test_live_journal_points_below_covered_are_not_buffered(self):
+        self.usual()
+        covered = [(1, 27), (3, 27)]
+        self.world.spool(2, [record(32, field(1, boot_state(floor=3, covered=covered)))])
+        self.check(self.world.sums(), stored=40, buffered=16, lost=4)
+
+    def test_a_torn_tail_of_a_journal_was_never_made(self):
+        self.usual()
+        torn = row(30000, {1: 5, 3: 6}, {}, self.world.kinds)[:-3]
+        self.world.journal("journal", 2, 25, 5, tail=torn)
+        self.check(self.world.sums(), made=60, torn_tails=1)
+
+    def test_a_later_journal_voids_what_stands_above_its_start(self):
+        self.usual()
+        self.world.journal("kept", 1, 0, 27)   # rows 25 and 26 were repeated by the next file
+        self.check(self.world.sums(), made=60, buffered=20)
+
+    def test_merged_segments_stand_for_those_they_replace(self):
+        self.usual()
+        merged = [record(6, struct.pack("<QQ", 1, 1))]
+        for number, message in enumerate(self.parcels[:2]):
+            found = files.Parcel(message)
+            skeleton = parcel(number + 1, [], [], [declaration(ref, kind) for ref, kind in self.world.kinds.items()])
+            stubs = b"".join(field(3, field(1, b.ref) + field(2, b.type) + field(5, b.first) + field(6, b.count) +
+                                   field(7, b.root())) for b in found.blocks)
+            merged.append(record(4, sint(1, 2000) + field(2, skeleton) + stubs + field(4, found.digest())))
+        merged += [record(5, field(1, "press-7") + field(2, self.world.block(ref, 0, 20, boot=BOOT))) for ref in (1, 3)]
+        whole = b"".join(merged)
+        end = record(7, struct.pack("<QQ", len(merged), files.FILE_HEADER_BYTES + len(whole)))
+        self.world.segment(3, [whole], owner=1)
+        self.check(self.world.sums(), stored=40)            # not ended: the old one counts
+        self.world.segment(3, [whole, end], owner=1)
+        self.check(self.world.sums(), stored=40)            # ended: the new one counts
+        (self.world.gateway / "seg-0000000000000001.lam").unlink()
+        self.check(self.world.sums(), stored=40)
+        bad = record(5, field(1, "press-7") + field(2, self.world.block(1, 0, 20, boot=BOOT, alter=7)))
+        whole = b"".join(merged[:-2] + [bad, merged[-1]])
+        end = record(7, struct.pack("<QQ", len(merged), files.FILE_HEADER_BYTES + len(whole)))
+        self.world.segment(3, [whole, end], owner=1)
+        # Seen by the journal, by the spool's copy, and by the signed root of the first parcel's ten points.
+        self.check(self.world.sums(), stored=40, mismatched=1 + 1 + 10)
+
+    def test_retired_points_were_stored_and_may_overlap_what_is_not_deleted_yet(self):
+        self.usual()
+        run = fixed64(1, BOOT) + field(2, 1) + field(3, 0) + field(4, 20)
+        retired = record(3, field(1, "press-7") + field(2, run))
+        self.world.segment(2, [retired])
+        self.check(self.world.sums(), stored=40)
+        self.world.segment(1, self.records[1:])
+        self.check(self.world.sums(), stored=30, lost=10)
+        self.world.segment(3, [retired])
+        self.check(self.world.sums(), stored=30, lost=10)
+
+    def test_without_journals_holes_between_stored_ordinals_are_lost(self):
+        self.world.segment(1, [stored(self.world.parcel(1, [(1, 0, 10), (1, 12, 3)]))])
+        self.check(self.world.sums(), made=15, stored=13, lost=2)
+
+    def test_an_end_record_that_miscounts_is_a_mismatch(self):
+        self.usual()
+        self.world.segment(1, self.records + [record(7, struct.pack("<QQ", 3, 99))])
+        self.check(self.world.sums(), stored=40, mismatched=1)
+
+    def test_one_boot_of_two_devices_is_a_mismatch(self):
+        self.usual()
+        other = parcel(9, [self.world.block(1, 20, 2)], device="press-8")
+        self.world.segment(2, [stored(other)])
+        self.check(self.world.sums(), stored=42, mismatched=1)
+
+    def test_the_last_line_and_the_exit_code(self):
+        self.usual()
+        arguments = ["--gateway", str(self.world.gateway), "--agent", str(self.world.agent)]
+        for extra, expected in (([], 0), (["--stored-min-percent", "60"], 0), (["--stored-min-percent", "80"], 1)):
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                self.assertEqual(balance.main(arguments + extra), expected)
+            last = json.loads(out.getvalue().splitlines()[-1])
+            self.assertEqual((last["made"], last["stored"], last["lost"]), (60, 40, 0))
+        self.world.segment(1, self.records[1:])
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(balance.main(arguments), 1)
+
+
+class FilesTest(unittest.TestCase):
+    def test_crc32c_of_the_known_check_string(self):
+        self.assertEqual(files.crc32c(b"123456789"), 0xE3069283)
+
+    def test_blocks_come_back_as_they_were_written(self):
+        seed = random.SystemRandom().getrandbits(32)
+        source = random.Random(seed)
+        for _ in range(300):
+            count = source.randint(1, 60)
+            kind = source.choice([files.TYPE_F64, files.TYPE_I64, files.TYPE_DEC, files.TYPE_STATE])
+            time, times, values = source.randint(-10**12, 10**12), [], []
+            for _ in range(count):
+                time += source.choice([1000, 1000, 1000, 1, 0, -500, 7000])
+                times.append(time)
+                fresh = source.getrandbits(64) if source.random() < 0.5 else source.getrandbits(3)
+                values.append(values[-1] if values and source.random() < 0.4 else fresh)
+            signed = values if kind == files.TYPE_F64 else [v - (1 << 64) if v >> 63 else v for v in values]
+            found = files.decode_block(block(5, 77, times, signed, kind), BOOT)
+            self.assertEqual((list(found.times), list(found.bits)), (times, values), f"seed {seed}")
+            self.assertEqual((found.ref, found.first, found.count, found.boot), (5, 77, count, BOOT))
+
+    def test_damage_in_a_block_is_never_a_wrong_number(self):
+        good = block(5, 77, [1000, 2000, 3500], [4, 4, -9])
+        for at in range(len(good)):
+            for bad in (good[:at], good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1:]):
+                with self.assertRaises(files.Damaged):
+                    balance.believe(files.decode_block, bad, BOOT)
+
+    def test_the_golden_blocks_of_proto(self):
+        folder = pathlib.Path(__file__).resolve().parents[2] / "proto" / "vectors" / "block"
+        good = bad = 0
+        for text in sorted(folder.glob("*.txt")):
+            data = text.with_suffix(".bin").read_bytes()
+            facts = [line.split() for line in text.read_text().splitlines() if line and not line.startswith("#")]
+            named = {words[0]: words[1] for words in facts if words[0] != "point"}
+            if named["error"] != "none":
+                bad += 1
+                with self.assertRaises(files.Damaged, msg=text.name):
+                    balance.believe(files.decode_block, data, BOOT)
+                continue
+            good += 1
+            found = files.decode_block(data, BOOT)
+            points = [(int(words[1]), int(words[2], 16)) for words in facts if words[0] == "point"]
+            self.assertEqual(list(zip(found.times, found.bits)), points, text.name)
+            self.assertEqual(found.boot, BOOT if named["boot"] == "-" else int(named["boot"], 16))
+            self.assertEqual([found.type, found.clock, found.scale, found.ref, found.first],
+                             [int(named[key]) for key in ("type", "clock", "scale", "ref", "first")], text.name)
+            if "root" in named:
+                self.assertEqual(found.root().hex(), named["root"], text.name)
+        self.assertGreater(good, 5)
+        self.assertGreater(bad, 5)
+
+
+if __name__ == "__main__":
+    unittest.main()

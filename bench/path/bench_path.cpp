@@ -19,7 +19,7 @@
 #include "base/os/log.h"
 #include "base/os/loop.h"
 #include "base/os/network.h"
-#include "base/os/process.h"
+#include "base/os/processes.h"
 #include "base/os/random.h"
 #include "bench/path/device.h"
 #include "bench/path/site_process.h"
@@ -218,11 +218,11 @@ int run(const char* self) {
   OsClock clock;
   OsDisk disk(loop);
   OsRandom random;
-  OsNetwork network(loop);
-  OsProcesses processes(loop);
   LogOptions log_options;
   log_options.level = LogLevel::kWarn;
   const auto log = make_log(log_options, clock);
+  OsNetwork network(loop, *log);
+  OsProcesses processes(loop);
   Env env{clock, loop, disk, network, random, processes, *log};
   bool good = false;
   {

@@ -7,6 +7,7 @@
 #include "agent/source/memory_source.h"
 #include "agent/source/network_source.h"
 #include "agent/source/self_source.h"
+#include "agent/source/synthetic_source.h"
 
 namespace lambda::agent {
 namespace {
@@ -14,15 +15,19 @@ namespace {
 constexpr int64_t kIntervalMsMin = 10;
 constexpr int64_t kIntervalMsMax = 3'600'000;
 
-Status check_intervals(const HostSourceOptions& options) {
+Status check_numbers(const HostSourceOptions& options) {
   const std::pair<const char*, const SourceOptions*> all[] = {
       {"cpu", &options.cpu},   {"memory", &options.memory},         {"load", &options.load},
       {"disk", &options.disk}, {"filesystem", &options.filesystem}, {"network", &options.network},
-      {"self", &options.self}};
+      {"self", &options.self}, {"synthetic", &options.synthetic}};
   for (const auto& [name, source] : all) {
     if (source->interval_ms >= kIntervalMsMin && source->interval_ms <= kIntervalMsMax) continue;
     return fail(ErrorCode::kInvalid, std::string("sources.") + name + ".interval_ms: " +
                                          std::to_string(source->interval_ms) + " is not within 10 to 3600000");
+  }
+  if (options.synthetic_series < 1 || options.synthetic_series > kSyntheticSeriesMax) {
+    return fail(ErrorCode::kInvalid, "sources.synthetic.series: " + std::to_string(options.synthetic_series) +
+                                         " is not within 1 to " + std::to_string(kSyntheticSeriesMax));
   }
   return {};
 }
@@ -32,7 +37,7 @@ Status check_intervals(const HostSourceOptions& options) {
 Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles& files, const Clock& clock,
                                                                       const HostSourceOptions& options,
                                                                       std::vector<SelfMeter> meters) {
-  if (auto status = check_intervals(options); !status) return tl::unexpected<Error>(status.error());
+  if (auto status = check_numbers(options); !status) return tl::unexpected<Error>(status.error());
   auto disks = DeviceFilter::make("sources.disk", options.disk.include, options.disk.exclude);
   if (!disks) return tl::unexpected<Error>(disks.error());
   auto mounts = DeviceFilter::make("sources.filesystem", options.filesystem.include, options.filesystem.exclude);
@@ -59,6 +64,9 @@ Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles&
   }
   if (options.network.enabled) {
     add(std::make_unique<NetworkSource>(files, root, options.network.interval_ms, std::move(*interfaces)));
+  }
+  if (options.synthetic.enabled) {
+    add(std::make_unique<SyntheticSource>(options.synthetic_series, options.synthetic.interval_ms));
   }
   if (options.self.enabled) {
     auto self = std::make_unique<SelfSource>(files, options.self.interval_ms, std::move(meters));

@@ -39,6 +39,8 @@ struct HostSourceOptions {
       R"(overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs)$)";
   SourceOptions network;
   SourceOptions self;
+  SourceOptions synthetic{.enabled = false};  // made-up points, for tests and benchmarks; no devices
+  uint32_t synthetic_series = 100;            // 1 to kSyntheticSeriesMax
 };
 
 // A number the agent knows about itself. `read` runs on the loop thread at each collection of "self".

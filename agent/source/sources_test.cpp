@@ -11,6 +11,7 @@
 #include "agent/source/memory_source.h"
 #include "agent/source/network_source.h"
 #include "agent/source/self_source.h"
+#include "agent/source/synthetic_source.h"
 #include "agent/source/test_world.h"
 
 namespace lambda::agent {
@@ -313,6 +314,19 @@ TEST(SelfSource, TellsTheProcessAndItsMeters) {
   EXPECT_EQ(world.at("lambda_agent_resident_memory_bytes{}"), 2048 * 4096);
   EXPECT_EQ(world.at("lambda_agent_threads{}"), 5);
   EXPECT_EQ(world.at("lambda_agent_points_total{}"), 77);
+}
+
+TEST(SyntheticSource, NeverTellsTheSameValueTwice) {
+  SyntheticSource source(300, 100);
+  std::set<uint64_t> values;
+  MemorySink sink;
+  for (int64_t tick = 0; tick < 50; ++tick) {
+    sink.next();
+    ASSERT_TRUE(source.collect(sink, 1'700'000'000'000 + tick * 100).has_value());
+    for (const auto& [key, bits] : sink.last) values.insert(bits);
+  }
+  EXPECT_EQ(values.size(), 300u * 50);
+  EXPECT_EQ(sink.asked, 300u);
 }
 
 TEST(MeteredSource, CountsTimePointsErrorsAndOverruns) {

@@ -34,6 +34,8 @@ class SeriesCursor {
   // All samples with from_ms <= time <= to_ms of the select() that made this, ascending and strictly increasing
   // in time (at equal times the later boot, then the higher ordinal, has won). kFull past `samples_max`.
   virtual Result<std::vector<Sample>> read(uint64_t samples_max) = 0;
+  // After read(): what could not be read, though the rest was.
+  virtual std::vector<std::string> warnings() const { return {}; }
 };
 
 struct SelectedSeries {

@@ -163,6 +163,12 @@ Result<std::unique_ptr<Index>> Index::open(const std::string& path, bool* made) 
   }
 }
 
+Status Index::remove(const std::string& path) {
+  remove_files(path);
+  if (exists(path)) return fail(ErrorCode::kIo, path + ": cannot be removed");
+  return {};
+}
+
 Status Index::begin(bool fresh) {
   sqlite3_extended_result_codes(database_, 1);
   sqlite3_busy_timeout(database_, 0);

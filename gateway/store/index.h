@@ -93,6 +93,8 @@ class Index {
  public:
   // `path` is SQLite's; empty: in memory. `made` says that there was none, or an unusable one, which was removed.
   static Result<std::unique_ptr<Index>> open(const std::string& path, bool* made);
+  // Removes the database of `path` with all that belongs to it; nothing there is no error.
+  static Status remove(const std::string& path);
   ~Index();
   Index(const Index&) = delete;
   Index& operator=(const Index&) = delete;

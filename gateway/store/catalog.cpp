@@ -1,0 +1,429 @@
+#include "gateway/store/catalog.h"
+
+#include <algorithm>
+
+namespace lambda::gateway {
+namespace {
+
+constexpr size_t kStreamBytes = sizeof(Stream) + 128;  // with its places in the list and the map
+// Digests of settled parcels that are kept below the contiguous ones: re-sent parcels of a lost ack are told by them.
+constexpr uint64_t kDigestsKept = 64;
+
+}  // namespace
+
+uint64_t Boot::contiguous() const {
+  if (settled.empty() || settled.runs().front().first > 1) return 0;
+  return settled.runs().front().end - 1;
+}
+
+Result<std::unique_ptr<Catalog>> Catalog::open(const std::string& index_path, uint64_t coverage_bytes_max,
+                                               uint32_t small_points, bool* made) {
+  auto index = Index::open(index_path, made);
+  if (!index) return tl::unexpected(index.error());
+  std::unique_ptr<Catalog> catalog(new Catalog(std::move(*index), coverage_bytes_max, small_points));
+  if (!catalog->ok()) return tl::unexpected(catalog->index_->error());
+  return catalog;
+}
+
+Catalog::Catalog(std::unique_ptr<Index> index, uint64_t coverage_bytes_max, uint32_t small_points)
+    : index_(std::move(index)), coverage_bytes_max_(coverage_bytes_max), small_points_(small_points) {
+  next_device_ = index_->id_max("devices") + 1;
+  next_boot_ = index_->id_max("boots") + 1;
+  next_series_ = index_->id_max("series") + 1;
+  next_stream_ = index_->id_max("streams") + 1;
+  for (DeviceRow& row : index_->devices()) {
+    const std::string name = row.name;
+    devices_[name].row = std::move(row);
+  }
+  for (const IndexedSegment& segment : index_->segments()) segments_[segment.number] = segment;
+}
+
+Index& Catalog::index() {
+  drain();
+  return *index_;
+}
+
+Device* Catalog::find_device(const std::string& name) {
+  const auto found = devices_.find(name);
+  return found == devices_.end() ? nullptr : &found->second;
+}
+
+Device& Catalog::device(const std::string& name) {
+  Device& device = devices_[name];
+  if (device.row.id == 0) {
+    device.row.id = next_device_++;
+    device.row.name = name;
+    device.changed = true;
+  }
+  return device;
+}
+
+Boot* Catalog::find_boot(const Device& device, uint64_t boot) {
+  const BootKey key{device.row.id, boot};
+  if (const auto found = boot_at_.find(key); found != boot_at_.end()) {
+    boots_.splice(boots_.begin(), boots_, found->second);
+    return &*found->second;
+  }
+  auto row = index_->boot(device.row.id, boot);
+  if (!row) return nullptr;
+  boots_.emplace_front();
+  Boot& made = boots_.front();
+  if (auto settled = RunSet::decode(row->settled)) made.settled = std::move(*settled);
+  row->settled.clear();
+  made.row = std::move(*row);
+  boot_at_[key] = boots_.begin();
+  return &made;
+}
+
+Boot& Catalog::boot(const Device& device, uint64_t boot) {
+  if (Boot* found = find_boot(device, boot)) return *found;
+  boots_.emplace_front();
+  Boot& made = boots_.front();
+  made.row.id = next_boot_++;
+  made.row.device = device.row.id;
+  made.row.boot = boot;
+  boot_at_[{device.row.id, boot}] = boots_.begin();
+  return made;
+}
+
+Stream* Catalog::find_stream(const Boot& boot, uint32_t ref) {
+  const StreamKey key{boot.row.id, ref};
+  if (const auto found = stream_at_.find(key); found != stream_at_.end()) {
+    streams_.splice(streams_.begin(), streams_, found->second);
+    return &*found->second;
+  }
+  auto row = index_->stream(boot.row.id, ref);
+  if (!row) return nullptr;
+  streams_.emplace_front();
+  Stream& made = streams_.front();
+  made.declared = row->series != 0;
+  if (const auto runs = index_->coverage(row->id)) {
+    if (auto stored = RunSet::decode(*runs)) made.stored = std::move(*stored);
+  }
+  made.row = std::move(*row);
+  stream_at_[key] = streams_.begin();
+  account(made);
+  return &made;
+}
+
+Stream& Catalog::stream(const Boot& boot, uint32_t ref) {
+  if (Stream* found = find_stream(boot, ref)) return *found;
+  streams_.emplace_front();
+  Stream& made = streams_.front();
+  made.row.id = next_stream_++;
+  made.row.boot = boot.row.id;
+  made.row.ref = ref;
+  stream_at_[{boot.row.id, ref}] = streams_.begin();
+  account(made);
+  return made;
+}
+
+void Catalog::account(Stream& stream) {
+  const size_t bytes = kStreamBytes + stream.stored.memory_bytes() + stream.pending.memory_bytes();
+  stream_bytes_ += bytes - stream.counted_bytes;
+  stream.counted_bytes = bytes;
+}
+
+void Catalog::mark(Boot& boot) {
+  if (!boot.changed) boots_changed_.push_back(&boot);
+  boot.changed = true;
+}
+
+void Catalog::mark(Stream& stream) {
+  if (!stream.changed) streams_changed_.push_back(&stream);
+  stream.changed = true;
+  account(stream);
+}
+
+bool Catalog::declared_alike(const Device& device, const Stream& stream, const Declared& declared) {
+  const auto row = index().series_row(stream.row.series);
+  return row && stream.row.kind == declared.kind && stream.row.type == declared.type &&
+         stream.row.scale == declared.scale && stream.row.unit == declared.unit &&
+         row->gid == series_gid(device.row.name, canonical_name(declared.name, declared.labels));
+}
+
+void Catalog::widen(Boot& boot, Device& device, const PlacedBlock& block) {
+  if (block.t_min < boot.row.t_min || block.t_max > boot.row.t_max) {
+    boot.row.t_min = std::min(boot.row.t_min, block.t_min);
+    boot.row.t_max = std::max(boot.row.t_max, block.t_max);
+    mark(boot);
+  }
+  device.row.t_max = std::max(device.row.t_max, block.t_max);
+}
+
+void Catalog::settle(Arrival arrival) {
+  Device& owner = device(arrival.device);
+  Boot& from = boot(owner, arrival.boot);
+  for (const Declared& declared : arrival.declarations) {
+    Stream& target = stream(from, declared.ref);
+    target.declared = true;
+    target.declared_pending = false;
+  }
+  IndexedSegment& home = segment(arrival.segment);
+  for (PlacedBlock& block : arrival.blocks) {
+    Stream& target = stream(from, block.ref);
+    block.stream = target.row.id;
+    owner.row.points += target.stored.add(block.first, block.first + block.count);
+    owner.row.blocks++;
+    mark(target);
+    widen(from, owner, block);
+    home.blocks++;
+    home.points += block.count;
+    if (block.count < small_points_) home.small_blocks++;
+  }
+  home.received_min = std::min(home.received_min, arrival.received_ms);
+  home.received_max = std::max(home.received_max, arrival.received_ms);
+  owner.row.last_received_ms = std::max(owner.row.last_received_ms, arrival.received_ms);
+  owner.changed = true;
+  if (arrival.seq > 0) from.settled.add(arrival.seq, arrival.seq + 1);
+  if (arrival.floor_seq > 1) from.settled.add(1, arrival.floor_seq);
+  mark(from);
+  queue_.push_back(std::move(arrival));
+}
+
+void Catalog::settle_hello(const HelloRecord& hello, uint64_t segment_number, uint64_t end) {
+  Device& owner = device(hello.device);
+  Boot& from = boot(owner, hello.boot);
+  from.row.has_hello = true;
+  from.row.previous_boot = hello.previous_boot;
+  from.row.started_ms = hello.started_ms;
+  from.hello_pending = false;
+  mark(from);
+  owner.row.last_received_ms = std::max(owner.row.last_received_ms, hello.received_ms);
+  owner.changed = true;
+  IndexedSegment& home = segment(segment_number);
+  home.received_min = std::min(home.received_min, hello.received_ms);
+  home.received_max = std::max(home.received_max, hello.received_ms);
+  Arrival position;
+  position.segment = segment_number;
+  position.end = end;
+  queue_.push_back(std::move(position));
+}
+
+void Catalog::drain() {
+  while (!queue_.empty()) {
+    const Arrival arrival = std::move(queue_.front());
+    queue_.pop_front();
+    if (!arrival.device.empty()) index_arrival(arrival);
+    // Only now: what follows the position has not been read yet.
+    IndexedSegment& home = segment(arrival.segment);
+    home.indexed_to = std::max(home.indexed_to, arrival.end);
+  }
+}
+
+void Catalog::index_arrival(const Arrival& arrival) {
+  Device& owner = device(arrival.device);
+  Boot& from = boot(owner, arrival.boot);
+  for (const Declared& declared : arrival.declarations) declare(owner, from, declared);
+  BlockRow row;
+  row.segment = arrival.segment;
+  for (const PlacedBlock& block : arrival.blocks) {
+    row.stream = block.stream;
+    row.first = block.first;
+    row.count = block.count;
+    row.clock = block.clock;
+    row.t_min = block.t_min;
+    row.t_max = block.t_max;
+    row.offset = block.offset;
+    row.length = block.length;
+    row.root = block.root;
+    index_->put_block(row);
+  }
+  for (const GapView& gap : arrival.gaps) index_->put_gap(from.row.id, gap);
+  for (const ClockView& clock : arrival.clocks) index_->put_clock(from.row.id, clock, arrival.seq);
+  if (arrival.seq == 0) return;
+  check_chain(owner, from, arrival);
+  index_->put_parcel(from.row.id, arrival.seq, {arrival.digest, arrival.previous});
+}
+
+void Catalog::declare(const Device& owner, const Boot& from, const Declared& declared) {
+  Stream& target = stream(from, declared.ref);
+  if (target.row.series != 0) return;  // the first declaration holds
+  SeriesRow series;
+  series.canonical = canonical_name(declared.name, declared.labels);
+  series.gid = series_gid(owner.row.name, series.canonical);
+  if (const auto known = index_->series(series.gid)) {
+    target.row.series = *known;
+  } else {
+    series.id = next_series_++;
+    series.device = owner.row.id;
+    series.name = declared.name;
+    index_->put_series(series);
+    target.row.series = series.id;
+  }
+  target.row.kind = declared.kind;
+  target.row.type = declared.type;
+  target.row.scale = declared.scale;
+  target.row.unit = declared.unit;
+  target.declared = true;
+  index_->put_stream(target.row);
+}
+
+// Each parcel names the digest of the one before. Both neighbours are asked, as parcels come in any order.
+void Catalog::check_chain(Device& owner, Boot& from, const Arrival& arrival) {
+  const auto before = arrival.seq - 1;
+  uint64_t breaks = 0;
+  if (before > 0 && before == from.last_seq) {
+    breaks += from.last_digest != arrival.previous ? 1 : 0;
+  } else if (before > 0 && from.settled.contains(before, before + 1)) {
+    const auto known = index_->parcel(from.row.id, before);
+    breaks += known && known->digest != arrival.previous ? 1 : 0;
+  }
+  if (from.settled.contains(arrival.seq + 1, arrival.seq + 2)) {
+    const auto known = index_->parcel(from.row.id, arrival.seq + 1);
+    breaks += known && known->previous != arrival.digest ? 1 : 0;
+  }
+  from.last_seq = arrival.seq;
+  from.last_digest = arrival.digest;
+  owner.row.chain_breaks += breaks;
+  chain_breaks_ += breaks;
+}
+
+uint64_t Catalog::place(const std::string& device_name, uint64_t boot_id, PlacedBlock block, uint64_t segment_number,
+                        const std::set<uint64_t>& replaced) {
+  drain();
+  Device& owner = device(device_name);
+  Boot& from = boot(owner, boot_id);
+  Stream& target = stream(from, block.ref);
+  const uint64_t end = block.first + block.count;
+  std::vector<OrdinalRun> free{{block.first, end}};
+  if (target.stored.intersects(block.first, end)) {
+    RunSet held;
+    for (const BlockRow& row : index_->overlapping(target.row.id, block.first, end)) {
+      if (replaced.count(row.segment) != 0) {
+        index_->drop_block(target.row.id, row.first);
+        owner.row.blocks--;
+      } else {
+        held.add(row.first, row.end());
+      }
+    }
+    free = held.missing(block.first, end);
+  }
+  if (target.row.series == 0 && target.stored.empty()) index_->put_stream(target.row);  // not declared: damaged, or later
+  owner.row.points += target.stored.add(block.first, end);
+  owner.changed = true;
+  mark(from);
+  mark(target);
+  widen(from, owner, block);
+  IndexedSegment& home = segment(segment_number);
+  home.blocks++;
+  home.points += block.count;
+  if (block.count < small_points_) home.small_blocks++;
+
+  uint64_t placed = 0;
+  for (const OrdinalRun& run : free) {
+    BlockRow row;
+    row.stream = target.row.id;
+    row.first = run.first;
+    row.count = static_cast<uint32_t>(run.count());
+    row.clock = block.clock;
+    row.t_min = block.t_min;
+    row.t_max = block.t_max;
+    row.segment = segment_number;
+    row.offset = block.offset;
+    row.length = block.length;
+    if (run.count() == block.count) row.root = block.root;
+    index_->put_block(row);
+    owner.row.blocks++;
+    placed += run.count();
+  }
+  return block.count - placed;
+}
+
+void Catalog::retire(const std::string& device_name, uint64_t boot_id, uint32_t ref, OrdinalRun run) {
+  drain();
+  Device& owner = device(device_name);
+  Boot& from = boot(owner, boot_id);
+  Stream& target = stream(from, ref);
+  if (target.row.series == 0 && target.stored.empty()) index_->put_stream(target.row);
+  owner.row.points += target.stored.add(run.first, run.end);
+  owner.changed = true;
+  mark(from);
+  mark(target);
+}
+
+uint64_t Catalog::unplace(const std::string& device_name, uint64_t boot_id, uint32_t ref, OrdinalRun run,
+                          uint64_t segment_number) {
+  drain();
+  Device& owner = device(device_name);
+  Boot& from = boot(owner, boot_id);
+  Stream* target = find_stream(from, ref);
+  if (target == nullptr) return 0;
+  uint64_t points = 0;
+  for (const BlockRow& row : index_->overlapping(target->row.id, run.first, run.end)) {
+    if (row.segment != segment_number) continue;
+    index_->drop_block(target->row.id, row.first);
+    owner.row.blocks--;
+    owner.changed = true;
+    points += row.count;
+  }
+  return points;
+}
+
+IndexedSegment& Catalog::segment(uint64_t number) {
+  IndexedSegment& segment = segments_[number];
+  segment.number = number;
+  segments_changed_.insert(number);
+  return segment;
+}
+
+void Catalog::forget_segment(uint64_t number) {
+  drain();
+  segments_.erase(number);
+  segments_changed_.erase(number);
+  index_->drop_segment(number);
+}
+
+void Catalog::write_boots() {
+  drain();
+  for (Boot* boot : boots_changed_) {
+    boot->changed = false;
+    BootRow row = boot->row;
+    row.settled = boot->settled.encode();
+    index_->put_boot(row);
+    const uint64_t contiguous = boot->contiguous();
+    if (contiguous > kDigestsKept) index_->drop_parcels_below(boot->row.id, contiguous - kDigestsKept);
+  }
+  boots_changed_.clear();
+}
+
+void Catalog::write_changed() {
+  drain();
+  for (Stream* stream : streams_changed_) {
+    stream->changed = false;
+    index_->put_coverage(stream->row.id, stream->stored.encode());
+  }
+  streams_changed_.clear();
+  write_boots();
+  for (auto& [name, device] : devices_) {
+    if (device.changed) index_->put_device(device.row);
+    device.changed = false;
+  }
+  for (const uint64_t number : segments_changed_) index_->put_segment(segments_[number]);
+  segments_changed_.clear();
+}
+
+void Catalog::commit(bool durable) {
+  write_changed();
+  index_->commit(durable);
+}
+
+void Catalog::trim() {
+  if (stream_bytes_ <= coverage_bytes_max_ && boots_.size() <= kBootsCachedMax) return;
+  write_changed();
+  for (auto at = streams_.end(); stream_bytes_ > coverage_bytes_max_ && at != streams_.begin();) {
+    --at;
+    if (!at->pending.empty() || at->declared_pending) continue;
+    stream_bytes_ -= at->counted_bytes;
+    stream_at_.erase({at->row.boot, at->row.ref});
+    at = streams_.erase(at);
+  }
+  for (auto at = boots_.end(); boots_.size() > kBootsCachedMax && at != boots_.begin();) {
+    --at;
+    if (at->hello_pending) continue;
+    boot_at_.erase({at->row.device, at->row.boot});
+    at = boots_.erase(at);
+  }
+}
+
+}  // namespace lambda::gateway

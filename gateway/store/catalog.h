@@ -1,0 +1,178 @@
+// What the store knows: devices, boots, streams and where their points stand. Memory in front, the index behind.
+//
+// settle() makes an arrival count in memory at once; its rows go to the index with drain(), later, while the disk is at
+// the next batch. Every question that needs the index drains first. Coverage and settled seqs live in least-recently-used
+// caches of bounded size; what was changed in them is written at commit() or when it leaves the cache.
+//
+// Pointers returned stay good until the next trim(). Loop thread only.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "gateway/store/index.h"
+#include "gateway/store/runs.h"
+#include "gateway/store/store.h"
+
+namespace lambda::gateway {
+
+inline constexpr size_t kBootsCachedMax = 8192;
+
+struct Device {
+  DeviceRow row;
+  bool changed = false;
+};
+
+struct Boot {
+  BootRow row;      // `settled` is kept decoded, below
+  RunSet settled;   // sequence numbers
+  uint64_t last_seq = 0;
+  Digest last_digest{};
+  bool hello_pending = false;  // in the batch under way
+  bool changed = false;
+
+  // Every seq up to this one is settled.
+  uint64_t contiguous() const;
+};
+
+// The points of one (device, boot, ref).
+struct Stream {
+  StreamRow row;
+  RunSet stored;           // durable, also what retention has deleted since
+  RunSet pending;          // in the batch under way
+  bool declared = false;
+  bool declared_pending = false;
+  bool changed = false;    // `stored` is newer than the index
+  size_t counted_bytes = 0;
+};
+
+struct PlacedBlock {
+  uint32_t ref = 0;
+  uint64_t first = 0;   // of the run that counts
+  uint32_t count = 0;
+  uint32_t clock = 0;
+  int64_t t_min = 0, t_max = 0;
+  uint64_t offset = 0;  // of the block's bytes in the file
+  uint32_t length = 0;
+  std::optional<Digest> root;  // only when the whole block counts
+  int64_t stream = 0;          // filled by settle()
+};
+
+// A parcel that is durable now.
+struct Arrival {
+  std::string device;
+  uint64_t boot = 0, seq = 0, floor_seq = 0;
+  int64_t received_ms = 0;
+  Digest digest{}, previous{};
+  std::vector<Declared> declarations;
+  std::vector<PlacedBlock> blocks;
+  std::vector<GapView> gaps;
+  std::vector<ClockView> clocks;
+  uint64_t segment = 0;
+  uint64_t end = 0;  // of its record in the file: the index has read so far
+};
+
+class Catalog {
+ public:
+  // `index_path` empty: in memory. `made`: the index is new, or was unusable and is begun anew.
+  static Result<std::unique_ptr<Catalog>> open(const std::string& index_path, uint64_t coverage_bytes_max,
+                                               uint32_t small_points, bool* made);
+
+  // Drained: it knows all that was settled.
+  Index& index();
+  bool ok() const { return index_->ok(); }
+
+  Device* find_device(const std::string& name);
+  Device& device(const std::string& name);
+  const std::map<std::string, Device>& devices() const { return devices_; }
+  Boot* find_boot(const Device& device, uint64_t boot);
+  Boot& boot(const Device& device, uint64_t boot);
+  Stream* find_stream(const Boot& boot, uint32_t ref);  // null: never heard of
+  Stream& stream(const Boot& boot, uint32_t ref);
+  // Whether a stream's declaration says the same as this one.
+  bool declared_alike(const Device& device, const Stream& stream, const Declared& declared);
+
+  void settle(Arrival arrival);
+  void settle_hello(const HelloRecord& hello, uint64_t segment, uint64_t end);
+  // A block found in a segment, whatever is known of its ordinals. Rows of `replaced` segments give way to it; ordinals
+  // that another segment holds too are left to that one and returned (0 when all is well).
+  uint64_t place(const std::string& device, uint64_t boot, PlacedBlock block, uint64_t segment,
+                 const std::set<uint64_t>& replaced);
+  void retire(const std::string& device, uint64_t boot, uint32_t ref, OrdinalRun run);
+  // Forgets the rows of [run) that stand in `segment`; returns how many points that were. The ordinals stay covered.
+  uint64_t unplace(const std::string& device, uint64_t boot, uint32_t ref, OrdinalRun run, uint64_t segment);
+
+  std::map<uint64_t, IndexedSegment>& segments() { return segments_; }
+  // Marks a segment's row as changed.
+  IndexedSegment& segment(uint64_t number);
+  void forget_segment(uint64_t number);
+
+  void drain();
+  void write_boots();  // those that changed, for questions across boots
+  void commit(bool durable = false);
+  uint64_t uncommitted() const { return index_->uncommitted() + queue_.size(); }
+  // Brings the caches within their bounds.
+  void trim();
+  size_t coverage_bytes() const { return stream_bytes_; }
+  uint64_t chain_breaks() const { return chain_breaks_; }
+
+  void mark(Device& device) { device.changed = true; }
+  void mark(Boot& boot);
+  void mark(Stream& stream);
+
+ private:
+  Catalog(std::unique_ptr<Index> index, uint64_t coverage_bytes_max, uint32_t small_points);
+  void index_arrival(const Arrival& arrival);
+  void declare(const Device& device, const Boot& boot, const Declared& declared);
+  void check_chain(Device& device, Boot& boot, const Arrival& arrival);
+  void widen(Boot& boot, Device& device, const PlacedBlock& block);
+  void write_changed();
+  void account(Stream& stream);
+
+  struct StreamKey {
+    int64_t boot;
+    uint32_t ref;
+    friend bool operator==(const StreamKey&, const StreamKey&) = default;
+  };
+  struct BootKey {
+    int64_t device;
+    uint64_t boot;
+    friend bool operator==(const BootKey&, const BootKey&) = default;
+  };
+  struct Hash {
+    size_t operator()(const StreamKey& key) const {
+      return (static_cast<uint64_t>(key.boot) * 0x9E3779B97F4A7C15u) ^ (uint64_t{key.ref} * 0xC2B2AE3D27D4EB4Fu);
+    }
+    size_t operator()(const BootKey& key) const {
+      return (static_cast<uint64_t>(key.device) * 0x9E3779B97F4A7C15u) ^ key.boot;
+    }
+  };
+
+  std::unique_ptr<Index> index_;
+  uint64_t coverage_bytes_max_;
+  uint32_t small_points_;
+  int64_t next_device_ = 1, next_boot_ = 1, next_series_ = 1, next_stream_ = 1;
+  std::map<std::string, Device> devices_;
+  std::list<Boot> boots_;  // the most recently used first
+  std::unordered_map<BootKey, std::list<Boot>::iterator, Hash> boot_at_;
+  std::list<Stream> streams_;
+  std::unordered_map<StreamKey, std::list<Stream>::iterator, Hash> stream_at_;
+  size_t stream_bytes_ = 0;
+  std::map<uint64_t, IndexedSegment> segments_;
+  std::set<uint64_t> segments_changed_;
+  std::vector<Stream*> streams_changed_;
+  std::vector<Boot*> boots_changed_;
+  std::deque<Arrival> queue_;
+  uint64_t chain_breaks_ = 0;
+};
+
+}  // namespace lambda::gateway

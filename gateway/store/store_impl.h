@@ -1,0 +1,205 @@
+// The store's parts in one object: the batch under way (batch.cpp), what the index lacks (catch_up.cpp), reading
+// (select.cpp), merging (merge.cpp) and retention (retention.cpp). Loop thread only, but for ReadCounters.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "base/record/record.h"
+#include "gateway/store/catalog.h"
+#include "gateway/store/record_body.h"
+#include "gateway/store/segment_writer.h"
+#include "gateway/store/store.h"
+
+namespace lambda::gateway {
+
+// A file that cursors may be reading. It is deleted only when nobody but the store holds it.
+struct SegmentFile {
+  uint64_t number = 0;
+  std::string path;
+};
+using SegmentPin = std::shared_ptr<const SegmentFile>;
+
+// Written by cursors on any thread.
+struct ReadCounters {
+  std::atomic<uint64_t> damaged_blocks{0};
+};
+
+class MergeJob;
+class RetentionJob;
+
+// The points of the whole block that `row` stands in; kCorrupt names the file and the byte. From any thread.
+Result<std::vector<Point>> read_points(Disk& disk, const std::string& path, const BlockRow& row, uint64_t boot,
+                                       BlockInfo* info);
+
+class StoreImpl final : public Store {
+ public:
+  StoreImpl(Env& env, StoreOptions options);
+  ~StoreImpl() override;
+  Status begin();
+
+  void put(StoreRequest request, std::function<void(const Decision&)> decided) override;
+  void put_hello(HelloRecord hello, std::function<void(const Status&)> done) override;
+  AckState ack_state(const std::string& device, uint64_t boot) override;
+  void raise_floor(const std::string& device, uint64_t boot, uint64_t floor_seq) override;
+  bool ready() const override { return ready_; }
+  bool full() const override { return full_; }
+  std::vector<DeviceTotals> devices() override;
+  const StoreCounters& counters() const override;
+  bool merge_slice() override;
+  bool retention_slice() override;
+  Result<query::Selection> select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                                  uint64_t series_max) override;
+
+ private:
+  friend class MergeJob;
+  friend class RetentionJob;
+
+  // ---- batch.cpp: what waits, what is under way
+  struct Waiting {
+    bool is_hello = false;
+    StoreRequest request;
+    HelloRecord hello;
+    std::function<void(const Decision&)> decided;
+    std::function<void(const Status&)> hello_done;
+    size_t bytes() const { return 256 + request.message.size() + hello.message.size(); }
+  };
+  struct Item {
+    Waiting waiting;
+    Decision decision;
+    bool needs_sync = false;  // the decision stands only if the batch's sync succeeds
+    bool writes = false;
+    Arrival arrival;          // when it writes a parcel
+  };
+  struct Batch {
+    SegmentWriter::Place place;
+    std::vector<std::byte> bytes;
+    uint64_t records = 0;
+    std::vector<Item> items;
+    std::vector<Stream*> staged;                                       // with something pending
+    std::map<std::pair<int64_t, uint64_t>, Digest> parcels;            // by (boot row, seq): pending in this batch
+    std::function<void(const Status&)> after;                          // background records that go along
+  };
+  enum class Step { kTaken, kDefer };
+  // What a parcel would bring, found without changing anything.
+  struct Finding {
+    std::vector<AcceptedRun> accepted;
+    std::vector<size_t> fresh_declarations;
+    std::vector<GapView> fresh_gaps;
+    std::vector<ClockView> fresh_clocks;
+    uint64_t points_new = 0, points_all = 0;
+    bool partial = false;
+    bool conflict = false, defer = false;
+    std::vector<uint32_t> undeclared;
+    std::string text;
+  };
+  void schedule_batch();
+  void form_batch();
+  Step decide(Batch& batch, Item& item);
+  Step decide_hello(Batch& batch, Item& item);
+  Finding examine(const Device& device, Boot& boot, const StoreRequest& request);
+  void examine_declarations(const Device& device, Boot& boot, const StoreRequest& request, Finding* finding);
+  void examine_block(const Device& device, Boot& boot, const StoreRequest& request, size_t index,
+                     std::map<uint32_t, RunSet>* own, Finding* finding);
+  // Whether a block says what is stored of the same ordinals. Blocks that cannot be read are believed.
+  bool same_content(const Stream& stream, uint64_t boot, const BlockSlip& slip);
+  void write_parcel(Batch& batch, Item& item, const Device& device, Boot& boot, const Finding& finding);
+  void finish_batch(const std::shared_ptr<Batch>& batch, const Status& status);
+  void answer(std::shared_ptr<Batch> batch, const Status& status);
+  void refuse(Waiting waiting, Verdict verdict, std::string text);
+  void check_space(bool now);
+  void commit_if_due(bool drain);
+  // Records of background work go with the next batch; `after` runs when that is decided.
+  void write_background(std::vector<std::byte> bytes, uint64_t records, std::function<void(const Status&)> after);
+
+  // ---- catch_up.cpp: what segments hold and the index lacks
+  struct CatchUp {
+    uint64_t number = 0;
+    uint32_t owner = 0;
+    std::set<uint64_t> replaces;
+    bool blocks_ready = true;  // parcels wait until it is done
+    uint64_t end = 0;          // file length when the work was found
+    std::function<void()> finished;
+  };
+  Status open_catalog();
+  Status close_catalog();
+  Status load();
+  bool compare_segments(const std::vector<DirEntry>& files);
+  void sync_newest();
+  void schedule_catch_up();
+  void catch_up_slice();
+  bool catch_up_file(CatchUp& work, uint64_t bytes_max);
+  void index_record(const CatchUp& work, const RecordView& record);
+  void index_parcel(const CatchUp& work, const RecordView& record);
+  void cut_torn_tail(const CatchUp& work, const std::string& path, const ScanResult& result);
+  void note_damage(uint64_t number, const std::vector<RecordDamage>& damage, uint64_t count);
+  Result<FileHeader> read_header(uint64_t number);
+  Status mend_header(uint64_t number);
+  std::optional<std::set<uint64_t>> replaces_of(uint64_t number, uint64_t bytes);
+  void finish_merged(uint64_t number, const std::set<uint64_t>& replaced);
+  void become_ready();
+  void index_failed();
+
+  // ---- shared
+  SegmentPin pin(uint64_t number);
+  void bury(uint64_t number);  // its file goes when nobody reads it any more
+  void delete_dying();
+  Result<std::vector<Point>> read_block(const std::string& path, const BlockRow& row, uint64_t boot, BlockInfo* info);
+  std::map<int64_t, uint32_t> boot_ranks(const std::vector<BootRow>& boots);
+
+  // ---- select.cpp
+  struct DeviceView;
+  DeviceView view_device(const Device& device, int64_t from_ms, int64_t to_ms);
+  std::unique_ptr<query::SeriesCursor> select_series(const SeriesRow& series, const DeviceView& view, int64_t from_ms,
+                                                     int64_t to_ms, uint64_t* blocks, query::Selection* selection);
+
+  Env& env_;
+  StoreOptions options_;
+  std::shared_ptr<void> lock_;
+  std::unique_ptr<Catalog> catalog_;
+  uint64_t next_number_ = 1;
+  SegmentWriter writer_;
+  bool ready_ = false;
+  bool full_ = false;
+  int64_t space_checked_us_ = 0;
+
+  std::deque<Waiting> queue_;
+  uint64_t queue_bytes_ = 0;
+  std::vector<std::byte> background_;
+  uint64_t background_records_ = 0;
+  std::vector<std::function<void(const Status&)>> background_after_;
+  std::shared_ptr<Batch> flying_;
+  bool batch_scheduled_ = false;
+  int64_t commit_due_us_ = 0;
+  EventLoop::TimerId commit_timer_ = 0;
+  EventLoop::TimerId retry_timer_ = 0;
+
+  std::deque<CatchUp> behind_;
+  bool catch_up_scheduled_ = false;
+  bool newest_synced_ = true;
+  uint64_t newest_ = 0;  // the last arrivals file of the process before, which may have a torn tail
+
+  std::map<uint64_t, SegmentPin> pins_;
+  std::map<uint64_t, SegmentPin> dying_;
+  std::set<uint64_t> unmergeable_;  // damaged, or their merging failed: not tried again
+  std::unique_ptr<MergeJob> merge_;
+  std::unique_ptr<RetentionJob> retention_;
+  std::shared_ptr<ReadCounters> read_counters_ = std::make_shared<ReadCounters>();
+  mutable StoreCounters counters_{};  // those kept elsewhere are brought in by counters()
+  uint64_t damaged_records_ = 0;
+  uint64_t start_sync_errors_ = 0;
+  uint64_t chain_breaks_before_ = 0;  // of catalogs that were replaced
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+};
+
+}  // namespace lambda::gateway

@@ -1,0 +1,322 @@
+// What a user of the store sees: what is stored, what is refused, what a crash leaves.
+#include "gateway/store/store.h"
+
+#include "gateway/store/test_world.h"
+
+namespace lambda::gateway {
+namespace {
+
+TEST(Store, StoresAParcelAndGivesItsPointsBack) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  const Decision decision = world.put(device.parcel({test_block(1, 0, 120), test_block(2, 0, 60)}, {1, 2}));
+  EXPECT_EQ(decision.verdict, Verdict::kStored);
+  EXPECT_EQ(decision.points_new, 180u);
+  const auto samples = read_series(*world.store, 1);
+  ASSERT_EQ(samples.size(), 120u);
+  EXPECT_EQ(samples[7].value, 7.0);
+  EXPECT_EQ(samples[7].time_ms, 1'700'000'000'700);
+  EXPECT_EQ(read_series(*world.store, 2).size(), 60u);
+  EXPECT_EQ(world.store->ack_state("press-7", 11).contiguous_seq, 1u);
+}
+
+TEST(Store, AnswersOnlyAfterTheSync) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  bool answered = false;
+  const uint64_t syncs = world.disk.syncs;
+  world.store->put(device.parcel({test_block(1, 0, 10)}, {1}), [&](const Decision&) {
+    answered = true;
+    EXPECT_GT(world.disk.syncs, syncs);
+  });
+  world.loop.run();
+  EXPECT_TRUE(answered);
+}
+
+TEST(Store, KeepsWhatItAckedThroughAPowerCut) {
+  for (uint32_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    TestWorld world;
+    world.open();
+    TestDevice device;
+    ASSERT_EQ(world.put(device.parcel({test_block(1, 0, 100)}, {1})).verdict, Verdict::kStored);
+    ASSERT_EQ(world.put(device.parcel({test_block(1, 100, 100)})).verdict, Verdict::kStored);
+    world.power_cut(random);
+    world.open();
+    EXPECT_EQ(read_series(*world.store, 1).size(), 200u);
+    EXPECT_EQ(world.store->ack_state("press-7", 11).contiguous_seq, 2u);
+  }
+}
+
+TEST(Store, CountsEachOrdinalOnceHoweverItIsPacked) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.put(device.parcel({test_block(1, 0, 100)}, {1}));
+  const Decision partial = world.put(device.parcel({test_block(1, 50, 100)}));
+  EXPECT_EQ(partial.verdict, Verdict::kStored);
+  EXPECT_EQ(partial.points_new, 50u);
+  EXPECT_EQ(partial.points_duplicate, 50u);
+  EXPECT_EQ(world.put(device.parcel({test_block(1, 20, 130)})).verdict, Verdict::kDuplicate);
+  EXPECT_EQ(read_series(*world.store, 1).size(), 150u);
+  EXPECT_EQ(world.store->ack_state("press-7", 11).contiguous_seq, 3u);
+}
+
+TEST(Store, RefusesOtherContentOfAStoredOrdinalAndKeepsNothingOfThatParcel) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.put(device.parcel({test_block(1, 0, 100)}, {1}));
+  for (const auto& block : {test_block(1, 0, 100, 1'700'000'000'000, 1), test_block(1, 50, 100, 1'700'000'000'000, 1)}) {
+    const Decision decision = world.put(device.parcel_of(9, {test_block(1, 200, 10), block}));
+    EXPECT_EQ(decision.verdict, Verdict::kConflict);
+    EXPECT_NE(decision.text.find("ref 1"), std::string::npos);
+  }
+  EXPECT_EQ(read_series(*world.store, 1).size(), 100u);
+  EXPECT_EQ(world.store->ack_state("press-7", 11).ranges.size(), 0u);
+}
+
+TEST(Store, AsksForDeclarationsItLacks) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  const Decision decision = world.put(device.parcel_of(1, {test_block(1, 0, 5), test_block(4, 0, 5)}, {1}));
+  EXPECT_EQ(decision.verdict, Verdict::kUndeclared);
+  EXPECT_EQ(decision.refs, std::vector<uint32_t>{4});
+  EXPECT_EQ(world.put(device.parcel_of(2, {}, {1, 4})).verdict, Verdict::kStored);
+  EXPECT_EQ(world.put(device.parcel_of(1, {test_block(1, 0, 5), test_block(4, 0, 5)}, {1})).verdict, Verdict::kStored);
+}
+
+TEST(Store, AParcelSentTwiceAtOnceIsStoredOnceAndBothAreAnsweredAfterTheSync) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  const StoreRequest request = device.parcel({test_block(1, 0, 100)}, {1});
+  std::vector<Verdict> verdicts;
+  const auto again = [&] {
+    // A request holds views of its own message: a copy must be made anew.
+    TestDevice same;
+    world.store->put(same.parcel({test_block(1, 0, 100)}, {1}), [&](const Decision& decision) {
+      verdicts.push_back(decision.verdict);
+      EXPECT_EQ(world.disk.syncs, 1u);
+    });
+  };
+  again();
+  again();
+  again();
+  world.loop.run();
+  EXPECT_EQ(verdicts, (std::vector<Verdict>{Verdict::kStored, Verdict::kDuplicate, Verdict::kDuplicate}));
+  EXPECT_EQ(world.store->counters().points_stored, 100u);
+  EXPECT_EQ(read_series(*world.store, 1).size(), 100u);
+}
+
+TEST(Store, ManyParcelsShareOneSync) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  int stored = 0;
+  for (int i = 0; i < 200; ++i) {
+    world.store->put(device.parcel({test_block(1, static_cast<uint64_t>(i) * 10, 10)}, {1}),
+                     [&](const Decision& decision) { stored += decision.verdict == Verdict::kStored ? 1 : 0; });
+  }
+  world.loop.run();
+  EXPECT_EQ(stored, 200);
+  EXPECT_LE(world.disk.syncs, 2u);
+  EXPECT_EQ(world.store->ack_state("press-7", 11).contiguous_seq, 200u);
+}
+
+TEST(Store, AFailedSyncIsNeverBelievedAndTheParcelIsTakenLater) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.put(device.parcel({test_block(1, 0, 10)}, {1}));
+  world.disk.fail_syncs = 1;
+  EXPECT_EQ(world.put(device.parcel_of(2, {test_block(1, 10, 10)})).verdict, Verdict::kBusy);
+  EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
+  EXPECT_EQ(world.store->counters().sync_errors, 1u);
+  EXPECT_EQ(world.put(device.parcel_of(2, {test_block(1, 10, 10)})).verdict, Verdict::kStored);
+  std::mt19937 random(1);
+  world.power_cut(random);
+  world.open();
+  EXPECT_EQ(read_series(*world.store, 1).size(), 20u);
+  EXPECT_EQ(world.store->devices()[0].points, 20u);
+}
+
+TEST(Store, AFailedAppendLeavesNothingBehind) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.put(device.parcel({test_block(1, 0, 10)}, {1}));
+  world.disk.fail_appends = 1;
+  world.disk.append_error = ErrorCode::kFull;
+  EXPECT_EQ(world.put(device.parcel_of(2, {test_block(1, 10, 10)})).verdict, Verdict::kFull);
+  world.clock.us += 1'000'000;
+  EXPECT_EQ(world.put(device.parcel_of(2, {test_block(1, 10, 10)})).verdict, Verdict::kStored);
+  world.kill();
+  world.open();
+  EXPECT_EQ(read_series(*world.store, 1).size(), 20u);
+  EXPECT_FALSE(world.log.has("points_twice"));
+}
+
+TEST(Store, WithholdsAcksBelowTheWatermarkAndResumesAboveTheOther) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.disk.free = world.options.free_bytes_min - 1;
+  world.clock.us += 1'000'000;
+  EXPECT_EQ(world.put(device.parcel_of(1, {test_block(1, 0, 10)}, {1})).verdict, Verdict::kFull);
+  EXPECT_TRUE(world.store->full());
+  world.disk.free = world.options.free_bytes_min + 1;
+  world.clock.us += 1'000'000;
+  EXPECT_EQ(world.put(device.parcel_of(1, {test_block(1, 0, 10)}, {1})).verdict, Verdict::kFull);
+  world.disk.free = world.options.free_bytes_resume;
+  world.clock.us += 1'000'000;
+  EXPECT_EQ(world.put(device.parcel_of(1, {test_block(1, 0, 10)}, {1})).verdict, Verdict::kStored);
+  EXPECT_FALSE(world.store->full());
+}
+
+TEST(Store, PastTheBoundOfWhatMayWaitParcelsAreBusyNotLost) {
+  TestWorld world;
+  world.options.batch_parcels_max = 3;
+  world.open();
+  TestDevice device;
+  int stored = 0;
+  int busy = 0;
+  for (uint64_t i = 0; i < 10; ++i) {
+    world.store->put(device.parcel_of(i + 1, {test_block(1, i * 10, 10)}, {1}), [&](const Decision& decision) {
+      stored += decision.verdict == Verdict::kStored ? 1 : 0;
+      busy += decision.verdict == Verdict::kBusy ? 1 : 0;
+    });
+  }
+  world.loop.run();
+  EXPECT_EQ(stored, 3);
+  EXPECT_EQ(busy, 7);
+  EXPECT_EQ(world.store->counters().parcels_withheld_busy, 7u);
+}
+
+TEST(Store, GapsAreShownLessWhatWasStoredAfterAll) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.put(device.parcel({test_block(1, 0, 10)}, {1}, {{1, 10, 20, GapReason::kSpoolBytes}}));
+  EXPECT_EQ(world.store->devices()[0].gap_points, 20u);
+  EXPECT_EQ(world.put(device.parcel({}, {}, {{1, 10, 20, GapReason::kSpoolBytes}})).verdict, Verdict::kDuplicate);
+  EXPECT_EQ(world.put(device.parcel({}, {}, {{1, 5, 10, GapReason::kMemory}})).verdict, Verdict::kStored);
+  EXPECT_EQ(world.store->devices()[0].gap_points, 20u);
+  world.put(device.parcel({test_block(1, 15, 5)}));
+  EXPECT_EQ(world.store->devices()[0].gap_points, 15u);
+  world.kill();
+  world.open();
+  EXPECT_EQ(world.store->devices()[0].gap_points, 15u);
+}
+
+TEST(Store, TheAckStateKnowsHolesAndFloors) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  for (const uint64_t seq : {1, 2, 5, 6, 9}) world.put(device.parcel_of(seq, {test_block(1, seq * 10, 10)}, {1}));
+  AckState state = world.store->ack_state("press-7", 11);
+  EXPECT_EQ(state.contiguous_seq, 2u);
+  EXPECT_EQ(state.ranges, (std::vector<std::pair<uint64_t, uint64_t>>{{5, 6}, {9, 9}}));
+  world.store->raise_floor("press-7", 11, 5);
+  state = world.store->ack_state("press-7", 11);
+  EXPECT_EQ(state.contiguous_seq, 6u);
+  EXPECT_EQ(state.ranges, (std::vector<std::pair<uint64_t, uint64_t>>{{9, 9}}));
+  EXPECT_EQ(world.store->ack_state("press-7", 12).contiguous_seq, 0u);
+  EXPECT_EQ(world.store->ack_state("other", 11).contiguous_seq, 0u);
+}
+
+TEST(Store, TheLaterBootWinsAtEqualTimeByHelloWhateverTheNumbersAre) {
+  TestWorld world;
+  world.open();
+  TestDevice first{.boot = 99};
+  TestDevice second{.boot = 3};
+  const int64_t t0 = 1'700'000'000'000;
+  int hellos = 0;
+  const auto done = [&](const Status& status) { hellos += status ? 1 : 0; };
+  world.store->put_hello(second.hello(99, 500), done);   // its clock was behind: only the chain orders it
+  world.store->put_hello(first.hello(0, 1'000), done);
+  world.store->put_hello(first.hello(0, 1'000), done);
+  world.put(second.parcel({test_block(1, 0, 10, t0, 512)}, {1}));
+  world.put(first.parcel({test_block(1, 0, 20, t0)}, {1}));
+  EXPECT_EQ(hellos, 3);
+  for (int round = 0; round < 2; ++round) {
+    const auto samples = read_series(*world.store, 1);
+    ASSERT_EQ(samples.size(), 20u);
+    EXPECT_EQ(samples[4].value, 4.5);
+    EXPECT_EQ(samples[14].value, 14.0);
+    world.kill();
+    world.open();
+  }
+}
+
+TEST(Store, AtEqualTimeTheHigherOrdinalWins) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  TestBlock block = test_block(1, 0, 3);
+  block.points[2].time_ms = block.points[0].time_ms;
+  world.put(device.parcel({block}, {1}));
+  const auto samples = read_series(*world.store, 1);
+  ASSERT_EQ(samples.size(), 2u);
+  EXPECT_EQ(samples[0].value, 2.0);
+  EXPECT_EQ(samples[1].value, 1.0);
+}
+
+TEST(Store, ClockOffsetsAreAppliedWhenReadingAndMayComeLater) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  TestBlock block = test_block(1, 0, 10, 5'000);
+  block.clock = 2;
+  world.put(device.parcel({block}, {1}, {}, {{2, true, 0, false}}));
+  EXPECT_TRUE(read_series(*world.store, 1).empty());
+  auto selection = world.store->select({{"__name__", query::MatchOp::kEqual, "m1"}}, INT64_MIN, INT64_MAX, 10);
+  ASSERT_TRUE(selection.has_value());
+  EXPECT_EQ(selection->warnings.size(), 1u);
+  const int64_t start = 1'700'000'000'000;
+  world.put(device.parcel({}, {}, {}, {{2, true, start, true}}));
+  for (int round = 0; round < 2; ++round) {
+    const auto samples = read_series(*world.store, 1, "", start + 5'000, start + 5'200);
+    ASSERT_EQ(samples.size(), 3u);
+    EXPECT_EQ(samples[2].time_ms, start + 5'200);
+    world.kill();
+    world.open();
+  }
+}
+
+TEST(Store, AnotherProcessIsKeptOut) {
+  TestWorld world;
+  world.open();
+  const auto second = Store::open(world.env, world.options);
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().code, ErrorCode::kDenied);
+}
+
+TEST(Store, AFlippedByteCostsOneRecordAndIsNamed) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  for (uint64_t i = 0; i < 5; ++i) world.put(device.parcel({test_block(1, i * 10, 10)}, {1}));
+  world.close();
+  std::string& bytes = world.disk.files.begin()->second.bytes;
+  const std::string good = bytes;
+  for (size_t at = 0; at < good.size(); at += 7) {
+    SCOPED_TRACE("byte " + std::to_string(at));
+    bytes = good;
+    bytes[at] ^= 0x11;
+    world.log.lines.clear();
+    world.open();
+    EXPECT_GE(read_series(*world.store, 1).size(), at < 400 ? 0u : 40u);
+    EXPECT_GE(world.store->devices().empty() ? 40u : world.store->devices()[0].points, 40u);
+    EXPECT_GE(world.store->counters().damaged_records + world.store->counters().torn_bytes, 1u);
+    EXPECT_TRUE(world.log.has("damaged") || world.log.has("tail_cut"));
+    world.close();
+  }
+}
+
+}  // namespace
+}  // namespace lambda::gateway

@@ -1,0 +1,329 @@
+#include "agent/spool/journal.h"
+
+#include <utility>
+
+#include "base/planted.h"
+#include "base/record/record.h"
+
+namespace lambda::agent {
+namespace {
+
+uint64_t ram_bytes(const Row& row) { return sizeof(Row) + row.points.capacity() * sizeof(RowPoint); }
+
+}  // namespace
+
+Status release_journal_file(Disk& disk, const std::string& dir, uint64_t number, bool keep) {
+  const std::string from = dir + "/" + numbered_name("journal-", number);
+  if (keep) return disk.rename(from, dir + "/" + numbered_name("kept-", number));
+  return disk.remove(from);
+}
+
+Journal::Journal(Env& env, JournalOptions options, JournalHead head, SeriesTable& table, uint64_t first_number)
+    : env_(env), options_(std::move(options)), head_(head), table_(table), first_number_(first_number),
+      next_number_(first_number) {}
+
+Journal::~Journal() {
+  *alive_ = false;
+  env_.loop.cancel(timer_);
+  if (open_) env_.disk.close(file_);
+}
+
+std::string Journal::path(uint64_t number) const { return options_.dir + "/" + numbered_name("journal-", number); }
+
+uint64_t Journal::bytes() const {
+  uint64_t bytes = 0;
+  for (const File& file : files_) bytes += file.bytes;
+  return bytes;
+}
+
+void Journal::append(Row row, Done done) {
+  LAMBDA_ASSERT(done != nullptr && !row.points.empty());
+  const bool full = rows_waiting_ >= options_.rows_waiting_max || unsynced_bytes_ > options_.unsynced_bytes_max;
+  if (full) {
+    counters_.points_unmade += row.points.size();
+    env_.loop.post([done = std::move(done), row = std::move(row)] {
+      done(fail(ErrorCode::kFull, "the journal's disk does not keep up"), row);
+    });
+    return;
+  }
+  rows_waiting_++;
+  Job job;
+  job.row = std::move(row);
+  job.done = std::move(done);
+  jobs_.push_back(std::move(job));
+  pump();
+}
+
+void Journal::rotate(bool force, std::function<void(uint64_t)> done) {
+  Job job;
+  job.kind = JobKind::kRotate;
+  job.force = force;
+  job.rotated = std::move(done);
+  jobs_.push_back(std::move(job));
+  pump();
+}
+
+void Journal::flush(std::function<void(Status)> done) {
+  Job job;
+  job.kind = JobKind::kFlush;
+  job.flushed = std::move(done);
+  jobs_.push_back(std::move(job));
+  pump();
+}
+
+void Journal::release_below(uint64_t number) {
+  while (!files_.empty() && files_.front().number < number && (!open_ || files_.size() > 1)) {
+    if (auto status = release_journal_file(env_.disk, options_.dir, files_.front().number, options_.keep);
+        !status && status.error().code != ErrorCode::kNotFound) {
+      env_.log.warn("journal_release_failed", {{"error", status.error().text}});  // the next start finds it covered
+    }
+    files_.pop_front();
+  }
+}
+
+bool Journal::drop_oldest(uint64_t* points) {
+  if (files_.size() < 2) return false;
+  *points = files_.front().points;
+  if (auto status = env_.disk.remove(path(files_.front().number)); !status) {
+    env_.log.warn("journal_release_failed", {{"error", status.error().text}});
+  }
+  files_.pop_front();
+  return true;
+}
+
+// Takes the next thing to do. Called whenever something ended or came.
+void Journal::pump() {
+  if (writing_) return;
+  if (repeat_ && !failing_) {
+    write_row(nullptr);
+    return;
+  }
+  while (!jobs_.empty()) {
+    Job& job = jobs_.front();
+    if (job.kind == JobKind::kRow) {
+      write_row(&job.row);
+      return;
+    }
+    if (!run_barrier(job)) return;  // waits for a sync
+    jobs_.pop_front();
+  }
+  if (repeat_) start_timer();
+}
+
+bool Journal::run_barrier(Job& job) {
+  if (syncing_) return false;
+  const bool wanted = job.kind == JobKind::kFlush || job.force ||
+                      (open_ && !files_.empty() && files_.back().bytes >= options_.file_bytes);
+  if (open_ && wanted && !unsynced_.empty()) {
+    sync_now();
+    return false;
+  }
+  if (job.kind == JobKind::kFlush) {
+    Status status;
+    if (!unsynced_.empty()) status = fail(ErrorCode::kIo, "the journal could not be written again after an error");
+    env_.loop.post([done = std::move(job.flushed), status] { done(status); });
+    return true;
+  }
+  if (open_ && wanted) {
+    env_.disk.close(file_);
+    open_ = false;
+    generation_++;
+  }
+  const uint64_t number = open_ ? files_.back().number : next_number_;
+  env_.loop.post([done = std::move(job.rotated), number] { done(number); });
+  return true;
+}
+
+Status Journal::begin_file(const Row* row) {
+  const uint64_t number = next_number_++;
+  auto file = env_.disk.open_append(path(number));
+  if (!file) return tl::unexpected(file.error());
+  file_ = *file;
+  open_ = true;
+  dir_synced_ = false;
+  generation_++;
+  encoder_ = JournalEncoder();
+  files_.push_back({number, 0, 0});
+
+  std::vector<uint64_t> back(table_.size(), 0);
+  for (const Row& again : unsynced_) {
+    for (const RowPoint& point : again.points) back[point.ref]++;
+  }
+  if (planted("journal_repeats_nothing")) back.assign(back.size(), 0);
+  const Row* first = unsynced_.empty() ? row : &unsynced_.front();
+  if (first != nullptr) head_.clock = first->clock;
+  clock_ = head_.clock;
+  declared_ = table_.size();
+  append_file_header(*buffer_, {FileKind::kJournal, number, env_.clock.utc_ms(), 0});
+  JournalEncoder::open(head_, table_, back, *buffer_);
+  if (!planted("journal_repeats_nothing")) {
+    for (const Row& again : unsynced_) encode_row(again);
+  }
+  return {};
+}
+
+void Journal::encode_row(const Row& row) {
+  for (; declared_ < table_.size(); ++declared_) {
+    if (table_.known(declared_)) JournalEncoder::declaration(table_, declared_, *buffer_);
+  }
+  if (row.clock != clock_) JournalEncoder::clock(clock_ = row.clock, *buffer_);
+  encoder_.row(row, table_, *buffer_);
+}
+
+// Writes `row` (none: only what must be repeated), in a new file if there is none.
+void Journal::write_row(const Row* row) {
+  writing_ = true;
+  writing_row_ = row != nullptr;
+  buffer_->clear();
+  if (!open_) {
+    if (auto status = begin_file(row); !status) {
+      env_.loop.post([this, alive = alive_, status] {
+        if (*alive) written(status);
+      });
+      return;
+    }
+  }
+  if (row != nullptr) encode_row(*row);
+  env_.disk.append(file_, *buffer_, [this, alive = alive_, bytes = buffer_, generation = generation_](Status status) {
+    if (!*alive) return;
+    LAMBDA_ASSERT(generation == generation_);
+    written(std::move(status));
+  });
+}
+
+void Journal::make(const Row& row) {
+  for (const RowPoint& point : row.points) table_.at(point.ref).next_ordinal++;
+  counters_.rows++;
+  counters_.points += row.points.size();
+  files_.back().points += row.points.size();
+}
+
+void Journal::written(Status status) {
+  writing_ = false;
+  if (!status) {
+    counters_.append_errors++;
+    if (!failing_) env_.log.error("journal_append_failed", {{"error", status.error().text}});
+    failing_ = true;
+    if (open_) leave_file(true);
+    if (writing_row_) {
+      Job job = std::move(jobs_.front());
+      jobs_.pop_front();
+      rows_waiting_--;
+      counters_.points_unmade += job.row.points.size();
+      job.done(status, job.row);
+    }
+    repeat_ = !unsynced_.empty();
+    pump();
+    return;
+  }
+  if (failing_) env_.log.info("journal_append_works_again", {{"points_unmade", counters_.points_unmade}});
+  failing_ = false;
+  counters_.bytes += buffer_->size();
+  files_.back().bytes += buffer_->size();
+  if (repeat_) {
+    counters_.rows_repeated += unsynced_.size();
+    for (const Row& row : unsynced_) files_.back().points += row.points.size();
+  }
+  repeat_ = false;
+  if (buffer_->capacity() > (256u << 10)) buffer_->shrink_to_fit();
+  if (writing_row_) {
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    rows_waiting_--;
+    make(job.row);
+    unsynced_.push_back(job.row);
+    unsynced_bytes_ += ram_bytes(unsynced_.back());
+    job.done({}, job.row);
+  }
+  if (failed_sync_ && open_) {
+    leave_file(false);
+    repeat_ = true;
+  }
+  failed_sync_ = false;
+  start_timer();
+  pump();
+}
+
+void Journal::start_timer() {
+  if (timer_ != 0) return;
+  timer_ = env_.loop.after(options_.sync_ms, [this] {
+    timer_ = 0;
+    if (open_ && !unsynced_.empty()) {
+      sync_now();
+    } else if (repeat_ && !writing_) {
+      write_row(nullptr);
+    } else if (repeat_) {
+      start_timer();
+    }
+  });
+}
+
+void Journal::sync_now() {
+  if (syncing_) return;
+  syncing_ = true;
+  const size_t rows = unsynced_.size();
+  const auto finish = [this, alive = alive_, rows, generation = generation_](Status status) {
+    if (!*alive) return;
+    syncing_ = false;
+    if (generation == generation_) {
+      synced(std::move(status), rows);
+    } else {
+      start_timer();
+    }
+    pump();
+  };
+  if (planted("journal_no_sync")) {
+    env_.loop.post([finish] { finish({}); });
+    return;
+  }
+  // The folder after the file: a name that survives leads to synced bytes.
+  env_.disk.sync(file_, [this, alive = alive_, finish, generation = generation_](Status status) {
+    if (!*alive) return;
+    if (!status || dir_synced_ || generation != generation_) {
+      finish(std::move(status));
+      return;
+    }
+    env_.disk.sync_dir(options_.dir, [this, alive, finish, generation](Status dir_status) {
+      if (!*alive) return;
+      if (dir_status && generation == generation_) dir_synced_ = true;
+      finish(std::move(dir_status));
+    });
+  });
+}
+
+void Journal::synced(Status status, size_t rows) {
+  if (!status) {
+    counters_.sync_errors++;
+    env_.log.error("journal_sync_failed", {{"error", status.error().text}, {"rows_to_repeat", uint64_t{unsynced_.size()}}});
+    if (writing_) {
+      failed_sync_ = true;  // the row under way ends first
+    } else {
+      leave_file(false);
+      repeat_ = true;
+    }
+    return;
+  }
+  counters_.syncs++;
+  for (; rows > 0; --rows) {
+    unsynced_bytes_ -= ram_bytes(unsynced_.front());
+    unsynced_.pop_front();
+  }
+  if (!unsynced_.empty()) start_timer();
+}
+
+void Journal::leave_file(bool cut) {
+  env_.disk.close(file_);
+  open_ = false;
+  generation_++;
+  File& file = files_.back();
+  if (file.bytes == 0) {
+    // Nothing in it counts: what it was to repeat is in the file before.
+    (void)env_.disk.remove(path(file.number));
+    files_.pop_back();
+  } else if (cut) {
+    // A row that was written although the disk says it was not is not made; the next file says so too.
+    (void)env_.disk.truncate(path(file.number), file.bytes);
+  }
+}
+
+}  // namespace lambda::agent

@@ -1,0 +1,143 @@
+// The journal's writer: points that are in no parcel yet, on disk. Format and rules: proto/spool.md.
+//
+// Invariants
+// - A point is made when the append of its row succeeded, and then only: `done` of append() says so, and the series'
+//   next_ordinal grows at that moment. A row that could not be written used up no ordinal.
+// - One row is written at a time, so a failed one is the last of its file: nothing that counts stands behind it.
+// - Every row that was written and not yet synced is also in RAM. After any error (append, sync, or of the folder) the
+//   file is left for good, a new one begins at the last synced ordinals and repeats those rows: nothing that a failed
+//   sync pretended to keep is believed, and the sync is never asked again.
+// - A file is released only by its owner, when all its points are in synced parcels. Releasing removes it (or renames
+//   it to kept-*): a crash before or after that changes nothing, because points below `covered` are skipped.
+//
+// kill -9: rows written are in the page cache; the reader finds all of them, the last one perhaps torn (not made).
+// Power cut: what was synced is there, that is all but the last `journal_sync_ms`, and the names of files, because the
+// folder is synced with a file's first sync. A file whose name was lost held nothing that was called synced.
+//
+// Bounds: `rows_waiting_max` rows queue for the disk; over it append() fails and the points are not made.
+// `unsynced_bytes_max` is for the rows in RAM that no sync has covered; over it append() fails too.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/spool/journal_format.h"
+#include "base/env/env.h"
+
+namespace lambda::agent {
+
+struct JournalOptions {
+  std::string dir;
+  int64_t sync_ms = 1'000;
+  uint64_t file_bytes = 1u << 20;  // a round begins another file when the present one is larger
+  bool keep = false;
+  uint32_t rows_waiting_max = 64;
+  uint64_t unsynced_bytes_max = 8u << 20;
+};
+
+struct JournalCounters {
+  uint64_t rows = 0, points = 0, points_unmade = 0, bytes = 0, syncs = 0, append_errors = 0, sync_errors = 0,
+           rows_repeated = 0;
+};
+
+class Journal {
+ public:
+  // Success: the points are made. The row is handed back.
+  using Done = std::function<void(Status, const Row&)>;
+
+  // `table` gives types and takes the ordinals; it and `env` outlive this. `first_number`: above all files there.
+  Journal(Env& env, JournalOptions options, JournalHead head, SeriesTable& table, uint64_t first_number);
+  ~Journal();
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
+
+  // Writes the points of one moment. All series in it are in the table. `done` runs from the loop.
+  void append(Row row, Done done);
+
+  // Calls `done` when all rows appended so far were decided, and what comes later goes into a file of a higher number:
+  // the points of the files below that number, which is handed over, are all in the caller's hands. With `force`
+  // always, else only if the file is over `file_bytes`.
+  void rotate(bool force, std::function<void(uint64_t number)> done);
+
+  // All points in files below `number` are in synced parcels.
+  void release_below(uint64_t number);
+
+  // Writes and syncs everything that waits.
+  void flush(std::function<void(Status)> done);
+
+  uint64_t bytes() const;  // of the files that are not released
+  uint64_t first_number() const { return first_number_; }
+  uint64_t next_number() const { return next_number_; }
+  // Gives up the oldest closed file, whatever is in it. False when only the present one is left.
+  bool drop_oldest(uint64_t* points);
+  const JournalCounters& counters() const { return counters_; }
+  bool failing() const { return failing_; }
+
+ private:
+  enum class JobKind { kRow, kRotate, kFlush };
+  struct Job {
+    JobKind kind = JobKind::kRow;
+    Row row;
+    Done done;
+    bool force = false;
+    std::function<void(uint64_t)> rotated;
+    std::function<void(Status)> flushed;
+  };
+  struct File {
+    uint64_t number = 0;
+    uint64_t bytes = 0;
+    uint64_t points = 0;
+  };
+
+  void pump();
+  bool run_barrier(Job& job);
+  void write_row(const Row* row);
+  Status begin_file(const Row* row);
+  void encode_row(const Row& row);
+  void written(Status status);
+  void make(const Row& row);
+  void sync_now();
+  void synced(Status status, size_t rows);
+  void leave_file(bool cut);
+  void start_timer();
+  std::string path(uint64_t number) const;
+
+  Env& env_;
+  const JournalOptions options_;
+  JournalHead head_;
+  SeriesTable& table_;
+  uint64_t first_number_;
+  uint64_t next_number_;
+
+  std::deque<Job> jobs_;
+  uint32_t rows_waiting_ = 0;
+  std::deque<Row> unsynced_;  // made, in order, since the last good sync
+  uint64_t unsynced_bytes_ = 0;
+  std::deque<File> files_;    // the last one is the present one while open_
+  bool open_ = false;
+  FileId file_ = 0;
+  uint64_t generation_ = 0;   // of the present file: answers about an earlier one say nothing
+  bool dir_synced_ = false;
+  bool repeat_ = false;       // unsynced_ must be written again
+  uint32_t declared_ = 0;     // refs below were declared in the present file
+  uint32_t clock_ = 0;        // segment that the present file is in
+  JournalEncoder encoder_;
+  std::shared_ptr<std::vector<std::byte>> buffer_ = std::make_shared<std::vector<std::byte>>();
+  bool writing_ = false;
+  bool writing_row_ = false;  // jobs_.front() is being written, not only repeats
+  bool syncing_ = false;
+  bool failed_sync_ = false;  // noticed while a row was being written
+  bool failing_ = false;
+  EventLoop::TimerId timer_ = 0;
+  JournalCounters counters_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+// Removes a journal file whose points are all in synced parcels, or renames it for an audit.
+Status release_journal_file(Disk& disk, const std::string& dir, uint64_t number, bool keep);
+
+}  // namespace lambda::agent

@@ -1,0 +1,97 @@
+// The bodies of a journal's records. Bytes: proto/spool.md, "Journal". Pure: no disk, no clock.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "agent/spool/series_table.h"
+#include "base/result.h"
+
+namespace lambda::agent {
+
+inline constexpr uint8_t kRecordJournalOpen = 16;
+inline constexpr uint8_t kRecordDeclaration = 17;
+inline constexpr uint8_t kRecordRow = 18;
+inline constexpr uint8_t kRecordClockSegment = 19;
+
+struct RowPoint {
+  uint32_t ref = 0;
+  uint64_t bits = 0;
+};
+
+// The points of one moment, refs ascending, each once.
+struct Row {
+  int64_t time_ms = 0;
+  uint32_t clock = 0;  // segment of the boot
+  std::vector<RowPoint> points;
+};
+
+struct Clock64 {
+  uint32_t segment = 0;
+  bool relative = false;
+  int64_t offset_ms = 0;
+  bool known = false;
+};
+
+// Who a journal file belongs to.
+struct JournalHead {
+  uint64_t boot = 0;
+  uint64_t previous_boot = 0;
+  int64_t started_ms = 0;
+  uint32_t clock = 0;
+};
+
+// Writes the records of one file; forget it with the file. `table` gives types and ordinals.
+class JournalEncoder {
+ public:
+  // JournalOpen, and the declarations of all series of `table`. `back` says how many of a series' made points will be
+  // written again in this file, by ref; empty: none.
+  static void open(const JournalHead& head, const SeriesTable& table, std::span<const uint64_t> back,
+                   std::vector<std::byte>& out);
+  static void declaration(const SeriesTable& table, SeriesRef ref, std::vector<std::byte>& out);
+  static void clock(uint32_t segment, std::vector<std::byte>& out);
+  void row(const Row& row, const SeriesTable& table, std::vector<std::byte>& out);
+
+ private:
+  std::vector<uint64_t> before_;
+  std::vector<std::byte> body_;
+};
+
+// Reads the records of one file in order. Treats them as hostile.
+class JournalDecoder {
+ public:
+  using Visit = std::function<void(uint32_t ref, uint64_t ordinal, int64_t time_ms, uint64_t bits, uint32_t clock)>;
+
+  // Declarations go into `table`, which must outlive this.
+  explicit JournalDecoder(SeriesTable& table) : table_(table) {}
+  // kCorrupt: the record disagrees with the format or those before it; nothing behind it can be placed.
+  Status apply(uint8_t type, std::span<const std::byte> body, const Visit& visit);
+  const JournalHead& head() const { return head_; }
+  bool opened() const { return opened_; }
+  // The ordinal of the next point of `ref` in this file.
+  uint64_t next_ordinal(SeriesRef ref) const { return ref < ordinals_.size() ? ordinals_[ref] : 0; }
+  uint32_t refs() const { return static_cast<uint32_t>(ordinals_.size()); }
+
+ private:
+  Status open(std::span<const std::byte> body);
+  Status row(std::span<const std::byte> body, const Visit& visit);
+
+  SeriesTable& table_;
+  JournalHead head_;
+  bool opened_ = false;
+  std::vector<uint64_t> before_;
+  std::vector<uint64_t> ordinals_;
+  std::vector<RowPoint> points_;
+};
+
+// Only what JournalOpen itself says: the boot, and the ordinals at which its series go on.
+struct JournalStart {
+  JournalHead head;
+  std::vector<std::pair<uint32_t, uint64_t>> ordinals;
+};
+Result<JournalStart> parse_journal_open(std::span<const std::byte> body);
+
+}  // namespace lambda::agent

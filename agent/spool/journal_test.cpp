@@ -1,0 +1,289 @@
+#include "agent/spool/journal.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+
+#include "agent/spool/journal_replay.h"
+#include "agent/spool/test_world.h"
+#include "base/record/record.h"
+
+namespace lambda::agent {
+namespace {
+
+using test::FakeDisk;
+using test::World;
+using Points = std::map<std::pair<uint32_t, uint64_t>, Point>;  // (ref, ordinal)
+
+SeriesSpec spec(int number, ValueType type) {
+  SeriesSpec out;
+  out.name = "test_" + std::to_string(number);
+  out.labels = {{"z", "1"}, {"a", "2"}};
+  out.type = type;
+  return out;
+}
+
+// One start of a journal: the table, the writer, and what it said was made.
+struct Start {
+  Start(World& in, uint64_t boot, uint64_t first_number, JournalOptions options = {})
+      : journal(in.env, with_dir(options), {boot, 0, in.clock.utc_ms(), 0}, table, first_number) {}
+  static JournalOptions with_dir(JournalOptions options) {
+    options.dir = "d";
+    return options;
+  }
+  void series(int count) {
+    for (int i = 0; i < count; ++i) {
+      ASSERT_TRUE(table.find_or_add(spec(i, i % 2 == 0 ? ValueType::kF64 : ValueType::kI64)).has_value());
+    }
+  }
+  void append(Row row) {
+    journal.append(std::move(row), [this](Status status, const Row& written) {
+      if (!status) {
+        unmade += written.points.size();
+        return;
+      }
+      for (const RowPoint& point : written.points) {
+        made[{point.ref, next[point.ref]++}] = {written.time_ms, point.bits};
+      }
+    });
+  }
+  SeriesTable table;
+  Journal journal;
+  Points made;
+  std::map<uint32_t, uint64_t> next;
+  uint64_t unmade = 0;
+};
+
+Points replay(World& world, uint64_t boot, std::vector<Gap>* gaps = nullptr, uint64_t points_max = 1000) {
+  auto listing = list_journals(world.disk, "d");
+  std::vector<JournalFile> files;
+  for (auto& file : listing->files) {
+    if (file.start.head.boot == boot) files.push_back(file);
+  }
+  SeriesTable table;
+  GapSet pending;
+  JournalReplay reader(world.disk, world.log, "d", files, table, pending, GapReason::kCorrupt, points_max);
+  Points points;
+  for (bool last = false; !last;) {
+    const ReplayPiece piece = reader.next();
+    for (const PointRun& run : piece.runs) {
+      for (size_t i = 0; i < run.points.size(); ++i) {
+        EXPECT_TRUE(points.emplace(std::pair(run.ref, run.first_ordinal + i), run.points[i]).second);
+      }
+    }
+    if (gaps != nullptr) gaps->insert(gaps->end(), piece.gaps.begin(), piece.gaps.end());
+    last = piece.last;
+  }
+  return points;
+}
+
+Row random_row(World& world, const SeriesTable& table, int64_t time) {
+  Row row;
+  row.time_ms = time;
+  for (uint32_t ref = 1; ref < table.size(); ++ref) {
+    if (world.random.below(4) == 0) continue;
+    row.points.push_back({ref, world.random.below(3) == 0 ? world.random.u64() : world.random.below(300)});
+  }
+  if (row.points.empty()) row.points.push_back({1, 7});
+  return row;
+}
+
+TEST(Journal, EveryPointThatWasMadeIsReadBackAfterAKill) {
+  World world(1);
+  Start run(world, 77, 1);
+  run.series(20);
+  for (int i = 0; i < 50; ++i) {
+    run.append(random_row(world, run.table, 1000 * i - 20'000));
+    world.loop.run_for(700);
+  }
+  ASSERT_GT(run.made.size(), 500u);
+  EXPECT_EQ(replay(world, 77), run.made);
+  EXPECT_EQ(replay(world, 77, nullptr, 1), run.made) << "piece by piece";
+}
+
+TEST(Journal, NothingCountsAsMadeBeforeItsRowWasWritten) {
+  World world(2);
+  Start run(world, 5, 1);
+  run.series(2);
+  run.append({1000, 0, {{1, 1}}});
+  EXPECT_TRUE(run.made.empty());
+  EXPECT_EQ(run.table.at(1).next_ordinal, 0u);
+  world.loop.run_for(10);
+  EXPECT_EQ(run.made.size(), 1u);
+}
+
+TEST(Journal, ARowThatCouldNotBeWrittenUsesNoOrdinal) {
+  World world(3);
+  Start run(world, 5, 1);
+  run.series(3);
+  run.append({1000, 0, {{1, 1}, {2, 2}}});
+  world.loop.run_for(10);
+  world.disk.faults = {FakeDisk::Fault::kAppendWhole};
+  run.append({2000, 0, {{1, 666}, {2, 666}}});
+  world.loop.run_for(10);
+  world.disk.faults.clear();
+  run.append({3000, 0, {{1, 3}, {3, 4}}});
+  world.loop.run_for(10);
+  EXPECT_EQ(run.unmade, 2u);
+  EXPECT_EQ(run.made.at({1, 1}).bits, 3u);
+  EXPECT_EQ(replay(world, 5), run.made);
+}
+
+TEST(Journal, AFailedSyncIsNotAskedAgainAndItsRowsAreWrittenToANewFile) {
+  World world(4);
+  Start run(world, 5, 1);
+  run.series(2);
+  run.append({1000, 0, {{1, 1}}});
+  world.loop.run_for(1500);  // synced
+  run.append({2000, 0, {{1, 2}, {2, 9}}});
+  world.disk.faults = {FakeDisk::Fault::kSync};
+  world.loop.run_for(1200);
+  EXPECT_EQ(run.journal.counters().sync_errors, 1u);
+  world.disk.faults.clear();
+  // The page cache lied: what was not synced in the first file is gone.
+  auto& first = world.disk.files.at("d/journal-0000000000000001.lam");
+  first.bytes.resize(first.synced);
+  world.loop.run_for(3000);
+  EXPECT_EQ(replay(world, 5), run.made);
+  ASSERT_EQ(run.made.size(), 3u);
+}
+
+TEST(Journal, RowsOverTheQueueBoundAreNotMade) {
+  World world(5);
+  JournalOptions options;
+  options.rows_waiting_max = 4;
+  Start run(world, 5, 1, options);
+  run.series(1);
+  for (int i = 0; i < 10; ++i) run.append({i, 0, {{1, 1}}});
+  world.loop.run_for(100);
+  EXPECT_EQ(run.made.size(), 4u);
+  EXPECT_EQ(run.unmade, 6u);
+  EXPECT_EQ(run.journal.counters().points_unmade, 6u);
+}
+
+TEST(Journal, ARotatedFileIsRemovedWhenReleasedAndTheNextGoesOn) {
+  World world(6);
+  Start run(world, 5, 1);
+  run.series(2);
+  run.append({1000, 0, {{1, 1}}});
+  uint64_t number = 0;
+  run.journal.rotate(true, [&](uint64_t upto) { number = upto; });
+  world.loop.run_for(100);
+  run.append({2000, 1, {{1, 2}, {2, 3}}});
+  world.loop.run_for(100);
+  EXPECT_EQ(number, 2u);
+  EXPECT_EQ(replay(world, 5), run.made);
+  run.journal.release_below(number);
+  EXPECT_EQ(world.disk.files.count("d/journal-0000000000000001.lam"), 0u);
+  std::vector<Gap> gaps;
+  EXPECT_EQ(replay(world, 5, &gaps).size(), 2u);
+  ASSERT_EQ(gaps.size(), 1u) << "without `covered` the released point is one that is missing";
+  EXPECT_EQ(gaps[0].run, (agent::Run{1, 0, 1}));
+}
+
+TEST(Journal, KeepsReleasedFilesForAnAuditWhenTold) {
+  World world(7);
+  JournalOptions options;
+  options.keep = true;
+  Start run(world, 5, 1, options);
+  run.series(1);
+  run.append({1000, 0, {{1, 1}}});
+  run.journal.rotate(true, [&](uint64_t upto) { run.journal.release_below(upto); });
+  world.loop.run_for(100);
+  EXPECT_EQ(world.disk.files.count("d/kept-0000000000000001.lam"), 1u);
+  EXPECT_EQ(list_journals(world.disk, "d")->number_max, 1u);
+}
+
+TEST(Journal, CutAtAnyByteGivesAPrefixOfWhatWasMade) {
+  World world(8);
+  Start run(world, 5, 1);
+  run.series(3);
+  for (int i = 0; i < 8; ++i) run.append(random_row(world, run.table, 1000 * i));
+  world.loop.run_for(100);
+  const std::string path = "d/journal-0000000000000001.lam";
+  const std::string whole = world.disk.files.at(path).bytes;
+  size_t last = 0;
+  for (size_t size = 0; size <= whole.size(); ++size) {
+    world.disk.files[path].bytes = whole.substr(0, size);
+    const Points points = replay(world, 5);
+    ASSERT_GE(points.size(), last) << size;
+    last = points.size();
+    for (const auto& [place, point] : points) ASSERT_EQ(run.made.at(place), point) << size;
+  }
+  EXPECT_EQ(last, run.made.size());
+}
+
+TEST(Journal, ABadByteLosesWhatStandsBehindItAndTheNextFileSaysHowMuch) {
+  World world(9);
+  Start run(world, 5, 1);
+  run.series(2);
+  for (int i = 0; i < 5; ++i) run.append({i, 0, {{1, static_cast<uint64_t>(i)}}});
+  run.journal.rotate(true, [](uint64_t) {});
+  world.loop.run_for(100);
+  run.append({9, 0, {{1, 9}}});
+  world.loop.run_for(100);
+  auto& bytes = world.disk.files.at("d/journal-0000000000000001.lam").bytes;
+  bytes[bytes.size() - 30] ^= 1;  // within the last but one row's record
+  std::vector<Gap> gaps;
+  const Points points = replay(world, 5, &gaps);
+  ASSERT_EQ(gaps.size(), 1u);
+  EXPECT_EQ(gaps[0].reason, GapReason::kCorrupt);
+  EXPECT_EQ(points.size() + gaps[0].run.count, 6u);
+  EXPECT_EQ(points.at({1, 5}).bits, 9u);
+}
+
+// Rows, rotations, releases and faults in any order, a kill or a power cut at any step, several starts in a row.
+TEST(Journal, NoCrashLosesASyncedPointOrInventsOne) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    World world(seed);
+    uint64_t number = 1;
+    for (uint64_t boot = 1; boot <= 3; ++boot) {
+      JournalOptions options;
+      options.file_bytes = 400;
+      auto run = std::make_unique<Start>(world, boot, number, options);
+      run->series(5);
+      Points durable;
+      const uint64_t steps = 5 + world.random.below(60);
+      for (uint64_t i = 0; i < steps; ++i) {
+        run->append(random_row(world, run->table, static_cast<int64_t>(i)));
+        if (world.random.below(8) == 0) run->journal.rotate(false, [](uint64_t) {});
+        if (world.random.below(8) == 0) {
+          const Points made = run->made;
+          run->journal.flush([&durable, &run](Status status) {
+            if (status) durable = run->made;
+          });
+        }
+        world.disk.faults.clear();
+        if (world.random.below(6) == 0) {
+          world.disk.faults.insert(static_cast<FakeDisk::Fault>(1 + world.random.below(6)));
+        }
+        if (world.random.below(3) == 0) {
+          world.loop.run_for(static_cast<int64_t>(world.random.below(1500)));
+        } else {
+          for (uint64_t k = world.random.below(12); k > 0; --k) world.loop.step(world.clock.now_us);
+        }
+      }
+      const Points made = run->made;
+      number = run->journal.next_number() + 1;
+      run.reset();
+      world.loop.clear();
+      world.disk.faults.clear();
+      const bool cut = world.random.below(2) == 0;
+      cut ? world.disk.power_cut() : world.disk.kill();
+      const Points found = replay(world, boot);
+      for (const auto& [place, point] : cut ? durable : made) {
+        ASSERT_TRUE(found.contains(place)) << "seed " << seed << " boot " << boot << " cut " << cut << " ref "
+                                           << place.first << " ordinal " << place.second;
+      }
+      for (const auto& [place, point] : made) {
+        if (found.contains(place)) {
+          ASSERT_EQ(found.at(place), point) << "seed " << seed;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lambda::agent

@@ -1,0 +1,78 @@
+// The series of one boot: names and labels, and how far each has come. Compact, because there are ten thousand: about
+// 40 bytes and the text of each. Refs count from 1, as in the SDK's series store. Not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/source/source.h"
+#include "base/result.h"
+#include "lambda/parcel.h"
+
+namespace lambda::v1 {
+class Declaration;
+}
+
+namespace lambda::agent {
+
+inline constexpr uint32_t kSeriesMaxDefault = 10'000;
+
+struct Series {
+  uint64_t next_ordinal = 0;  // points made in this boot
+  uint64_t covered = 0;       // ordinals below are in parcels of the spool, or in gaps
+  uint32_t text_offset = 0;
+  uint32_t key_bytes = 0;
+  uint32_t text_bytes = 0;    // 0: no series of this ref is known
+  Kind kind = Kind::kGauge;
+  ValueType type = ValueType::kF64;
+  uint8_t scale = 0;
+  bool declared = false;      // in a parcel of the spool
+};
+
+class SeriesTable {
+ public:
+  explicit SeriesTable(uint32_t series_max = kSeriesMaxDefault) : series_max_(series_max) {}
+
+  // The ref of the series with this name and these labels, in whatever order. New ones are added: kFull at
+  // `series_max`, kInvalid if a name, label, type or scale is not allowed, or differs in type from the first time.
+  Result<SeriesRef> find_or_add(const SeriesSpec& spec);
+
+  // Puts a declaration at its own ref, as read from a file or parcel. kInvalid if it is not allowed or disagrees.
+  Status put(const v1::Declaration& declaration);
+
+  uint32_t size() const { return static_cast<uint32_t>(series_.size()); }  // refs are below; not all need be known
+  bool known(SeriesRef ref) const { return ref < series_.size() && series_[ref].text_bytes > 0; }
+  Series& at(SeriesRef ref);
+  const Series& at(SeriesRef ref) const;
+  // Room for what a file says of a ref whose declaration is elsewhere or lost. kInvalid past the largest ref.
+  Status reach(SeriesRef ref);
+
+  // Views into the table, until the next series is added; `labels` is room that the caller keeps.
+  DeclarationView declaration(SeriesRef ref, std::vector<LabelView>& labels) const;
+  void write(SeriesRef ref, v1::Declaration& out) const;
+
+  // The same series at the same refs, nothing made yet: for the next boot of this process.
+  SeriesTable next_boot() const;
+
+ private:
+  void index(SeriesRef ref);
+  void grow_index();
+  std::string_view key(const Series& series) const {
+    return std::string_view(text_).substr(series.text_offset, series.key_bytes);
+  }
+
+  uint32_t series_max_;
+  std::vector<Series> series_;
+  std::string text_;               // of each: name, labels (the key), unit; see series_table.cpp
+  std::vector<uint32_t> buckets_;  // ref + 1, open addressing over the key's hash
+  uint32_t known_ = 0;
+  std::string scratch_;
+};
+
+// Whether a source may make such a series; the text names what is wrong.
+Status check_series(std::string_view name, const LabelList& labels, ValueType type, uint8_t scale,
+                    std::string_view unit);
+
+}  // namespace lambda::agent

@@ -1,0 +1,131 @@
+#include "base/os/processes.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/os/random.h"
+#include "base/test_support.h"
+
+namespace lambda {
+namespace {
+
+class ProcessesTest : public ::testing::Test {
+ protected:
+  OsLoop loop_;
+  OsProcesses processes_{loop_};
+  std::optional<int> code_;
+
+  Result<std::unique_ptr<ChildProcess>> shell(const std::string& script) {
+    return processes_.spawn({"/bin/sh", "-c", script}, [this](int code) { code_ = code; });
+  }
+};
+
+bool gone(int64_t pid) {
+  return kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH;
+}
+
+TEST_F(ProcessesTest, TellsTheExitStatus) {
+  const auto child = shell("exit 7");
+  ASSERT_TRUE(child);
+  ASSERT_TRUE(run_until(loop_, [&] { return code_.has_value(); }));
+  EXPECT_EQ(*code_, 7);
+}
+
+TEST_F(ProcessesTest, TellsTheSignalThatEndedIt) {
+  const auto child = shell("sleep 1000");
+  ASSERT_TRUE(child);
+  (*child)->signal(SIGKILL);
+  ASSERT_TRUE(run_until(loop_, [&] { return code_.has_value(); }));
+  EXPECT_EQ(*code_, 128 + SIGKILL);
+  (*child)->signal(SIGTERM);  // of a process that is gone: nothing
+}
+
+TEST_F(ProcessesTest, SaysWhatCannotBeStarted) {
+  const auto child = processes_.spawn({"/no/such/program"}, [](int) {});
+  ASSERT_FALSE(child);
+  EXPECT_EQ(child.error().code, ErrorCode::kNotFound);
+  EXPECT_NE(child.error().text.find("/no/such/program"), std::string::npos);
+  EXPECT_FALSE(processes_.spawn({"/etc/passwd"}, [](int) {}));
+}
+
+TEST_F(ProcessesTest, TheDestructorEndsItAndNoCallbackFollows) {
+  auto child = shell("exec sleep 1000");
+  ASSERT_TRUE(child);
+  const int64_t pid = (*child)->pid();
+  child->reset();
+  EXPECT_TRUE(gone(pid));
+  bool passed = false;
+  loop_.after(20, [&] { passed = true; });
+  ASSERT_TRUE(run_until(loop_, [&] { return passed; }));
+  EXPECT_FALSE(code_.has_value());
+}
+
+TEST_F(ProcessesTest, TheDestructorEndsOneThatIgnoresSigterm) {
+  // The pipe says when the trap is set; ending it before would prove nothing.
+  const std::string flag = ::testing::TempDir() + "lambda-trap-" + std::to_string(getpid());
+  auto child = shell("trap '' TERM; touch " + flag + "; while :; do sleep 0.05; done");
+  ASSERT_TRUE(child);
+  const int64_t pid = (*child)->pid();
+  ASSERT_TRUE(run_until(loop_, [&] { return access(flag.c_str(), F_OK) == 0; }));
+  unlink(flag.c_str());
+  child->reset();
+  EXPECT_TRUE(gone(pid));
+}
+
+TEST_F(ProcessesTest, ChildrenStartWithNoSignalBlocked) {
+  // The loop has blocked SIGTERM in this thread; a child that inherited that could not be asked to end.
+  const auto child = shell("kill -TERM $$; exit 3");
+  ASSERT_TRUE(child);
+  ASSERT_TRUE(run_until(loop_, [&] { return code_.has_value(); }));
+  EXPECT_EQ(*code_, 128 + SIGTERM);
+}
+
+TEST_F(ProcessesTest, AChildDiesWithAParentThatIsKilled) {
+  int pipe_fds[2];
+  ASSERT_EQ(pipe(pipe_fds), 0);
+  const pid_t parent = fork();
+  ASSERT_GE(parent, 0);
+  if (parent == 0) {
+    OsLoop loop;
+    OsProcesses processes(loop);
+    auto child = processes.spawn({"/bin/sleep", "1000"}, [](int) {});
+    const int64_t pid = child ? (*child)->pid() : 0;
+    [[maybe_unused]] auto n = write(pipe_fds[1], &pid, sizeof pid);
+    kill(getpid(), SIGKILL);
+  }
+  int64_t pid = 0;
+  ASSERT_EQ(read(pipe_fds[0], &pid, sizeof pid), static_cast<ssize_t>(sizeof pid));
+  close(pipe_fds[0]);
+  close(pipe_fds[1]);
+  ASSERT_GT(pid, 0);
+  waitpid(parent, nullptr, 0);
+  // Orphaned it becomes another's zombie: gone, or dead and not collected.
+  EXPECT_TRUE(run_until(loop_, [&] {
+    if (gone(pid)) return true;
+    char path[64], state = '?';
+    std::snprintf(path, sizeof path, "/proc/%lld/stat", static_cast<long long>(pid));
+    if (FILE* file = std::fopen(path, "r")) {
+      if (std::fscanf(file, "%*d (%*[^)]) %c", &state) != 1) state = '?';
+      std::fclose(file);
+    }
+    return state == 'Z' || state == 'X';
+  }));
+}
+
+TEST(OsRandom, FillsAllOfItAndDiffers) {
+  OsRandom random;
+  std::array<std::byte, 1000> a{}, b{};
+  random.fill(a);
+  random.fill(b);
+  EXPECT_NE(a, b);
+  size_t zeros = 0;
+  for (const auto byte : a) zeros += byte == std::byte{0};
+  EXPECT_LT(zeros, 50u);
+  EXPECT_EQ(random.below(0), 0u);
+  EXPECT_EQ(random.below(1), 0u);
+}
+
+}  // namespace
+}  // namespace lambda

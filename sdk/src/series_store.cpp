@@ -394,29 +394,18 @@ void SeriesStore::free_block(uint32_t page) {
   give_pages_back(page);
 }
 
-// The list holds no two gaps that touch. False: it is full and this one touches none.
+// Blocks of a series are dropped in the order of their ordinals, so a gap can only be continued at its end.
+// False: the list is full and this one continues none.
 bool SeriesStore::note_gap(const StoreGap& gap) {
-  const auto touch = [](const StoreGap& a, const StoreGap& b) {
-    return a.boot == b.boot && a.ref == b.ref &&
-           (a.first_ordinal + a.count == b.first_ordinal || b.first_ordinal + b.count == a.first_ordinal);
-  };
-  const auto join = [](StoreGap* into, const StoreGap& other) {
-    if (other.first_ordinal < into->first_ordinal) into->first_ordinal = other.first_ordinal;
-    into->count += other.count;
-  };
-  uint32_t i = 0;
-  while (i < gap_count_ && !touch(gaps_[i], gap)) ++i;
-  if (i == gap_count_) {
-    if (gap_count_ == options_.gaps_max) return false;
-    gaps_[gap_count_++] = gap;
-    return true;
+  for (uint32_t i = 0; i < gap_count_; ++i) {
+    StoreGap& known = gaps_[i];
+    if (known.boot == gap.boot && known.ref == gap.ref && known.first_ordinal + known.count == gap.first_ordinal) {
+      known.count += gap.count;
+      return true;
+    }
   }
-  join(&gaps_[i], gap);
-  uint32_t j = i + 1;
-  while (j < gap_count_ && !touch(gaps_[i], gaps_[j])) ++j;
-  if (j == gap_count_) return true;
-  join(&gaps_[i], gaps_[j]);
-  for (--gap_count_; j < gap_count_; ++j) gaps_[j] = gaps_[j + 1];
+  if (gap_count_ == options_.gaps_max) return false;
+  gaps_[gap_count_++] = gap;
   return true;
 }
 
@@ -461,14 +450,15 @@ void SeriesStore::series_remove(uint32_t page) {
 
 void SeriesStore::move(BlockId id, BlockState state) {
   const BlockMeta* found = sealed(id);
-  if (found == nullptr || found->state == state) return;
+  if (found == nullptr || found->state == state || found->state == BlockState::kSafe) return;
   list_remove(id.page);
   list_insert(id.page, state);
 }
 
 void SeriesStore::parcelled(BlockId id, uint32_t parcel) {
   move(id, BlockState::kParcelled);
-  if (sealed(id) != nullptr) meta(id.page).parcel = parcel;
+  const BlockMeta* found = sealed(id);
+  if (found != nullptr && found->state == BlockState::kParcelled) meta(id.page).parcel = parcel;
 }
 
 void SeriesStore::safe(BlockId id) {

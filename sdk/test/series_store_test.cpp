@@ -303,6 +303,71 @@ TEST(SeriesStore, SafeParcelFreesExactlyTheBlocksOfThatParcel) {
   EXPECT_EQ(world.blocks(BlockState::kSafe).size(), 2u);
 }
 
+TEST(SeriesStore, ASafeBlockStaysSafe) {
+  World world({.series_max = 1});
+  ASSERT_EQ(world.store.append(world.add(), {1, 1}).result, StoreResult::kOk);
+  world.store.seal_all();
+  const BlockId id = world.blocks(BlockState::kLoose)[0].id;
+  world.store.safe(id);
+  world.store.loose(id);
+  world.store.parcelled(id, 9);
+  SealedBlock block;
+  ASSERT_TRUE(world.store.find(id, &block));
+  EXPECT_EQ(block.state, BlockState::kSafe);
+  EXPECT_EQ(block.parcel, 0u);
+}
+
+// Seals need room for the head and the checksum, and there may be no page left to take it from.
+TEST(SeriesStore, SealsWorstPointsWhereverThePageEnds) {
+  for (uint32_t page_bytes = 128; page_bytes <= 176; page_bytes += 8) {
+    for (int64_t shift = 0; shift < 14; ++shift) {
+      for (int64_t count = 1; count < 30; ++count) {
+        World world({.series_max = 1, .page_bytes = page_bytes}, 10);
+        const uint32_t ref = world.add();
+        std::vector<Point> points;
+        for (int64_t i = 0; i < shift; ++i) points.push_back({i, i < 8 ? 0 : ~uint64_t{0} >> i});
+        for (int64_t i = 0; i < count; ++i) points.push_back({i % 2 * kBlockSpanMsMax, i % 2 == 0 ? 0 : ~uint64_t{0}});
+        for (const Point& point : points) ASSERT_EQ(world.store.append(ref, point).result, StoreResult::kOk);
+        world.store.seal(ref);
+        ASSERT_EQ(world.read(ref), points) << page_bytes << " " << shift << " " << count;
+      }
+    }
+  }
+}
+
+TEST(SeriesStore, TheLongestHeadFitsTheRoomKeptForIt) {
+  for (uint32_t tick : {1u, 200'000u}) {
+    SCOPED_TRACE(tick);
+    World world({.series_max = 16'400, .page_bytes = 128, .block_bytes_max = 16384});
+    uint32_t ref = 0;
+    while (ref < 16'400) ref = world.add(ValueType::kDec, kScaleMax, tick);
+    world.store.set_clock(UINT32_MAX);
+    ASSERT_TRUE(world.store.resume(ref, (uint64_t{1} << 63) - 1'000'000));
+    std::vector<int64_t> bases{INT64_MIN + kBlockSpanMsMax, INT64_MAX, -kBlockSpanMsMax + 1, -kBlockSpanMsMax - 1};
+    for (int bit = 0; bit < 62; ++bit) {
+      for (int64_t near : {-1, 0, 1}) {
+        bases.push_back((int64_t{1} << bit) + near);
+        bases.push_back(-(int64_t{1} << bit) + near);
+      }
+    }
+    for (int64_t base : bases) {
+      SCOPED_TRACE(base);
+      const auto value = static_cast<uint64_t>(INT64_MIN);
+      ASSERT_EQ(world.store.append(ref, {base, value}).result, StoreResult::kOk);
+      world.store.seal(ref);  // of one point
+      ASSERT_EQ(world.store.append(ref, {base, value}).result, StoreResult::kOk);
+      for (int i = 0; i < 130; ++i) {
+        ASSERT_EQ(world.store.append(ref, {base - kBlockSpanMsMax, value}).result, StoreResult::kOk);
+      }
+      world.store.seal(ref);
+      const auto blocks = world.blocks(BlockState::kLoose);
+      ASSERT_EQ(blocks.back().info.count, 131u);
+      EXPECT_EQ(world.decoded(blocks.back().id).back(), (Point{base - kBlockSpanMsMax, value}));
+      for (const SealedBlock& block : blocks) world.store.safe(block.id);
+    }
+  }
+}
+
 // ---- Against a naive model
 
 using Key = std::tuple<uint64_t, uint32_t, uint64_t>;  // boot, ref, ordinal
@@ -311,7 +376,6 @@ struct Model {
   std::map<Key, Point> taken;
   std::set<Key> safe;
   std::set<Key> in_gaps;
-  std::set<Key> passed_over;
 };
 
 void put_gap(const StoreGap& gap, Model* model) {
@@ -348,7 +412,7 @@ void check(World* world, Model* model, bool drain_gaps) {
   }
   if (!drain_gaps) return;
   for (const auto& [key, point] : model->taken) {
-    ASSERT_EQ(context.seen.count(key) + model->safe.count(key) + model->in_gaps.count(key) > 0, true)
+    ASSERT_TRUE(context.seen.count(key) + model->safe.count(key) + model->in_gaps.count(key) > 0)
         << "lost: ref " << std::get<1>(key) << " ordinal " << std::get<2>(key);
   }
   uint32_t last = 0;
@@ -367,8 +431,7 @@ void check(World* world, Model* model, bool drain_gaps) {
   }
 }
 
-void mark_safe(const World& world, const SealedBlock& block, Model* model) {
-  (void)world;
+void mark_safe(const SealedBlock& block, Model* model) {
   for (uint64_t i = 0; i < block.info.count; ++i) {
     model->safe.insert({block.info.boot, block.info.ref, block.info.first_ordinal + i});
   }
@@ -453,11 +516,11 @@ class RandomOperations {
     } else if (below(3) == 0) {
       const auto tag = static_cast<uint32_t>(below(3));
       for (const SealedBlock& each : parcelled) {
-        if (each.parcel == tag) mark_safe(*world_, each, &model_);
+        if (each.parcel == tag) mark_safe(each, &model_);
       }
       world_->store.safe_parcel(tag);
     } else {
-      mark_safe(*world_, block, &model_);
+      mark_safe(block, &model_);
       world_->store.safe(block.id);
     }
   }

@@ -168,9 +168,11 @@ def running(start, changes):
 
 
 STEPS = running(0, [15, 1, -16, 16, -16, 255, -255, 256, -256, 8191, -8192, 8192, -8191, 200000, -199999, -1, 300, -257])
-DELTAS = running(0, [8, -16, 7, 9, -24, 15, 128, -248, 129, -257, 2048, -4096, 2049, -4097, 524288, -1048577, 1 << 31,
-                     -(1 << 32), (1 << 31) + 1, -(1 << 33), 1 << 62])
-DELTAS += [(1 << 63) - 1, 1 << 63, 0, (1 << 63) - 1, (1 << 64) - 1]
+DELTAS = [0]
+for width in (4, 8, 12, 20, 32):  # z = 2^width - 2, - 1 and 2^width: the last two that fit, and the first that does not
+    for delta in (-(1 << width - 1), 1 << width - 1, -(1 << width - 1) - 1):
+        DELTAS.append(DELTAS[-1] + delta)
+DELTAS += [1 << 62, (1 << 63) - 1, 1 << 63, 0, (1 << 63) - 1, (1 << 64) - 1]
 
 
 def malformed(name, about, error, **forged):
@@ -215,6 +217,8 @@ def bad_vectors():
     save("bad_bits_missing", "a second point is promised, but there are no bits", forge(points, "bits", b""), "bits")
     save("bad_bits_left", "a whole byte is left behind the last point",
          forge(points, "bits", pack("1100000110" + "0" * 6 + "0" * 48)), "bits")
+    save("bad_bits_left_byte", "a byte of zeros is left where the bits end with a byte",
+         forge([(5, 5)] * 9, "bits", b"\0\0"), "bits")
     save("bad_bits_set", "a bit is set behind the last point", forge(points, "bits", pack("110000010" + "1")), "bits")
     save("bad_step_zero", "a step that does not change", forge([(0, 1), (0, 1)], "bits", pack("110000000")), "bits")
     save("bad_window", "the first value re-uses a window that does not exist", forge(points, "bits", pack("11000001" + "1" + "0" + "1" * 6)), "bits")

@@ -147,7 +147,8 @@ class SeriesStore {
   // Copies the block's bytes; returns how many, 0 if it is gone or `out` is too short.
   size_t copy(BlockId id, std::span<uint8_t> out) const;
 
-  // Where a block stands. Unknown ids are ignored: the block may have been dropped meanwhile.
+  // Where a block stands. Ids of blocks that are gone are ignored, as they may have been dropped meanwhile; a safe block
+  // stays safe.
   void parcelled(BlockId id, uint32_t parcel);
   void safe(BlockId id);
   void loose(BlockId id);  // its parcel was given up; it goes back to its place in the order

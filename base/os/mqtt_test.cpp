@@ -80,7 +80,7 @@ class Mqtt : public ::testing::Test {
       address.sin_family = AF_INET;
       address.sin_port = htons(port_);
       address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-      const bool up = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+      const bool up = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
       close(fd);
       return up;
     }));

@@ -146,15 +146,22 @@ TEST(Block, IsFullForATimeThatIsNoMultipleOfTheTickAway) {
   EXPECT_EQ(decoded(writer.seal(), &info), (std::vector<Point>{{1'033, 1}, {1'133, 2}, {933, 3}}));
 }
 
-// The worst point there is: a jump in time and 64 new bits in a new window, every time.
+// The worst points there are: a jump in time every time; for floats 64 new bits in a new window every other time, which
+// takes a narrow window between them.
 std::vector<Point> worst_points(size_t count, ValueType type) {
   std::vector<Point> points;
+  uint64_t bits = 0;
   for (size_t i = 0; i < count; ++i) {
-    const uint64_t bits = type == ValueType::kF64 ? (i % 2 == 0 ? 0 : 0xFFFFFFFFFFFFFFFF >> (i % 4 == 1 ? 0 : 1) | 1)
-                                                  : (i % 2 == 0 ? 0 : uint64_t{1} << 63);
     points.push_back({i % 2 == 0 ? 0 : kBlockSpanMsMax, bits});
+    bits ^= type != ValueType::kF64 ? uint64_t{1} << 63 : i % 2 == 0 ? ~uint64_t{0} : uint64_t{1} << 20;
   }
   return points;
+}
+
+TEST(Block, TheWorstPointTakesExactlyThirteenBytes) {
+  const auto points = worst_points(4, ValueType::kF64);
+  const size_t before = sealed({}, {points.begin(), points.begin() + 3}).size();
+  EXPECT_EQ(sealed({}, points).size() - before, kPointBytesMax);
 }
 
 TEST(Block, TheStatedSpaceIsEnoughForTheWorstPoints) {

@@ -325,8 +325,12 @@ TEST(SeriesStore, SealsWorstPointsWhereverThePageEnds) {
         World world({.series_max = 1, .page_bytes = page_bytes}, 10);
         const uint32_t ref = world.add();
         std::vector<Point> points;
-        for (int64_t i = 0; i < shift; ++i) points.push_back({i, i < 8 ? 0 : ~uint64_t{0} >> i});
-        for (int64_t i = 0; i < count; ++i) points.push_back({i % 2 * kBlockSpanMsMax, i % 2 == 0 ? 0 : ~uint64_t{0}});
+        for (int64_t i = 0; i < shift; ++i) points.push_back({i, i < 8 ? 0 : uint64_t{1} << i});
+        uint64_t bits = points.empty() ? 0 : points.back().bits;
+        for (int64_t i = 0; i < count; ++i) {
+          bits ^= i % 2 == 0 ? ~uint64_t{0} : uint64_t{1} << 20;  // every other point takes all of 13 bytes
+          points.push_back({i % 2 * kBlockSpanMsMax, bits});
+        }
         for (const Point& point : points) ASSERT_EQ(world.store.append(ref, point).result, StoreResult::kOk);
         world.store.seal(ref);
         ASSERT_EQ(world.read(ref), points) << page_bytes << " " << shift << " " << count;

@@ -1,0 +1,179 @@
+/* Lambda Edge for firmware, in C. A device declares series and appends numbers; the rest happens in lam_poll(): blocks
+ * are sealed, packed into signed parcels of at most `parcel_bytes_max`, sent, sent again byte for byte until a gateway has
+ * stored them, and the last minutes stay readable here. What memory could not hold is named to the gateway as a gap.
+ *
+ * Everything lives in the one piece of memory given to lam_init(): no heap, no operating system, no globals, so several
+ * devices may live side by side (a simulator does that). Not thread-safe and not for interrupts: sample into a ring of
+ * your own there. None of the port's functions may call back into the device.
+ *
+ * After a reset without memory a device is a new boot, with a new random number; what it had not sent is lost with the
+ * RAM, what it sends again cannot count twice. The messages: proto/parcel.md.
+ *
+ *   lam_device* device;
+ *   if (lam_init(memory, sizeof memory, &config, &port, &device) != LAM_OK) ...
+ *   lam_declare(device, &kTemperature, &temperature);
+ *   on connect:    subscribe to down and interest/all, then lam_connected(device)
+ *   on a message:  lam_incoming(device, LAM_DOWN, bytes, size)
+ *   each second:   lam_append_dec(device, temperature, 2153);      21.53 degrees with a scale of 2
+ *   in the loop:   sleep_ms(lam_poll(device));
+ */
+#ifndef LAMBDA_LAMBDA_H
+#define LAMBDA_LAMBDA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#include "lambda/hash.h"
+typedef lambda::HashState lam_hash_state;
+extern "C" {
+#else
+typedef struct lam_hash_state {
+  _Alignas(8) uint8_t opaque[256];
+} lam_hash_state;
+#endif
+
+typedef int32_t lam_status;
+#define LAM_OK 0
+#define LAM_E_INVALID (-1)     /* an argument is wrong: nothing was done */
+#define LAM_E_MEMORY (-2)      /* the memory given is too small, or too little of it is left: nothing was done */
+#define LAM_E_FULL (-3)        /* series_max is reached */
+#define LAM_E_NO_DATA (-4)     /* no point lies there */
+#define LAM_E_TYPE (-5)        /* the series has another type */
+
+/* Where a message belongs. */
+typedef enum lam_topic {
+  LAM_UP = 0,       /* published: lambda/v1/<site>/<device>/up, QoS 1, not retained */
+  LAM_DOWN = 1,     /* received:  lambda/v1/<site>/<device>/down */
+  LAM_INTEREST = 2  /* received:  lambda/v1/<site>/interest/all */
+} lam_topic;
+
+/* What the device's firmware gives. All functions are needed but utc_ms, which may be null. */
+typedef struct lam_port {
+  void* context;
+  int64_t (*mono_ms)(void* context);                /* milliseconds since some start; never goes back */
+  bool (*utc_ms)(void* context, int64_t* utc_ms);   /* false: not known (yet) */
+  uint64_t (*random)(void* context);                /* 64 bits nobody can foretell: boots and nonces are made of it */
+  void (*sha256_start)(lam_hash_state* state);
+  void (*sha256_update)(lam_hash_state* state, const uint8_t* bytes, size_t size);
+  void (*sha256_finish)(lam_hash_state* state, uint8_t digest[32]);
+  /* secp256k1, r || s, low s, deterministic. False: not now; it is tried again. */
+  bool (*sign)(void* context, const uint8_t digest[32], uint8_t signature[64]);
+  /* Hands a message to the transport. False: not now; it is tried again. `bytes` are valid inside the call only. */
+  bool (*publish)(void* context, lam_topic topic, const uint8_t* bytes, size_t size);
+} lam_port;
+
+/* Zero means the default. Texts are not copied: they must outlive the device. */
+typedef struct lam_config {
+  const char* site;            /* [a-z0-9-]{1,64} */
+  const char* device;          /* [a-z0-9-]{1,64} */
+  const char* software;        /* at most 64 bytes; may be null */
+  uint32_t series_max;         /* needed, 1..4096 */
+  uint32_t parcels_max;        /* parcels held until they are acked: 2..32, default 4. One is kept for declarations */
+  uint32_t parcel_bytes_max;   /* 2048..65536, default 2048 */
+  uint32_t block_bytes_max;    /* 256..parcel_bytes_max / 2, default 512 */
+  uint32_t page_bytes;         /* memory for points is cut into pages: 128..4096, a multiple of 8, default 128 */
+  uint32_t seal_age_ms;        /* a block is sent at the latest so long after it began: default 60000, at most 600000 */
+  uint32_t parcel_age_ms;      /* and waits so long for others to fill a parcel: default 2000 */
+  uint32_t retention_ms;       /* what was sent stays readable so long while memory lasts: default 600000 */
+  uint32_t answer_timeout_ms;  /* default 5000 */
+} lam_config;
+
+typedef enum lam_kind { LAM_GAUGE = 1, LAM_COUNTER = 2, LAM_STATE = 3 } lam_kind;
+typedef enum lam_type { LAM_F64 = 1, LAM_I64 = 3, LAM_DEC = 4, LAM_STATE64 = 5 } lam_type;
+
+typedef struct lam_label {
+  const char* name;
+  const char* value;
+} lam_label;
+
+#define LAM_LABELS_MAX 8
+
+/* Kept by pointer: must outlive the device; usually const in flash. */
+typedef struct lam_series_spec {
+  const char* name;            /* a Prometheus metric name */
+  const lam_label* labels;     /* sorted by name, without `instance` and `site`; may be null when label_count is 0 */
+  size_t label_count;          /* at most LAM_LABELS_MAX */
+  lam_kind kind;
+  lam_type type;
+  uint8_t scale;               /* LAM_DEC: the value is n x 10^-scale, 0..18 */
+  const char* unit;            /* may be null */
+} lam_series_spec;
+
+typedef uint32_t lam_series;   /* 1, 2, 3 ...; 0 is none */
+
+typedef struct lam_point {
+  int64_t time_ms;             /* UTC, or since the boot as long as the device knows no better */
+  uint64_t ordinal;
+  double value;
+} lam_point;
+
+typedef struct lam_summary {
+  uint64_t count;
+  double min, max, sum, mean;  /* of points that are numbers (NaN left out); NaN when there are none */
+  lam_point first, last;
+} lam_summary;
+
+/* made = settled + refused + dropped + waiting, at any moment between calls. */
+typedef struct lam_counters {
+  uint64_t points_made;        /* taken by append */
+  uint64_t points_settled;     /* a gateway has them */
+  uint64_t points_refused;     /* a gateway refused them for good; named as gaps */
+  uint64_t points_dropped;     /* no memory to keep them until they were sent; named as gaps */
+  uint64_t points_waiting;     /* here, not settled yet */
+  uint64_t points_rejected;    /* append said LAM_E_MEMORY: never taken */
+  uint64_t parcels_made, parcels_sent, parcels_resent, hellos_sent, acks, nacks, timeouts, answers_malformed,
+      answers_foreign;
+  uint64_t sign_failures, publish_failures;
+} lam_counters;
+
+typedef struct lam_device lam_device;
+
+/* The least memory lam_init() takes for this configuration (points get what is above that minimum: give 1 to 2 KB for
+ * each series and ten minutes at 1 Hz). 0: the configuration is not valid. */
+size_t lam_memory_min(const lam_config* config);
+
+/* Makes a device in `memory` (aligned to 8), which it uses up whole and which must outlive it, as must the texts of
+ * `config`; the structures themselves are copied. A device needs no end: forget it and its memory. */
+lam_status lam_init(void* memory, size_t size, const lam_config* config, const lam_port* port, lam_device** device);
+
+uint64_t lam_boot(const lam_device* device);
+int64_t lam_now_ms(lam_device* device);  /* the time a point appended now would carry */
+
+lam_status lam_declare(lam_device* device, const lam_series_spec* spec, lam_series* series);
+
+/* One point, now. LAM_E_MEMORY: everything is full of what no gateway has taken and not even a gap could be noted. */
+lam_status lam_append_f64(lam_device* device, lam_series series, double value);
+lam_status lam_append_i64(lam_device* device, lam_series series, int64_t value);
+lam_status lam_append_dec(lam_device* device, lam_series series, int64_t n);
+lam_status lam_append_state(lam_device* device, lam_series series, int64_t state);
+/* The same at a time of the caller's, on the clock of lam_now_ms(). `bits` are the value's 64 bits as the type has them. */
+lam_status lam_append_at(lam_device* device, lam_series series, int64_t time_ms, uint64_t bits);
+
+/* Does all work that is due; returns after how many milliseconds (at least 1) it wants to be called again. Call it too
+ * after lam_connected() and lam_incoming(). */
+uint32_t lam_poll(lam_device* device);
+/* Seals all that is open, so that the next lam_poll() sends it. */
+void lam_flush(lam_device* device);
+
+void lam_connected(lam_device* device);
+void lam_disconnected(lam_device* device);
+void lam_incoming(lam_device* device, lam_topic topic, const uint8_t* bytes, size_t size);
+
+/* Reading what is here, in this device's memory: open, waiting and sent points of this and earlier boots of this run. */
+lam_status lam_last(const lam_device* device, lam_series series, lam_point* point);
+/* Points with from_ms <= time <= to_ms, oldest first, at most `points_max`; `count` tells how many. When there are more,
+ * LAM_E_FULL, and the first `points_max` of them are there. */
+lam_status lam_range(const lam_device* device, lam_series series, int64_t from_ms, int64_t to_ms, lam_point* points,
+                     size_t points_max, size_t* count);
+lam_status lam_summarise(const lam_device* device, lam_series series, int64_t from_ms, int64_t to_ms,
+                         lam_summary* summary);
+
+void lam_get_counters(const lam_device* device, lam_counters* counters);
+
+#ifdef __cplusplus
+}  /* extern "C" */
+#endif
+
+#endif  /* LAMBDA_LAMBDA_H */

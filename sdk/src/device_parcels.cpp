@@ -1,0 +1,516 @@
+// A device's parcels: what goes into the next one, and the shelf the uplink takes them from.
+#include <string.h>
+
+#include "device.h"
+#include "expect.h"
+#include "proto/lambda.npb.h"
+#include "wire.h"
+
+namespace lambda {
+namespace {
+
+constexpr int64_t kSignAgainMs = 1'000;
+constexpr int64_t kGapParcelMs = 10'000;  // parcels of nothing but gaps come at most so often
+constexpr size_t kNearlyFullBytes = 512;  // a parcel that lacks no more than this need not wait for more
+
+uint8_t bit(uint8_t boot) {
+  return static_cast<uint8_t>(1u << boot);
+}
+
+// Calls back for what a parcel of ours names: blocks, gaps, refs it declares.
+template <class OnBlock, class OnGap, class OnDeclaration>
+void walk(std::span<const uint8_t> up, OnBlock on_block, OnGap on_gap, OnDeclaration on_declaration) {
+  std::span<const uint8_t> parcel, item;
+  wire::FieldReader outer(up);
+  while (const uint32_t tag = outer.next()) {
+    if (tag == lambda_v1_Up_parcel_tag) outer.bytes(&parcel);
+  }
+  wire::FieldReader in(parcel);
+  while (const uint32_t tag = in.next()) {
+    const bool wanted = tag == lambda_v1_Parcel_blocks_tag || tag == lambda_v1_Parcel_gaps_tag ||
+                        tag == lambda_v1_Parcel_declarations_tag;
+    if (!wanted || !in.bytes(&item)) continue;
+    if (tag == lambda_v1_Parcel_blocks_tag) {
+      BlockReader block;
+      if (block.open(item).ok()) on_block(block.info());
+      continue;
+    }
+    wire::FieldReader fields(item);
+    if (tag == lambda_v1_Parcel_declarations_tag) {
+      uint32_t ref = 0;
+      while (const uint32_t field = fields.next()) {
+        if (field == lambda_v1_Declaration_ref_tag) fields.varint(&ref);
+      }
+      on_declaration(ref);
+      continue;
+    }
+    GapView gap;
+    uint32_t reason = 0;
+    while (const uint32_t field = fields.next()) {
+      if (field == lambda_v1_Gap_ref_tag) fields.varint(&gap.ref);
+      if (field == lambda_v1_Gap_first_ordinal_tag) fields.varint(&gap.first_ordinal);
+      if (field == lambda_v1_Gap_count_tag) fields.varint(&gap.count);
+      if (field == lambda_v1_Gap_reason_tag) fields.varint(&reason);
+    }
+    gap.reason = static_cast<GapReason>(reason);
+    on_gap(gap);
+  }
+}
+
+GapView refused_gap(const BlockInfo& info) {
+  return {info.ref, info.first_ordinal, info.count, GapReason::kRefused};
+}
+GapView memory_gap(const StoreGap& gap) {
+  return {gap.ref, gap.first_ordinal, gap.count, GapReason::kMemory};
+}
+
+}  // namespace
+
+// ---- Boots
+
+int Device::find_boot(uint64_t id) const {
+  for (size_t i = 0; i < SeriesStore::kBootsMax; ++i) {
+    if (boots_[i].order != 0 && boots_[i].id == id) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+bool Device::in_use(uint8_t boot) const {
+  if (boots_[boot].order == 0) return false;
+  if (boot == present_) return true;
+  for (size_t i = 0; i < config_.parcels_max; ++i) {
+    if (slots_[i].state != Slot::State::kFree && slots_[i].boot == boot) return true;
+  }
+  for (size_t i = 0; i < gap_count_; ++i) {
+    if (gaps_[i].boot == boots_[boot].id) return true;
+  }
+  SealedBlock block;
+  return store_.gap_count() > 0 || first_loose(boot, &block);
+}
+
+// The store and the table of boots have as many places; a device that was told to begin anew so often, and got rid of
+// nothing, goes on with the boot it has and is told again.
+void Device::begin_boot() {
+  uint8_t place = 0;
+  while (place < SeriesStore::kBootsMax && in_use(place)) ++place;
+  if (place == SeriesStore::kBootsMax) return;
+  const uint64_t id = draw(this);
+  if (find_boot(id) >= 0 || !store_.new_boot(id)) return;
+  const uint64_t previous = present().id;
+  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
+    series_[ref - 1].declared &= static_cast<uint8_t>(~bit(place));
+    series_[ref - 1].wanted &= static_cast<uint8_t>(~bit(place));
+  }
+  for (Clock& clock : clocks_) clock.used = clock.used && clock.boot != place;
+  present_ = place;
+  boots_[place] = Boot();
+  boots_[place].id = id;
+  boots_[place].previous = previous;
+  boots_[place].order = ++boots_begun_;
+  const int64_t mono = mono_ms();
+  clock_segment_ = 0;
+  if (clock_relative_) {
+    clock_offset_ms_ = -mono;
+    note_clock({0, true, 0, false});
+  } else {
+    boots_[place].started_ms = mono + clock_offset_ms_;
+  }
+}
+
+// Lower seqs will not come any more.
+uint64_t Device::floor_of(uint8_t boot) const {
+  uint64_t floor = boots_[boot].next_seq;
+  for (size_t i = 0; i < config_.parcels_max; ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.state == Slot::State::kHeld && slot.boot == boot && slot.seq < floor) floor = slot.seq;
+  }
+  return floor;
+}
+
+// ---- What goes into the next parcel
+
+bool Device::first_loose(uint8_t boot, SealedBlock* block) const {
+  if (!store_.first(BlockState::kLoose, block)) return false;
+  return block->info.boot == boots_[boot].id || next_loose(boot, block);
+}
+
+bool Device::next_loose(uint8_t boot, SealedBlock* block) const {
+  while (store_.next(BlockState::kLoose, block->id, block)) {
+    if (block->info.boot == boots_[boot].id) return true;
+  }
+  return false;
+}
+
+bool Device::any_wanted() const {
+  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
+    if (series_[ref - 1].wanted != 0) return true;
+  }
+  return false;
+}
+
+// Whether what is loose fills a parcel.
+bool Device::enough_loose(bool* any) const {
+  size_t bytes = 0;
+  SealedBlock block;
+  *any = store_.first(BlockState::kLoose, &block);
+  for (bool more = *any; more; more = store_.next(BlockState::kLoose, block.id, &block)) {
+    bytes += block.bytes;
+    if (bytes + kNearlyFullBytes >= config_.parcel_bytes_max) return true;
+  }
+  return false;
+}
+
+// When a parcel should be built, monotonic; INT64_MAX: something else must happen before.
+int64_t Device::build_due(int64_t mono) {
+  if (mono < build_again_ms_) return build_again_ms_;
+  bool any_loose = false;
+  const bool enough = enough_loose(&any_loose);
+  if (!any_loose) flushing_ = loose_waits_ = false;
+  if (any_loose && !loose_waits_) {
+    loose_waits_ = true;
+    loose_since_ms_ = mono;
+  }
+  if (enough || (any_loose && flushing_) || any_wanted()) return mono;
+  int64_t due = any_loose ? loose_since_ms_ + config_.parcel_age_ms : INT64_MAX;
+  bool any_gap = gap_count_ > 0;
+  for (size_t i = 0; i < config_.parcels_max; ++i) any_gap = any_gap || slots_[i].state == Slot::State::kRefused;
+  if (any_gap && gap_parcel_ms_ < due) due = gap_parcel_ms_;
+  return due;
+}
+
+// Declarations that were asked for come first, then the boot of the oldest loose block, then gaps.
+bool Device::choose_boot(Choice* choice) const {
+  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
+    for (uint8_t boot = 0; boot < SeriesStore::kBootsMax; ++boot) {
+      if ((series_[ref - 1].wanted & bit(boot)) == 0) continue;
+      choice->boot = boot;
+      choice->declares_only = true;
+      return true;
+    }
+  }
+  SealedBlock block;
+  int boot = -1;
+  if (store_.first(BlockState::kLoose, &block)) boot = find_boot(block.info.boot);
+  if (boot < 0 && gap_count_ > 0) boot = find_boot(gaps_[0].boot);
+  for (size_t i = 0; boot < 0 && i < config_.parcels_max; ++i) {
+    if (slots_[i].state == Slot::State::kRefused) boot = slots_[i].boot;
+  }
+  if (boot < 0) return false;
+  choice->boot = static_cast<uint8_t>(boot);
+  return true;
+}
+
+DeclarationView Device::declaration_of(lam_series ref, LabelView labels[LAM_LABELS_MAX]) const {
+  const lam_series_spec& spec = *series_[ref - 1].spec;
+  for (size_t i = 0; i < spec.label_count; ++i) labels[i] = {spec.labels[i].name, spec.labels[i].value};
+  return {ref,
+          spec.name,
+          {labels, spec.label_count},
+          static_cast<Kind>(spec.kind),
+          static_cast<ValueType>(spec.type),
+          spec.scale,
+          spec.unit != nullptr ? spec.unit : ""};
+}
+
+void Device::choose_wanted(ParcelPlan* plan, uint8_t boot) {
+  LabelView labels[LAM_LABELS_MAX];
+  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
+    Series& series = series_[ref - 1];
+    if ((series.wanted & bit(boot)) == 0) continue;
+    if (!plan->add(declaration_of(ref, labels))) return;
+    series.in_plan = true;
+  }
+}
+
+// The oldest blocks of the boot that fit, each series declared with its first.
+void Device::choose_blocks(ParcelPlan* plan, Choice* choice) {
+  LabelView labels[LAM_LABELS_MAX];
+  SealedBlock block;
+  for (bool more = first_loose(choice->boot, &block); more; more = next_loose(choice->boot, &block)) {
+    Series& series = series_[block.info.ref - 1];
+    const bool declared = (series.declared & bit(choice->boot)) != 0 || series.in_plan;
+    const bool fits =
+        declared ? plan->add_block(block.bytes) : plan->add_block(block.bytes, declaration_of(block.info.ref, labels));
+    if (!fits) return;
+    series.in_plan = series.in_plan || !declared;
+    ++choice->blocks;
+  }
+}
+
+void Device::choose(ParcelPlan* plan, Choice* choice) {
+  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) series_[ref - 1].in_plan = false;
+  for (size_t i = 0; i < kClocksMax; ++i) {
+    const Clock& clock = clocks_[i];
+    if (clock.used && clock.to_send && clock.boot == choice->boot && plan->add(clock.view)) choice->clocks |= 1u << i;
+  }
+  if (choice->declares_only) {
+    choose_wanted(plan, choice->boot);
+    return;
+  }
+  for (size_t i = 0; i < gap_count_; ++i) {
+    if (gaps_[i].boot == boots_[choice->boot].id && plan->add(memory_gap(gaps_[i]))) choice->gaps |= 1u << i;
+  }
+  for (size_t i = 0; i < config_.parcels_max; ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.state != Slot::State::kRefused || slot.boot != choice->boot) continue;
+    // All that it held or nothing, so that the slot is free afterwards.
+    ParcelPlan with = *plan;
+    bool fits = true;
+    walk(
+        message_of(slot), [&](const BlockInfo& info) { fits = fits && with.add(refused_gap(info)); },
+        [&](const GapView& gap) { fits = fits && with.add(gap); }, [](uint32_t) {});
+    if (!fits) continue;
+    *plan = with;
+    choice->refused |= 1u << i;
+  }
+  choose_blocks(plan, choice);
+}
+
+// One slot is kept for declarations, without which what is in the others may never be taken; and for naming what was
+// refused when all others hold just that.
+Device::Slot* Device::free_slot(const Choice& choice) {
+  Slot* found = nullptr;
+  size_t free = 0, held = 0;
+  for (size_t i = 0; i < config_.parcels_max; ++i) {
+    if (slots_[i].state == Slot::State::kHeld) ++held;
+    if (slots_[i].state != Slot::State::kFree) continue;
+    if (found == nullptr) found = &slots_[i];
+    ++free;
+  }
+  return free > 1 || choice.declares_only || (held == 0 && choice.refused != 0) ? found : nullptr;
+}
+
+// Builds one parcel into a free slot. False: none was built.
+bool Device::build() {
+  Choice choice;
+  if (!choose_boot(&choice)) return false;
+  Boot& boot = boots_[choice.boot];
+  const int64_t mono = mono_ms();
+  const ParcelHead head{config_.site,
+                        config_.device,
+                        boot.id,
+                        boot.next_seq,
+                        mono + clock_offset_ms_,
+                        floor_of(choice.boot),
+                        boot.has_digest ? boot.digest : nullptr};
+  ParcelPlan plan(head, config_.parcel_bytes_max);
+  choose(&plan, &choice);
+  if (plan.blocks() + plan.gaps() == 0 && !choice.declares_only) return false;
+  Slot* slot = free_slot(choice);
+  if (slot == nullptr) return false;
+  uint8_t digest[kDigestBytes];
+  const std::span<const uint8_t> message = write(head, plan, choice, space_of(*slot), digest);
+  if (message.empty()) {
+    build_again_ms_ = mono + kSignAgainMs;
+    return false;
+  }
+  slot->points = commit(choice);
+  slot->state = Slot::State::kHeld;
+  slot->boot = choice.boot;
+  slot->bytes = static_cast<uint32_t>(message.size());
+  slot->seq = boot.next_seq++;
+  memcpy(boot.digest, digest, kDigestBytes);
+  boot.has_digest = true;
+  loose_waits_ = false;
+  if (plan.gaps() > 0) gap_parcel_ms_ = mono + kGapParcelMs;
+  ++parcels_made_;
+  return true;
+}
+
+std::span<const uint8_t> Device::write(const ParcelHead& head, const ParcelPlan& plan, const Choice& choice,
+                                       std::span<uint8_t> space, uint8_t digest[kDigestBytes]) {
+  ParcelBuilder parcel(hash_, head, plan, space);
+  LabelView labels[LAM_LABELS_MAX];
+  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
+    if (series_[ref - 1].in_plan) parcel.declaration(declaration_of(ref, labels));
+  }
+  SealedBlock block;
+  bool more = choice.blocks > 0 && first_loose(choice.boot, &block);
+  for (uint32_t i = 0; i < choice.blocks; ++i) {
+    LAMBDA_EXPECT(more);
+    const size_t size = store_.copy(block.id, {scratch_, scratch_bytes_});
+    LAMBDA_EXPECT(size == block.bytes);
+    parcel.block(block.info, block.root, {scratch_, size});
+    more = next_loose(choice.boot, &block);
+  }
+  for (size_t i = 0; i < gap_count_; ++i) {
+    if ((choice.gaps >> i & 1) != 0) parcel.gap(memory_gap(gaps_[i]));
+  }
+  for (size_t i = 0; i < config_.parcels_max; ++i) {
+    if ((choice.refused >> i & 1) == 0) continue;
+    walk(
+        message_of(slots_[i]), [&](const BlockInfo& info) { parcel.gap(refused_gap(info)); },
+        [&](const GapView& gap) { parcel.gap(gap); }, [](uint32_t) {});
+  }
+  for (size_t i = 0; i < kClocksMax; ++i) {
+    if ((choice.clocks >> i & 1) != 0) parcel.clock(clocks_[i].view);
+  }
+  return parcel.finish({this, sign}, digest);
+}
+
+// The parcel stands: what is in it is taken off the lists. Returns its points.
+uint32_t Device::commit(const Choice& choice) {
+  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
+    Series& series = series_[ref - 1];
+    if (!series.in_plan) continue;
+    series.declared |= bit(choice.boot);
+    series.wanted &= static_cast<uint8_t>(~bit(choice.boot));
+  }
+  uint32_t points = 0;
+  SealedBlock block;
+  for (uint32_t i = 0; i < choice.blocks; ++i) {
+    LAMBDA_EXPECT(first_loose(choice.boot, &block));
+    points += block.info.count;
+    store_.safe(block.id);
+  }
+  size_t kept = 0;
+  for (size_t i = 0; i < gap_count_; ++i) {
+    if ((choice.gaps >> i & 1) == 0) gaps_[kept++] = gaps_[i];
+  }
+  gap_count_ = kept;
+  for (size_t i = 0; i < config_.parcels_max; ++i) {
+    if ((choice.refused >> i & 1) != 0) slots_[i] = Slot();
+  }
+  for (size_t i = 0; i < kClocksMax; ++i) {
+    if ((choice.clocks >> i & 1) != 0) clocks_[i].to_send = false;
+  }
+  return points;
+}
+
+void Device::take_gaps() {
+  while (gap_count_ < kPendingGapsMax && store_.take_gap(&gaps_[gap_count_])) ++gap_count_;
+}
+
+// ---- The shelf
+
+Device::Slot* Device::find_slot(ParcelKey key) {
+  for (size_t i = 0; i < config_.parcels_max; ++i) {
+    Slot& slot = slots_[i];
+    if (slot.state == Slot::State::kHeld && slot.seq == key.seq && boots_[slot.boot].id == key.boot) return &slot;
+  }
+  return nullptr;
+}
+
+// Everything here was made since the start, so the backlog lane is empty.
+bool Device::next(Lane lane, ParcelKey after, ParcelKey* key, size_t* bytes) {
+  if (lane == Lane::kBacklog) return false;
+  const int after_boot = after.seq != 0 ? find_boot(after.boot) : -1;
+  const uint64_t after_order = after_boot >= 0 ? boots_[after_boot].order : 0;
+  const Slot* best = nullptr;
+  for (size_t i = 0; i < config_.parcels_max; ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.state != Slot::State::kHeld) continue;
+    const uint64_t order = boots_[slot.boot].order;
+    if (order < after_order || (order == after_order && slot.seq <= after.seq)) continue;
+    const uint64_t best_order = best != nullptr ? boots_[best->boot].order : 0;
+    if (best == nullptr || order < best_order || (order == best_order && slot.seq < best->seq)) best = &slot;
+  }
+  if (best == nullptr) return false;
+  *key = {boots_[best->boot].id, best->seq};
+  *bytes = best->bytes;
+  return true;
+}
+
+std::span<const uint8_t> Device::read(ParcelKey key) {
+  const Slot* slot = find_slot(key);
+  return slot != nullptr ? message_of(*slot) : std::span<const uint8_t>();
+}
+
+bool Device::boot(size_t index, uint64_t* boot) {
+  *boot = present().id;
+  if (index == 0) return true;
+  for (uint8_t place = 0; place < SeriesStore::kBootsMax; ++place) {
+    if (place == present_ || boots_[place].order == 0) continue;
+    bool holds = false;
+    for (size_t i = 0; i < config_.parcels_max; ++i) {
+      holds = holds || (slots_[i].state == Slot::State::kHeld && slots_[i].boot == place);
+    }
+    if (!holds || --index > 0) continue;
+    *boot = boots_[place].id;
+    return true;
+  }
+  return false;
+}
+
+std::span<const uint8_t> Device::hello(uint64_t id, uint64_t nonce) {
+  const int place = find_boot(id);
+  if (place < 0) return {};
+  Boot& boot = boots_[place];
+  if (!boot.has_signature) {
+    uint8_t digest[kDigestBytes];
+    hello_digest(hash_, config_.site, config_.device, boot.id, boot.previous, boot.started_ms, digest);
+    if (!sign(this, digest, boot.signature)) return {};
+    boot.has_signature = true;
+  }
+  HelloView hello;
+  hello.site = config_.site;
+  hello.device = config_.device;
+  hello.boot = boot.id;
+  hello.previous_boot = boot.previous;
+  hello.started_ms = boot.started_ms;
+  hello.signature = boot.signature;
+  hello.nonce = nonce;
+  hello.sent_ms = clock_relative_ ? 0 : mono_ms() + clock_offset_ms_;
+  hello.next_seq = boot.next_seq;
+  hello.floor_seq = floor_of(static_cast<uint8_t>(place));
+  for (size_t i = 0; i < config_.parcels_max; ++i) {
+    if (slots_[i].state != Slot::State::kHeld || slots_[i].boot != place) continue;
+    hello.backlog_parcels += 1;
+    hello.backlog_bytes += slots_[i].bytes;
+  }
+  hello.software = config_.software;
+  return {scratch_, encode_hello(hello, {scratch_, scratch_bytes_})};
+}
+
+void Device::settle(Slot* slot) {
+  points_settled_ += slot->points;
+  *slot = Slot();
+}
+
+void Device::settled(ParcelKey key) {
+  Slot* slot = find_slot(key);
+  if (slot != nullptr) settle(slot);
+}
+
+void Device::settled_through(uint64_t id, uint64_t seq) {
+  const int place = find_boot(id);
+  if (place < 0) return;
+  for (size_t i = 0; i < config_.parcels_max; ++i) {
+    Slot& slot = slots_[i];
+    if (slot.state == Slot::State::kHeld && slot.boot == place && slot.seq <= seq) settle(&slot);
+  }
+  if (seq != UINT64_MAX && boots_[place].next_seq <= seq) boots_[place].next_seq = seq + 1;
+}
+
+// The parcel's bytes stay until a later one has named its points. What it declared, or said of clocks, was not heard.
+void Device::refused(ParcelKey key, RefusalCode) {
+  Slot* slot = find_slot(key);
+  if (slot == nullptr) return;
+  points_refused_ += slot->points;
+  bool names_points = false;
+  walk(
+      message_of(*slot), [&](const BlockInfo&) { names_points = true; }, [&](const GapView&) { names_points = true; },
+      [&](uint32_t ref) {
+        if (ref - 1 < store_.series_count()) series_[ref - 1].declared &= static_cast<uint8_t>(~bit(slot->boot));
+      });
+  for (Clock& clock : clocks_) clock.to_send = clock.to_send || (clock.used && clock.boot == slot->boot);
+  if (names_points) {
+    slot->state = Slot::State::kRefused;
+  } else {
+    *slot = Slot();
+  }
+}
+
+void Device::declare(uint64_t id, std::span<const uint32_t> refs) {
+  const int place = find_boot(id);
+  if (place < 0) return;
+  for (const uint32_t ref : refs) {
+    if (ref - 1 < store_.series_count()) series_[ref - 1].wanted |= bit(static_cast<uint8_t>(place));
+  }
+}
+
+void Device::new_boot() {
+  begin_boot();
+}
+
+}  // namespace lambda

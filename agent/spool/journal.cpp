@@ -114,17 +114,21 @@ bool Journal::run_barrier(Job& job) {
   if (syncing_) return false;
   const bool wanted = job.kind == JobKind::kFlush || job.force ||
                       (open_ && !files_.empty() && files_.back().bytes >= options_.file_bytes);
-  if (open_ && wanted && !unsynced_.empty()) {
+  if (open_ && wanted && !unsynced_.empty() && !barrier_failed_) {
+    barrier_waits_ = true;
     sync_now();
     return false;
   }
+  // After a failed sync the rows are in another file and wait for that one's own sync: no reason to hold up the caller.
+  const bool failed = std::exchange(barrier_failed_, false);
+  barrier_waits_ = false;
   if (job.kind == JobKind::kFlush) {
     Status status;
     if (!unsynced_.empty()) status = fail(ErrorCode::kIo, "the journal could not be written again after an error");
     env_.loop.post([done = std::move(job.flushed), status] { done(status); });
     return true;
   }
-  if (open_ && wanted) {
+  if (open_ && wanted && !failed) {
     env_.disk.close(file_);
     open_ = false;
     generation_++;
@@ -294,6 +298,7 @@ void Journal::sync_now() {
 void Journal::synced(Status status, size_t rows) {
   if (!status) {
     counters_.sync_errors++;
+    barrier_failed_ = barrier_waits_;
     env_.log.error("journal_sync_failed", {{"error", status.error().text}, {"rows_to_repeat", uint64_t{unsynced_.size()}}});
     if (writing_) {
       failed_sync_ = true;  // the row under way ends first

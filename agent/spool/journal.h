@@ -131,6 +131,8 @@ class Journal {
   bool writing_row_ = false;  // jobs_.front() is being written, not only repeats
   bool syncing_ = false;
   bool failed_sync_ = false;  // noticed while a row was being written
+  bool barrier_waits_ = false;   // jobs_.front() waits for a sync
+  bool barrier_failed_ = false;  // and that one failed
   bool failing_ = false;
   EventLoop::TimerId timer_ = 0;
   JournalCounters counters_;

@@ -334,13 +334,13 @@ void Spool::start_flush_timer() {
 }
 
 void Spool::flush_settled() {
+  Op op;
   for (const auto& boot : state_.boots()) {
     if (boot->gone_unsaved.count() == 0) continue;
-    Op op;
     append_record(op.record, kRecordSettled, encode_settled(boot->id, boot->gone_unsaved));
     boot->gone_unsaved = {};
-    queue(std::move(op));
   }
+  if (!op.record.empty()) queue(std::move(op));
 }
 
 void Spool::flush(Done done) {
@@ -352,13 +352,14 @@ void Spool::flush(Done done) {
 }
 
 void Spool::give_up(const std::vector<FileRun>& seqs, const std::vector<std::pair<uint64_t, Gap>>& lost, Done done) {
-  Op op;
+  Op gaps;
   for (const auto& [id, gap] : lost) {
     Boot* boot = state_.find(id);
     if (boot == nullptr) continue;
     boot->pending.add(gap);
-    if (!planted("spool_forgets_gaps")) append_record(op.record, kRecordPendingGap, encode_pending_gap(id, gap));
+    if (!planted("spool_forgets_gaps")) append_record(gaps.record, kRecordPendingGap, encode_pending_gap(id, gap));
   }
+  Op settled_op;
   for (const FileRun& run : seqs) {
     Boot* boot = state_.find(run.boot);
     if (boot == nullptr) continue;
@@ -370,11 +371,14 @@ void Spool::give_up(const std::vector<FileRun>& seqs, const std::vector<std::pai
       boot->gone.add(seq);
       counters_.parcels_given_up++;
     }
-    if (gone.count() > 0) append_record(op.record, kRecordSettled, encode_settled(run.boot, gone));
+    if (gone.count() > 0) append_record(settled_op.record, kRecordSettled, encode_settled(run.boot, gone));
   }
-  op.durable = true;
-  op.done = std::move(done);
-  queue(std::move(op));
+  settled_op.durable = true;
+  settled_op.done = std::move(done);
+  // Two batches: the pages of one may reach the disk in any order, and then a Settled could survive without its gaps.
+  gaps.durable = true;
+  gaps.done = [this, next = std::make_shared<Op>(std::move(settled_op))](Status) { queue(std::move(*next)); };
+  queue(std::move(gaps));
 }
 
 void Spool::refused(uint64_t id, uint64_t seq) {

@@ -10,8 +10,8 @@
 // - At start the newest file with a whole checkpoint is read to its end, then synced (kill -9 leaves written bytes that
 //   no sync covered), and only then a new file begins. A newer file without a whole checkpoint held nothing.
 // - A parcel is given up (bound, refused, corrupt) in one step with the pending gaps for its points: they reach RAM
-//   together, so every checkpoint has both or neither, and the gap's records stand before the Settled record, so a torn
-//   append can only leave a gap too many: the gateway ignores a gap over points it has.
+//   together, so every checkpoint has both or neither, and on disk the gaps are synced before the Settled record is
+//   written, so a crash can only leave a gap too many: the gateway ignores a gap over points it has.
 // - A file is removed only after a synced record or checkpoint said that everything in it is settled or given up. A
 //   crash in between leaves a file that the next start finds finished.
 // - Losing Settled records (they wait for the next batch) only means that parcels are sent again.

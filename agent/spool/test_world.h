@@ -2,6 +2,7 @@
 // that forgets what was not synced, tears, fills up and fails on demand. Everything follows from one seed.
 #pragma once
 
+#include <cstring>
 #include <deque>
 #include <map>
 #include <memory>

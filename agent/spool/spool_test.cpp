@@ -1,0 +1,402 @@
+#include "agent/spool/spool.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+
+#include "agent/spool/packer.h"
+#include "agent/spool/test_world.h"
+
+namespace lambda::agent {
+namespace {
+
+using test::FakeDisk;
+using test::World;
+using Ordinals = std::map<std::pair<uint64_t, uint32_t>, SeqSet>;  // (boot, ref) -> ordinals + 1
+
+// Blocks of known ordinals that need no memory of their own.
+class MadeFeed final : public BlockFeed {
+ public:
+  void add(uint32_t ref, uint64_t first, uint32_t count) {
+    BlockHead head;
+    auto& bytes = bytes_.emplace_back(block_bytes_max(count));
+    BlockOptions options;
+    options.ref = ref;
+    options.first_ordinal = first;
+    BlockWriter writer(bytes, options);
+    ContentRoot root(host_hash());
+    for (uint32_t i = 0; i < count; ++i) {
+      const Point point{static_cast<int64_t>(first + i) * 1000, (first + i) * 7 + ref};
+      ASSERT_EQ(writer.append(point), AppendResult::kOk);
+      root.add(point);
+    }
+    head.info = writer.info();
+    const auto sealed = writer.seal();
+    head.bytes = static_cast<uint32_t>(sealed.size());
+    head.data = sealed.data();
+    root.finish(head.root);
+    heads_.push_back(head);
+  }
+  bool peek(BlockHead* head) override {
+    if (heads_.empty()) return false;
+    *head = heads_.front();
+    return true;
+  }
+  void take() override { heads_.pop_front(); }
+  bool copy(const BlockHead&, std::span<uint8_t>) override { return false; }
+
+ private:
+  std::deque<std::vector<uint8_t>> bytes_;
+  std::deque<BlockHead> heads_;
+};
+
+void note(Ordinals& ordinals, uint64_t boot, const Run& run) {
+  ordinals[{boot, run.ref}].add(run.first + 1, run.first + run.count);
+}
+
+// One start of a spool with a boot of its own.
+struct Start {
+  Start(World& in, SpoolOptions options, uint64_t id)
+      : world(in), key(SigningKey::from_hex(std::string(63, '0') + "1").value()),
+        packer({"site", "device", 64u << 10}, key), spool(in.env, with_dir(options)), boot(id) {
+    opened = spool.open();
+    auto table = std::make_shared<SeriesTable>();
+    for (int i = 0; i < 3; ++i) {
+      SeriesSpec spec;
+      spec.name = "s" + std::to_string(i);
+      (void)table->find_or_add(spec);
+    }
+    spool.begin_boot(id, 0, in.clock.utc_ms(), table, std::vector<uint8_t>(64, 1));
+    spool.start();
+  }
+  static SpoolOptions with_dir(SpoolOptions options) {
+    options.dir = "d";
+    return options;
+  }
+  // A parcel with a few blocks, and the pending gaps of its boot. One at a time, as the node does it.
+  void parcel(uint64_t blocks) {
+    if (waiting) return;
+    waiting = true;
+    MadeFeed feed;
+    Boot& state = *spool.state().find(boot);
+    for (uint64_t i = 0; i < blocks; ++i) {
+      const auto ref = static_cast<uint32_t>(1 + (i + state.next_seq) % 3);
+      if (taken.contains(ref)) continue;
+      taken.insert(ref);
+      const auto count = static_cast<uint32_t>(1 + world.random.below(20));
+      feed.add(ref, state.series->at(ref).covered, count);
+    }
+    taken.clear();
+    send(state, &feed);
+  }
+  void name_gaps(uint64_t id) {
+    Boot& state = *spool.state().find(id);
+    if (waiting || state.pending.empty()) return;
+    waiting = true;
+    send(state, nullptr);
+  }
+  void send(Boot& state, BlockFeed* feed) {
+    PackInput input;
+    input.blocks = feed;
+    for (const Gap& gap : state.pending.all()) input.gaps.push_back(gap);
+    Packed packed;
+    std::vector<Run> too_large;
+    ASSERT_TRUE(packer.pack(state, world.clock.utc_ms(), input, &packed, &too_large));
+    const auto facts = parse_parcel(*parcel_in_up(packed.up));
+    ASSERT_TRUE(facts.has_value());
+    spool.append(packed.up, packed.digest, [this, facts = *facts](Status status) {
+      ASSERT_TRUE(status.has_value());
+      waiting = false;
+      parcels++;
+      for (const Run& run : facts.runs) note(made, facts.boot, run);
+    });
+  }
+  World& world;
+  SigningKey key;
+  Packer packer;
+  Spool spool;
+  uint64_t boot;
+  Status opened;
+  bool waiting = false;
+  uint64_t parcels = 0;
+  Ordinals made;  // in parcels whose append said done
+  std::set<uint32_t> taken;
+};
+
+// What a gateway would get by draining all: blocks, and what gaps name.
+void drain(Spool& spool, Ordinals& stored, Ordinals& gaps) {
+  std::vector<uint64_t> ids;
+  for (const auto& boot : spool.state().boots()) ids.push_back(boot->id);
+  for (const uint64_t id : ids) {
+    uint64_t seq = 0;
+    size_t bytes = 0;
+    while (spool.next(id, seq, UINT64_MAX, &seq, &bytes)) {
+      const auto up = spool.read(id, seq);
+      if (up.empty()) continue;
+      EXPECT_EQ(up.size(), bytes);
+      const auto facts = parse_parcel(*parcel_in_up(up));
+      for (const Run& run : facts->runs) note(stored, id, run);
+      for (const Gap& gap : facts->gaps) note(gaps, id, gap.run);
+      spool.settled(id, seq, seq);
+    }
+    if (const Boot* boot = spool.state().find(id)) {
+      for (const Gap& gap : boot->pending.all()) note(gaps, id, gap.run);
+    }
+  }
+}
+
+void expect_covered(const Ordinals& made, const Ordinals& stored, const Ordinals& gaps, const std::string& when) {
+  for (const auto& [place, runs] : made) {
+    for (const auto& [first, last] : runs.runs()) {
+      for (uint64_t at = first; at <= last; ++at) {
+        const auto in = [&](const Ordinals& set) {
+          const auto found = set.find(place);
+          return found != set.end() && found->second.contains(at);
+        };
+        ASSERT_TRUE(in(stored) || in(gaps)) << when << " boot " << place.first << " ref " << place.second
+                                            << " ordinal " << at - 1;
+      }
+    }
+  }
+}
+
+TEST(Spool, AParcelComesBackByteForByteAfterARestart) {
+  World world(1);
+  std::vector<uint8_t> first;
+  {
+    Start start(world, {}, 11);
+    start.parcel(2);
+    world.loop.run_for(100);
+    ASSERT_EQ(start.parcels, 1u);
+    const auto up = start.spool.read(11, 1);
+    first.assign(up.begin(), up.end());
+  }
+  world.loop.clear();
+  world.disk.power_cut();
+  Start again(world, {}, 12);
+  world.loop.run_for(100);
+  const auto up = again.spool.read(11, 1);
+  EXPECT_EQ(std::vector<uint8_t>(up.begin(), up.end()), first);
+  EXPECT_EQ(again.spool.state().find(11)->next_seq, 2u);
+  EXPECT_TRUE(again.spool.state().find(11)->series->at(2).covered > 0);
+  EXPECT_EQ(again.spool.parcels_left(), 1u);
+}
+
+TEST(Spool, AFileGoesWhenAllInItIsSettledAndNotBefore) {
+  World world(2);
+  SpoolOptions options;
+  options.file_bytes = 1500;
+  Start start(world, options, 11);
+  while (start.spool.state().files().size() < 3) {
+    start.parcel(2);
+    world.loop.run_for(10);
+  }
+  const uint64_t oldest = start.spool.state().files().front().number;
+  const FileRun run = start.spool.state().files().front().runs.front();
+  start.spool.settled(11, run.first_seq, run.last_seq - 1);
+  world.loop.run_for(5000);
+  EXPECT_EQ(start.spool.state().files().front().number, oldest);
+  start.spool.settled(11, run.last_seq, run.last_seq);
+  world.loop.run_for(5000);
+  EXPECT_GT(start.spool.state().files().front().number, oldest);
+}
+
+TEST(Spool, OverItsBoundTheOldestGoesAndGapsNameExactlyWhatIsMissing) {
+  World world(3);
+  SpoolOptions options;
+  options.bytes_max = 30'000;
+  options.file_bytes = 3'000;
+  Start start(world, options, 11);
+  for (int i = 0; i < 200; ++i) {
+    start.parcel(3);
+    world.loop.run_for(50);
+    start.spool.enforce(0);
+    world.loop.run_for(50);
+    EXPECT_LE(start.spool.bytes(), options.bytes_max);
+  }
+  EXPECT_GT(start.spool.counters().files_dropped, 10u);
+  EXPECT_GT(start.spool.counters().points_dropped_bytes, 0u);
+  Ordinals stored, gaps;
+  drain(start.spool, stored, gaps);
+  expect_covered(start.made, stored, gaps, "at the bound");
+  for (const auto& [place, runs] : gaps) {
+    for (const auto& [first, last] : runs.runs()) {
+      for (uint64_t at = first; at <= last; ++at) ASSERT_FALSE(stored[place].contains(at)) << "a gap over what is there";
+    }
+  }
+}
+
+TEST(Spool, OldParcelsGoByAge) {
+  World world(4);
+  SpoolOptions options;
+  options.age_ms_max = 60'000;
+  options.file_bytes = 1'500;
+  Start start(world, options, 11);
+  for (int i = 0; i < 10; ++i) {
+    start.parcel(3);
+    world.loop.run_for(50);
+  }
+  start.spool.enforce(0);
+  world.loop.run_for(100);
+  EXPECT_EQ(start.spool.counters().files_dropped, 0u);
+  world.loop.run_for(70'000);
+  start.spool.enforce(0);
+  world.loop.run_for(100);
+  EXPECT_GT(start.spool.counters().points_dropped_age, 0u);
+  const auto gaps = start.spool.state().find(11)->pending.all();
+  ASSERT_FALSE(gaps.empty());
+  EXPECT_EQ(gaps[0].reason, GapReason::kSpoolAge);
+}
+
+TEST(Spool, ARefusedParcelIsGivenUpAndItsPointsAreNamedOnce) {
+  World world(5);
+  Start start(world, {}, 11);
+  start.parcel(1);
+  world.loop.run_for(50);
+  start.spool.refused(11, 1);
+  world.loop.run_for(50);
+  EXPECT_EQ(start.spool.parcels_left(), 0u);
+  ASSERT_EQ(start.spool.state().find(11)->pending.size(), 1u);
+  start.name_gaps(11);
+  world.loop.run_for(50);
+  EXPECT_TRUE(start.spool.state().find(11)->pending.empty());
+  start.spool.refused(11, 2);  // the parcel that names the gap
+  world.loop.run_for(50);
+  EXPECT_TRUE(start.spool.state().find(11)->pending.empty()) << "else it would go round for ever";
+}
+
+TEST(Spool, ABadParcelInAnOlderFileIsNamedByWhatTheOthersLeaveOut) {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    World world(seed);
+    SpoolOptions options;
+    options.file_bytes = 3'000;
+    Start start(world, options, 11);
+    while (start.spool.state().files().size() < 3) {
+      start.parcel(3);
+      world.loop.run_for(10);
+    }
+    const std::string path = "d/" + std::string("spool-000000000000000") + (seed % 2 == 0 ? "1" : "2") + ".lam";
+    auto& bytes = world.disk.files.at(path).bytes;
+    bytes[bytes.size() / 2 + world.random.below(bytes.size() / 2)] ^= 0x10;
+    Ordinals stored, gaps;
+    const auto indices = world.random.below(2);
+    if (indices == 0) {
+      drain(start.spool, stored, gaps);
+    } else {
+      world.loop.run_for(100);
+      world.loop.clear();
+      SpoolOptions same = options;
+      Start again(world, same, 12);
+      world.loop.run_for(100);
+      drain(again.spool, stored, gaps);
+    }
+    expect_covered(start.made, stored, gaps, "seed " + std::to_string(seed));
+  }
+}
+
+TEST(Spool, CutAtAnyByteItStartsAndKeepsEveryWholeParcel) {
+  World world(7);
+  Ordinals made;
+  {
+    Start start(world, {}, 11);
+    for (int i = 0; i < 3; ++i) {
+      start.parcel(2);
+      world.loop.run_for(50);
+    }
+    made = start.made;
+  }
+  world.loop.clear();
+  const std::string path = "d/spool-0000000000000001.lam";
+  const std::string whole = world.disk.files.at(path).bytes;
+  uint64_t most = 0;
+  for (size_t size = 0; size <= whole.size(); ++size) {
+    world.disk.files.clear();
+    world.disk.files[path] = {whole.substr(0, size), size, true};
+    Start again(world, {}, 12);
+    ASSERT_TRUE(again.opened.has_value()) << size;
+    world.loop.run_for(50);
+    ASSERT_TRUE(again.spool.ready()) << size;
+    ASSERT_GE(again.spool.parcels_left(), most) << size;
+    most = again.spool.parcels_left();
+    world.loop.clear();
+  }
+  EXPECT_EQ(most, 3u);
+}
+
+TEST(Spool, AHigherVersionIsLeftAloneAndTheStartGoesOn) {
+  World world(8);
+  std::string newer(32, '\0');
+  newer.replace(0, 5, "LREC\x02");
+  newer[5] = 'P';
+  world.disk.files["d/spool-0000000000000009.lam"] = {newer + std::string(100, 'x'), 132, true};
+  Start start(world, {}, 11);
+  start.parcel(1);
+  world.loop.run_for(50);
+  EXPECT_EQ(start.parcels, 1u);
+  EXPECT_EQ(world.disk.files.count("d/spool-0000000000000009.lam"), 1u);
+  EXPECT_EQ(world.disk.files.count("d/spool-000000000000000a.lam"), 1u);
+}
+
+// Parcels, acks, refusals, bounds and faults in any order; a kill or a power cut at any step; several starts.
+TEST(Spool, NoCrashForgetsAParcelThatWasOffered) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    World world(seed);
+    Ordinals made, acked;
+    SpoolOptions options;
+    options.file_bytes = 2'000;
+    options.bytes_max = 40'000;
+    for (uint64_t boot = 1; boot <= 4; ++boot) {
+      Start start(world, options, boot);
+      ASSERT_TRUE(start.opened.has_value());
+      const uint64_t steps = 5 + world.random.below(50);
+      for (uint64_t i = 0; i < steps; ++i) {
+        start.parcel(1 + world.random.below(3));
+        const auto& boots = start.spool.state().boots();
+        const uint64_t some = boots[world.random.below(boots.size())]->id;
+        uint64_t seq = 0;
+        size_t bytes = 0;
+        if (world.random.below(2) == 0 && start.spool.next(some, world.random.below(5), UINT64_MAX, &seq, &bytes)) {
+          const auto up = start.spool.read(some, seq);
+          ASSERT_FALSE(up.empty());
+          if (world.random.below(4) == 0) {
+            start.spool.refused(some, seq);
+          } else {
+            const auto facts = parse_parcel(*parcel_in_up(up));
+            for (const auto& run : facts->runs) note(acked, some, run);
+            for (const Gap& gap : facts->gaps) note(acked, some, gap.run);
+            start.spool.settled(some, seq, seq);
+          }
+        }
+        if (world.random.below(5) == 0) start.name_gaps(some);
+        if (world.random.below(5) == 0) start.spool.enforce(0);
+        world.disk.faults.clear();
+        if (world.random.below(6) == 0) {
+          world.disk.faults.insert(static_cast<FakeDisk::Fault>(1 + world.random.below(6)));
+        }
+        if (world.random.below(3) == 0) {
+          world.loop.run_for(static_cast<int64_t>(world.random.below(3000)));
+        } else {
+          for (uint64_t k = world.random.below(12); k > 0; --k) world.loop.step(world.clock.now_us);
+        }
+      }
+      for (const auto& [place, runs] : start.made) {
+        for (const auto& [first, last] : runs.runs()) made[place].add(first, last);
+      }
+      start.spool.~Spool();
+      world.loop.clear();
+      world.disk.faults.clear();
+      world.random.below(2) == 0 ? world.disk.power_cut() : world.disk.kill();
+      new (&start.spool) Spool(world.env, Start::with_dir(options));
+      ASSERT_TRUE(start.spool.open().has_value());
+      Ordinals stored = acked, gaps;
+      drain(start.spool, stored, gaps);
+      expect_covered(made, stored, gaps, "seed " + std::to_string(seed) + " boot " + std::to_string(boot));
+      if (HasFatalFailure()) return;
+      world.loop.clear();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lambda::agent

@@ -1,0 +1,134 @@
+#include "gateway/config.h"
+
+namespace lambda::gateway {
+namespace {
+
+constexpr int64_t kYearMs = 366ll * 86'400'000;
+constexpr uint64_t kTera = uint64_t{1} << 40;
+
+void broker_keys(ConfigTable& table, GatewayConfig& config) {
+  table.text("broker.mode", config.broker_mode,
+             "\"child\": a mosquitto of the gateway's own, ended with it; \"none\": one that runs already, at broker.url.",
+             one_of({"child", "none"}));
+  table.text("broker.url", config.broker_url, "With mode \"none\": mqtts://host:port or, on trusted ground, mqtt://.",
+             [](const std::string& value) -> Status { return value.empty() ? Status() : mqtt_url()(value); });
+  table.text("broker.server_name", config.broker_server_name,
+             "With mode \"none\": the name in that broker's certificate; empty: the url's host.");
+  table.text("broker.program", config.broker_program, "The mosquitto to start.", not_empty());
+  table.text("broker.address", config.broker_address, "Where the child listens; TLS and client certificates always.",
+             listen_address());
+  table.integer("broker.port", config.broker_port, 0, 65535, "Its port; 0: one is found once and kept.");
+  table.text_list("broker.names", config.broker_names, 32,
+                  "Names and addresses in its certificate and in bundles; empty: localhost, 127.0.0.1, this machine's name.",
+                  not_empty());
+  BrokerLimits& limits = config.broker_limits;
+  table.integer("broker.connections_max", limits.connections_max, 1, 1'000'000, "Further ones are refused.");
+  table.integer("broker.message_bytes_max", limits.message_bytes_max, 1u << 20, 256u << 20,
+                "Larger messages are dropped by the broker.");
+  table.integer("broker.inflight_messages_max", limits.inflight_messages_max, 1, 65'535,
+                "Sent to one client and not acknowledged by it.");
+  table.integer("broker.inflight_bytes_max", limits.inflight_bytes_max, 1u << 20, 1u << 30, "The same in bytes.");
+  table.integer("broker.queued_messages_max", limits.queued_messages_max, 1, 10'000'000,
+                "Waiting for one client; the broker drops further ones, and devices send them again.");
+  table.integer("broker.queued_bytes_max", limits.queued_bytes_max, uint64_t{1} << 20, uint64_t{4} << 30,
+                "The same in bytes.");
+  table.integer("broker.outgoing_bytes_max", config.outgoing_bytes_max, uint64_t{1} << 20, uint64_t{1} << 30,
+                "Answers the broker has not taken yet; past it acks wait and are merged.");
+  table.rule("broker.url", [&config]() -> Status {
+    if (config.broker_mode == "none" && config.broker_url.empty()) {
+      return fail(ErrorCode::kInvalid, "must be given when broker.mode is \"none\"");
+    }
+    if (config.broker_mode == "child" && !config.broker_url.empty()) {
+      return fail(ErrorCode::kInvalid, "is only used when broker.mode is \"none\"; the child's place is broker.address and broker.port");
+    }
+    return {};
+  });
+}
+
+void http_keys(ConfigTable& table, GatewayConfig& config) {
+  HttpOptions& http = config.http;
+  table.text("http.address", http.address, "Beyond loopback only with a token or client certificates.", listen_address());
+  table.integer("http.port", http.port, 0, 65535, "0: any free one, named in the log.");
+  table.secret("http.token", http.token, "When set, \"Authorization: Bearer <token>\" is asked of everyone.");
+  table.text("http.certificate_file", http.certificate_file, "PEM; with http.key_file: TLS.");
+  table.text("http.key_file", http.key_file, "PEM.");
+  table.text("http.client_ca_file", http.client_ca_file, "PEM; client certificates of this authority are asked for.");
+  table.integer("http.connections_max", http.connections_max, 1, 100'000, "Further ones are closed.");
+  table.integer("http.body_bytes_max", http.body_bytes_max, 1024, 1u << 30, "Longer requests get 413.");
+  table.integer("http.idle_timeout_ms", http.idle_timeout_ms, 100, 3'600'000, "Idle connections are closed.");
+}
+
+void store_keys(ConfigTable& table, GatewayConfig& config) {
+  StoreOptions& store = config.store;
+  table.text("store.directory", store.directory, "Segments and index.", not_empty());
+  table.integer("store.segment_bytes_max", store.segment_bytes_max, 1u << 20, uint64_t{4} << 30, "A segment is sealed at this size.");
+  table.integer("store.retention_bytes_max", store.retention_bytes_max, 0, 1024 * kTera,
+                "Older segments go; 0: as much as the disk has above free_bytes_min.");
+  table.integer("store.retention_age_ms_max", store.retention_age_ms_max, 0, 200 * kYearMs, "Older segments go; 0: never.");
+  table.integer("store.free_bytes_min", store.free_bytes_min, 0, kTera,
+                "Less space on the disk than this: nothing is taken, acks are withheld.");
+  table.integer("store.free_bytes_resume", store.free_bytes_resume, 0, kTera, "More than this: it is taken again.");
+  table.integer("store.batch_bytes_max", store.batch_bytes_max, 1u << 20, uint64_t{1} << 30,
+                "Waiting for one sync; past it devices are told to come again.");
+  table.integer("store.batch_parcels_max", store.batch_parcels_max, 1, 1'000'000, "The same in parcels.");
+  table.integer("store.coverage_bytes_max", store.coverage_bytes_max, 1u << 20, uint64_t{16} << 30,
+                "Memory for what is known to be stored; the rest is looked up in the index.");
+  table.integer("store.merge_interval_ms", store.merge_interval_ms, 0, kYearMs, "How often small blocks are merged; 0: never.");
+  table.integer("store.merge_points_min", store.merge_points_min, 0, 1024, "Blocks with fewer points are small.");
+  table.rule("store.free_bytes_resume", [&store]() -> Status {
+    if (store.free_bytes_resume >= store.free_bytes_min) return {};
+    return fail(ErrorCode::kInvalid, "must not be less than store.free_bytes_min");
+  });
+}
+
+void ingest_keys(ConfigTable& table, GatewayConfig& config) {
+  IngestLimits& limits = config.ingest;
+  table.integer("ingest.message_bytes_max", limits.message_bytes_max, 2048, 4u << 20, "Larger parcels are refused for good.");
+  table.number("ingest.device_bytes_per_s", limits.device_bytes_per_s, 1024, 1e10, "Over it a device is told to come again.");
+  table.number("ingest.device_messages_per_s", limits.device_messages_per_s, 1, 1e6, "The same in messages.");
+  table.number("ingest.device_nacks_per_s", limits.device_nacks_per_s, 1, 1e6, "Further refusals of a device are not answered.");
+  table.integer("ingest.device_waiting_bytes_max", limits.device_waiting_bytes_max, 4u << 20, uint64_t{1} << 30,
+                "On the way to the store, of one device.");
+  table.integer("ingest.waiting_bytes_max", limits.waiting_bytes_max, 4u << 20, uint64_t{16} << 30, "The same of all devices.");
+  table.integer("ingest.answers_waiting_max", limits.answers_waiting_max, 64, 10'000'000,
+                "Boots whose ack could not be sent yet; further ones are dropped, devices ask again.");
+  table.integer("ingest.busy_delay_ms", limits.busy_delay_ms, 50, 60'000, "When to come again after \"busy\".");
+  table.integer("ingest.full_delay_ms", limits.full_delay_ms, 50, 3'600'000, "When to come again after \"full\".");
+  table.integer("ingest.version_delay_ms", limits.version_delay_ms, 50, 3'600'000, "When to come again after \"version\".");
+  table.integer("ingest.ahead_ms_max", limits.ahead_ms_max, 0, kYearMs, "Points later than this from now are counted as ahead.");
+  QuarantineOptions& quarantine = config.quarantine;
+  table.text("quarantine.directory", quarantine.directory, "Examples of refused messages; empty: inside store.directory.");
+  table.integer("quarantine.bytes_max", quarantine.bytes_max, 0, kTera, "Past it nothing more is kept.");
+  table.integer("quarantine.files_max", quarantine.files_max, 0, 1'000'000, "The same in files.");
+  table.integer("quarantine.device_bytes_max", quarantine.device_bytes_max, 0, kTera, "The same for one device.");
+  table.integer("quarantine.device_files_max", quarantine.device_files_max, 0, 1'000'000, "The same in files.");
+}
+
+}  // namespace
+
+std::unique_ptr<ConfigTable> gateway_config_table(GatewayConfig& config) {
+  auto table = std::make_unique<ConfigTable>("lambda-gateway");
+  table->text("gateway.id", config.gateway, "This gateway's name: in answers, and the common name of its certificate.",
+              identifier());
+  table->text("site.name", config.site, "The site's name: part of every topic, and of every signature.", identifier());
+  table->text("site.directory", config.site_directory, "The authority, certificates and the registry of devices.",
+              not_empty());
+  table->integer("site.registry_poll_ms", config.registry_poll_ms, 20, 60'000,
+                 "How often the registry is looked at when nothing comes.");
+  broker_keys(*table, config);
+  http_keys(*table, config);
+  store_keys(*table, config);
+  ingest_keys(*table, config);
+  table->text("log.level", config.log_level, "And above.", one_of({"debug", "info", "warn", "error"}));
+  table->text("log.format", config.log_format, "Lines on standard error.", one_of({"text", "json"}));
+  return table;
+}
+
+Result<GatewayConfig> load_gateway_config(Disk& disk, const Environment& environment, const std::string& path) {
+  auto config = std::make_unique<GatewayConfig>();
+  auto table = gateway_config_table(*config);
+  if (auto loaded = table->load(disk, environment, path); !loaded) return tl::unexpected(loaded.error());
+  return std::move(*config);
+}
+
+}  // namespace lambda::gateway

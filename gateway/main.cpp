@@ -1,0 +1,140 @@
+// lambda-gateway: builds the real world and runs one node in it.
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "base/os/disk.h"
+#include "base/os/environment.h"
+#include "base/os/log.h"
+#include "base/os/loop.h"
+#include "base/os/network.h"
+#include "base/os/processes.h"
+#include "base/os/random.h"
+#include "gateway/api/api.h"
+#include "gateway/node.h"
+
+namespace lambda::gateway {
+namespace {
+
+// Exit statuses: 0 ended as asked, 1 could not start (the reason is on standard error), 2 wrong use.
+int usage(FILE* to, int status) {
+  std::fputs(
+      "usage: lambda-gateway --config FILE [--check-config]\n"
+      "       lambda-gateway --help | --version\n\n"
+      "Takes signed measurements of a site's devices over MQTT, stores them once, answers questions over HTTP.\n"
+      "SIGTERM ends it cleanly; SIGHUP reads the configuration again.\n",
+      to);
+  return status;
+}
+
+int help() {
+  usage(stdout, 0);
+  GatewayConfig config;
+  std::fputs("\nConfiguration (TOML):\n\n", stdout);
+  std::fputs(gateway_config_table(config)->help().c_str(), stdout);
+  return 0;
+}
+
+LogOptions log_options(const GatewayConfig& config) {
+  LogOptions options;
+  if (config.log_level == "debug") options.level = LogLevel::kDebug;
+  if (config.log_level == "warn") options.level = LogLevel::kWarn;
+  if (config.log_level == "error") options.level = LogLevel::kError;
+  if (config.log_format == "json") options.format = LogFormat::kJson;
+  return options;
+}
+
+// Lets a reload change level and format under everything that holds the log.
+class SwappableLog final : public Log {
+ public:
+  explicit SwappableLog(std::unique_ptr<Log> log) : log_(std::move(log)) {}
+  void write(LogLevel level, std::string_view event, Fields fields) override { current()->write(level, event, fields); }
+  void swap(std::unique_ptr<Log> log) { std::atomic_store(&log_, std::shared_ptr<Log>(std::move(log))); }
+
+ private:
+  std::shared_ptr<Log> current() const { return std::atomic_load(&log_); }
+  std::shared_ptr<Log> log_;
+};
+
+int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
+  OsClock clock;
+  SwappableLog log(make_log(log_options(config), clock));
+  OsDisk disk(loop);
+  OsRandom random;
+  OsNetwork network(loop, log);
+  OsProcesses processes(loop);
+  Env env{clock, loop, disk, network, random, processes, log};
+
+  auto node = std::make_unique<Node>(env, std::move(config));
+  if (auto started = node->start(); !started) {
+    log.error("not_started", {{"why", started.error().text}});
+    return 1;
+  }
+  bool stopping = false;
+  auto end = [&] {
+    if (stopping) return;
+    stopping = true;
+    node->stop([&] { loop.stop(); });
+  };
+  loop.on_signal(SIGTERM, end);
+  loop.on_signal(SIGINT, end);
+  loop.on_signal(SIGHUP, [&] {
+    auto next = load_gateway_config(disk, os_environment, file);
+    Status taken = next ? node->reload(*next) : Status(tl::unexpected(next.error()));
+    if (!taken) {
+      log.error("reload_refused", {{"why", taken.error().text}, {"goes_on_with", "the configuration before"}});
+      return;
+    }
+    log.swap(make_log(log_options(*next), clock));
+    log.info("reloaded", {{"file", file}});
+  });
+  loop.run();
+  node.reset();
+  return 0;
+}
+
+int main_of(int argc, char** argv) {
+  std::string file;
+  bool check = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == "--help" || argument == "-h") return help();
+    if (argument == "--version") {
+      std::printf("lambda-gateway %s\n", kVersion);
+      return 0;
+    }
+    if (argument == "--check-config") {
+      check = true;
+    } else if (argument == "--config" && i + 1 < argc) {
+      file = argv[++i];
+    } else if (argument.rfind("--config=", 0) == 0) {
+      file = argument.substr(9);
+    } else {
+      std::fprintf(stderr, "lambda-gateway: %s: unknown argument\n", argument.c_str());
+      return usage(stderr, 2);
+    }
+  }
+  if (file.empty()) return usage(stderr, 2);
+
+  OsLoop loop;  // first of all: it sets the signals for every thread
+  Result<GatewayConfig> config = [&] {
+    OsDisk disk(loop);
+    return load_gateway_config(disk, os_environment, file);
+  }();
+  if (!config) {
+    std::fprintf(stderr, "%s\n", config.error().text.c_str());
+    return 1;
+  }
+  if (check) {
+    std::printf("%s: good\n", file.c_str());
+    return 0;
+  }
+  return run(file, std::move(*config), loop);
+}
+
+}  // namespace
+}  // namespace lambda::gateway
+
+int main(int argc, char** argv) { return lambda::gateway::main_of(argc, argv); }

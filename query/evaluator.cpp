@@ -1,6 +1,7 @@
 #include "query/evaluator.h"
 
 #include <algorithm>
+#include <iterator>
 #include <unordered_map>
 #include <utility>
 
@@ -111,6 +112,8 @@ class Computing {
   Result<std::vector<double>> scalar(const Expression& at);
   Result<Columns> vector(const Expression& at);
   Result<std::vector<ResultSeries>> matrix(const Expression& at);
+  // Of what was read so far; may repeat themselves.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
   Result<Columns> select_newest(const Expression& at, const VectorSelector& selector);
@@ -124,6 +127,7 @@ class Computing {
     if (!samples) {
       return tl::unexpected(samples.error());
     }
+    std::ranges::move(series.cursor->warnings(), std::back_inserter(warnings_));
     series.cursor.reset();
     if (auto charged = budget_.charge(samples->size()); !charged) {
       return charged;
@@ -138,6 +142,7 @@ class Computing {
   Selections& selections_;
   const std::function<bool()>& cancelled_;
   SampleBudget budget_;
+  std::vector<std::string> warnings_;
 };
 
 Result<std::vector<double>> Computing::scalar(const Expression& at) {
@@ -302,11 +307,12 @@ Result<QueryResult> Evaluation::run(const std::function<bool()>& cancelled) {
   Computing computing(state_->times, state_->limits, state_->selections, cancelled);
   auto result = answer(computing, *state_->expression, state_->times);
   if (result) {
+    result->warnings = computing.warnings();
     for (const auto& [at, selection] : state_->selections) {
-      result->warnings.insert(result->warnings.end(), selection.warnings.begin(), selection.warnings.end());
+      std::ranges::copy(selection.warnings, std::back_inserter(result->warnings));
     }
     std::ranges::sort(result->warnings);
-    result->warnings.erase(std::ranges::unique(result->warnings).begin(), result->warnings.end());
+    result->warnings.erase(std::unique(result->warnings.begin(), result->warnings.end()), result->warnings.end());
   }
   return result;
 }

@@ -1,0 +1,186 @@
+// `lambda`: the command line of a site. Reads the command line, builds the real world, calls one command.
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "base/os/disk.h"
+#include "base/os/environment.h"
+#include "base/os/http_client.h"
+#include "base/os/log.h"
+#include "base/os/loop.h"
+#include "base/os/network.h"
+#include "base/os/processes.h"
+#include "base/os/random.h"
+#include "cli/block_command.h"
+#include "cli/output.h"
+#include "cli/query_command.h"
+#include "cli/server.h"
+#include "cli/site_commands.h"
+
+namespace {
+
+using namespace lambda;
+
+constexpr const char* kFooter =
+    "Exit status: 0 done; 1 refused, malformed, damaged or failed; 2 the command line is wrong;\n"
+    "3 the gateway or agent that was asked did not answer.";
+
+// Made by the commands that need it: the loop takes the signals over, and a plain question should end on Ctrl-C.
+struct World {
+  OsLoop loop;
+  OsClock clock;
+  std::unique_ptr<Log> log = make_log({.level = LogLevel::kWarn}, clock);
+  OsDisk disk{loop};
+  OsNetwork network{loop, *log};
+  OsRandom random;
+  OsProcesses processes{loop};
+  Env env{clock, loop, disk, network, random, processes, *log};
+  cli::SiteWorld site;
+
+  World() : site{env, [this] { loop.run(); }, [this] { loop.stop(); }, std::cout, std::cerr} {}
+};
+
+void add_server_options(CLI::App& command, cli::Server& server) {
+  auto* gateway =
+      command.add_option("--gateway", server.url, "Gateway to ask (default " + std::string(cli::kGatewayUrl) + ")")
+          ->envname("LAMBDA_GATEWAY")
+          ->type_name("URL");
+  command.add_option("--agent", server.url, "Agent to ask instead, as " + std::string(cli::kAgentUrl))
+      ->type_name("URL")
+      ->excludes(gateway);
+  command.add_option("--token", server.token, "Token to show; better in the environment than on the command line")
+      ->envname("LAMBDA_TOKEN");
+  command.add_option("--ca", server.ca_file, "https: certificates to trust (PEM)")->type_name("FILE");
+  auto* certificate =
+      command.add_option("--cert", server.certificate_file, "https: certificate to show (PEM)")->type_name("FILE");
+  command.add_option("--key", server.key_file, "https: its key (PEM)")->type_name("FILE")->needs(certificate);
+  command.add_option("--timeout", server.timeout_s, "Seconds to wait for the answer")
+      ->check(CLI::Range(int64_t{1}, int64_t{86'400}))
+      ->capture_default_str();
+}
+
+// The whole command line. A command sets `run`; main() calls it.
+class CommandLine {
+ public:
+  CommandLine() {
+    app.set_version_flag("--version", std::string("lambda ") + LAMBDA_VERSION);
+    app.add_flag("--json", output.json, "Answer with JSON, errors too");
+    app.require_subcommand(1);
+    app.fallthrough();  // --json may stand behind a command's name
+    app.footer(kFooter);
+    add_query();
+    add_devices();
+    add_enroll();
+    add_revoke();
+    add_block();
+  }
+
+  CLI::App app{"Asks and looks after a Lambda Edge site."};
+  cli::Output output{std::cout, std::cerr, false};
+  std::function<int()> run;
+
+ private:
+  void add_query() {
+    auto* command = app.add_subcommand("query", "Ask a gateway or an agent a PromQL expression");
+    command->add_option("expression", query_.expression, "For example 'up{site=\"hall\"}[5m]'")->required();
+    command->add_option("--time", query_.time, "Moment: RFC 3339, seconds since 1970, now, now-1h30m");
+    command->add_option("--start", query_.start, "First moment of a range query");
+    command->add_option("--end", query_.end, "Last moment of a range query (default now)");
+    command->add_option("--step", query_.step, "Between two moments: 15s, 0.5 (default: about 250 points)");
+    add_server_options(*command, query_.server);
+    command->callback([this] { run = [this] { return cli::query(output, query_, OsClock().utc_ms(), call_http); }; });
+  }
+
+  void add_devices() {
+    auto* command = app.add_subcommand("devices", "List the devices a gateway knows: last seen, lag, backlog, gaps");
+    add_server_options(*command, devices_server_);
+    command->callback([this] {
+      run = [this] {
+        const auto response = call_http(cli::make_call(devices_server_, "/api/v1/lambda/devices", {}, false));
+        if (!response) {
+          return cli::report(output, response.error());
+        }
+        World world;
+        return cli::devices(world.site, {output.json}, response->body);
+      };
+    });
+  }
+
+  void add_enroll() {
+    auto* command = app.add_subcommand("enroll", "Let a device in: sign what its own request asks for");
+    command->add_option("request", enroll_.request_file, "The request the device made")->required()->type_name("FILE");
+    command->add_option("--site", enroll_.site_directory, "Directory of the site")->capture_default_str();
+    command->add_option("--out", enroll_.bundle_file, "Where the device's bundle goes")->type_name("FILE");
+    command->add_option("--days", enroll_.days, "How long the certificate is good")
+        ->check(CLI::Range(1, 3650))
+        ->capture_default_str();
+    command->add_option("--gateway", enroll_.gateways, "Gateway the device will use; may stand several times")
+        ->type_name("URL");
+    command->add_flag("--replace", enroll_.replace, "The device has new keys: its old ones become worthless");
+    command->callback([this] {
+      run = [this] {
+        World world;
+        enroll_.json = output.json;
+        return cli::enroll(world.site, enroll_);
+      };
+    });
+  }
+
+  void add_revoke() {
+    auto* command = app.add_subcommand("revoke", "Shut a device out, at once");
+    command->add_option("device", revoke_.device, "Its name")->required();
+    command->add_option("--site", revoke_.site_directory, "Directory of the site")->capture_default_str();
+    command->callback([this] {
+      run = [this] {
+        World world;
+        revoke_.json = output.json;
+        return cli::revoke(world.site, revoke_);
+      };
+    });
+  }
+
+  void add_block() {
+    auto* command = app.add_subcommand("block", "Look into a file that holds one block");
+    command->require_subcommand(1);
+    const auto add = [&](const char* name, const char* help,
+                         int (*show)(cli::Output&, const cli::BlockOptions&, Disk&)) {
+      auto* action = command->add_subcommand(name, help);
+      action->add_option("file", block_.file, "The block")->required()->type_name("FILE");
+      action->add_flag("--hex", block_.hex, "The file holds hexadecimal digits");
+      action->callback([this, show] {
+        run = [this, show] {
+          World world;
+          return show(output, block_, world.disk);
+        };
+      });
+      return action;
+    };
+    add("cat", "Its points as CSV: timestamp_ms,value", cli::block_cat)
+        ->add_flag("--ordinals", block_.ordinals, "Each point's ordinal before it");
+    add("stat", "What its header says and its points come to", cli::block_stat);
+  }
+
+  cli::QueryOptions query_;
+  cli::Server devices_server_;
+  cli::EnrollOptions enroll_;
+  cli::RevokeOptions revoke_;
+  cli::BlockOptions block_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::ios::sync_with_stdio(false);
+  CommandLine line;
+  try {
+    line.app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // --help and --version come this way too, with status 0
+    return line.app.exit(error) == 0 ? cli::kExitDone : cli::kExitUsage;
+  }
+  const int status = line.run();
+  std::cout.flush();
+  return std::cout ? status : cli::kExitFailed;  // a full disk behind > must not look like success
+}

@@ -1,0 +1,136 @@
+#include "cli/query_command.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+namespace lambda::cli {
+namespace {
+
+constexpr int64_t kNowMs = 1'700'000'000'000;
+
+class QueryCommand : public testing::Test {
+ protected:
+  int run() {
+    out.str("");
+    err.str("");
+    return query(output, options, kNowMs, [this](const HttpCall& call) -> Result<HttpResponse> {
+      asked = call;
+      return answer;
+    });
+  }
+  std::string asked_for(const std::string& name) const {
+    const auto found = asked.parameters.find(name);
+    return found == asked.parameters.end() ? "(absent)" : found->second;
+  }
+
+  std::ostringstream out, err;
+  Output output{out, err, false};
+  QueryOptions options;
+  HttpCall asked;
+  Result<HttpResponse> answer = HttpResponse{200, "application/json", R"({"status":"success","data":{}})"};
+};
+
+TEST_F(QueryCommand, ShowsAVectorAsATable) {
+  options.expression = "up";
+  options.server.url = "http://127.0.0.1:8700/";
+  answer->body =
+      R"({"status":"success","data":{"resultType":"vector","result":[)"
+      R"({"metric":{"__name__":"up","instance":"press-7"},"value":[1700000000,"1"]},)"
+      R"({"metric":{"site":"h\"all","__name__":"u"},"value":[1700000000.25,"NaN"]}]},"warnings":["a segment is damaged"]})";
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(out.str(),
+            "SERIES                  VALUE\n"
+            "up{instance=\"press-7\"}  1\n"
+            "u{site=\"h\\\"all\"}        NaN\n");
+  EXPECT_EQ(err.str(), "lambda: warning: a segment is damaged\n");
+  EXPECT_EQ(asked.url, "http://127.0.0.1:8700/api/v1/query");
+  EXPECT_TRUE(asked.post);
+  EXPECT_EQ(asked_for("query"), "up");
+  EXPECT_EQ(asked_for("time"), "(absent)");
+}
+
+TEST_F(QueryCommand, ShowsAMatrixLineByLineAndScalarsAlone) {
+  answer->body = R"({"status":"success","data":{"resultType":"matrix","result":[)"
+                 R"({"metric":{"__name__":"up"},"values":[[1700000000,"1"],[1700000001.5,"+Inf"]]}]}})";
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(out.str(),
+            "SERIES  TIME                      VALUE\n"
+            "up      2023-11-14T22:13:20.000Z  1\n"
+            "\"       2023-11-14T22:13:21.500Z  +Inf\n");
+  answer->body = R"({"status":"success","data":{"resultType":"scalar","result":[1700000000,"2.5"]}})";
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(out.str(), "2.5\n");
+}
+
+TEST_F(QueryCommand, PassesJsonOnAsItCame) {
+  output.json = true;
+  answer->body = R"({"status":"success","data":{"resultType":"vector","result":[]}})";
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(out.str(), answer->body + "\n");
+}
+
+TEST_F(QueryCommand, AsksForARangeWhenOneIsGiven) {
+  options.expression = "up";
+  options.start = "now-1h";
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(asked.url, "http://127.0.0.1:8700/api/v1/query_range");
+  EXPECT_EQ(asked_for("start"), "1699996400");
+  EXPECT_EQ(asked_for("end"), "1700000000");
+  EXPECT_EQ(asked_for("step"), "14");
+  options.end = "2023-11-14T22:13:19.5Z";
+  options.step = "1m";
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(asked_for("end"), "1699999999.500");
+  EXPECT_EQ(asked_for("step"), "1m");
+}
+
+TEST_F(QueryCommand, SaysWhatTheServerRefused) {
+  answer = HttpResponse{422, "application/json",
+                        R"({"status":"error","errorType":"execution","error":"function rate is not supported yet"})"};
+  EXPECT_EQ(run(), kExitFailed);
+  EXPECT_EQ(err.str(), "lambda: execution: function rate is not supported yet\n");
+  EXPECT_EQ(out.str(), "");
+  output.json = true;
+  EXPECT_EQ(run(), kExitFailed);
+  EXPECT_EQ(out.str(), "{\"error\":\"execution: function rate is not supported yet\"}\n");
+}
+
+TEST_F(QueryCommand, TellsSilenceFromRefusal) {
+  answer = fail(ErrorCode::kUnavailable, "http://127.0.0.1:8700/api/v1/query: cannot connect: Connection refused");
+  EXPECT_EQ(run(), kExitUnreachable);
+  EXPECT_EQ(err.str(), "lambda: http://127.0.0.1:8700/api/v1/query: cannot connect: Connection refused\n");
+}
+
+TEST_F(QueryCommand, RefusesTimesThatDoNotGoTogether) {
+  options.time = "now";
+  options.start = "now-1h";
+  EXPECT_EQ(run(), kExitUsage);
+  options.start = "";
+  options.time = "later";
+  EXPECT_EQ(run(), kExitUsage);
+  EXPECT_EQ(err.str(), "lambda: --time: \"later\" is neither RFC 3339 nor seconds since 1970\n");
+  options.time = "";
+  options.end = "now";
+  EXPECT_EQ(run(), kExitUsage);
+  EXPECT_EQ(err.str(), "lambda: --start is missing: --end and --step need it\n");
+}
+
+TEST_F(QueryCommand, SurvivesAnswersThatAreNone) {
+  for (
+      const char* body :
+      {"", "not json", "[]", "5", "{}", R"({"status":5})", R"({"status":"success"})",
+       R"({"status":"success","data":7})", R"({"status":"success","data":{"resultType":"vector","result":7}})",
+       R"({"status":"success","data":{"resultType":"vector","result":[7,{"metric":[],"value":{}},{"metric":{"a":5}}]}})",
+       R"({"status":"success","data":{"resultType":"matrix","result":[{"values":[[1],["a","b"],[1e300,"2"]]}]}})",
+       R"({"status":"success","data":{"resultType":"scalar","result":null},"warnings":[5]})",
+       R"({"status":"error","error":{}})"}) {
+    answer = HttpResponse{200, "text/html", body};
+    const int status = run();
+    EXPECT_TRUE(status == kExitDone || status == kExitFailed) << body;
+    EXPECT_FALSE(status == kExitFailed && err.str().empty()) << body;
+  }
+}
+
+}  // namespace
+}  // namespace lambda::cli

@@ -135,7 +135,49 @@ TEST(Device, NamesWhatWasRefusedForGoodAndGoesOn) {
   world.expect_all_accounted();
   EXPECT_EQ(world.gateway.gaps.size(), world.counters().points_refused);
   EXPECT_EQ(world.gateway.points.size() + world.gateway.gaps.size(), 300u);
+  EXPECT_EQ(world.gateway.undeclared_blocks, 0u) << "a refused declaration goes again without being asked for";
   world.expect_balance();
+}
+
+TEST(Device, NamesWhatWasRefusedInAsManyParcelsAsItTakes) {
+  DeviceWorld world(60'000);
+  lam_series refs[4];
+  for (lam_series& ref : refs) ASSERT_EQ(lam_declare(world.device, &kOther, &ref), LAM_OK);
+  for (int i = 0; i < 60; ++i) {
+    for (const lam_series ref : refs) world.append(ref, i);
+    lam_flush(world.device);  // blocks of one point: the most gaps for a parcel
+  }
+  world.gateway.mood = DeviceGateway::Mood::kRefuses;
+  world.connect();
+  world.pass(1000);
+  EXPECT_GT(world.counters().points_refused, 120u);
+  world.gateway.mood = DeviceGateway::Mood::kStores;
+  world.pass(200'000);
+  world.expect_all_accounted();
+  EXPECT_EQ(world.gateway.gaps.size(), world.counters().points_refused);
+  EXPECT_EQ(world.counters().points_waiting, 0u);
+}
+
+TEST(Device, ItsFloorNeverPassesAParcelThatStillHasToGo) {
+  DeviceWorld world;
+  lam_series count = 0;
+  ASSERT_EQ(lam_declare(world.device, &kCount, &count), LAM_OK);
+  world.connect();
+  world.gateway.mood = DeviceGateway::Mood::kSilent;
+  for (int i = 0; i < 3; ++i) {
+    world.append(count, i);
+    lam_flush(world.device);
+    world.pass(100);
+  }
+  world.disconnect();
+  world.gateway.mood = DeviceGateway::Mood::kStores;
+  world.connect();
+  ASSERT_FALSE(world.gateway.hellos.empty());
+  EXPECT_EQ(world.gateway.hellos.back().floor_seq(), 1u);
+  EXPECT_EQ(world.gateway.hellos.back().next_seq(), 4u);
+  EXPECT_EQ(world.gateway.hellos.back().backlog_parcels(), 3u);
+  world.pass(100);
+  EXPECT_EQ(world.gateway.points.size(), 3u);
 }
 
 TEST(Device, DeclaresAgainWhenTheGatewayForgot) {

@@ -410,6 +410,10 @@ void StoreImpl::finish_batch(const std::shared_ptr<Batch>& batch, const Status& 
     }
   }
   flying_ = nullptr;
+  if (batch->records > 0) {
+    if (status) catalog_->advance(batch->place.segment, writer_.last_end());
+    if (writer_.active() != batch->place.segment) catalog_->seal(batch->place.segment);
+  }
   if (!status && status.error().code == ErrorCode::kFull) full_ = true;
   // The disk works on the next batch while this one is answered and indexed.
   if (!queue_.empty() || !background_after_.empty()) form_batch();

@@ -175,7 +175,7 @@ void Catalog::settle(Arrival arrival) {
   home.received_max = std::max(home.received_max, arrival.received_ms);
   owner.row.last_received_ms = std::max(owner.row.last_received_ms, arrival.received_ms);
   owner.changed = true;
-  if (arrival.seq > 0) from.settled.add(arrival.seq, arrival.seq + 1);
+  if (arrival.seq > 0) arrival.seq_known = from.settled.add(arrival.seq, arrival.seq + 1) == 0;
   if (arrival.floor_seq > 1) from.settled.add(1, arrival.floor_seq);
   mark(from);
   queue_.push_back(std::move(arrival));
@@ -194,10 +194,18 @@ void Catalog::settle_hello(const HelloRecord& hello, uint64_t segment_number, ui
   IndexedSegment& home = segment(segment_number);
   home.received_min = std::min(home.received_min, hello.received_ms);
   home.received_max = std::max(home.received_max, hello.received_ms);
+  advance(segment_number, end);
+}
+
+void Catalog::advance(uint64_t number, uint64_t end) {
   Arrival position;
-  position.segment = segment_number;
+  position.segment = number;
   position.end = end;
   queue_.push_back(std::move(position));
+}
+
+void Catalog::seal(uint64_t number) {
+  if (segments_.count(number) != 0) segment(number).sealed = true;
 }
 
 void Catalog::drain() {
@@ -231,7 +239,8 @@ void Catalog::index_arrival(const Arrival& arrival) {
   }
   for (const GapView& gap : arrival.gaps) index_->put_gap(from.row.id, gap);
   for (const ClockView& clock : arrival.clocks) index_->put_clock(from.row.id, clock, arrival.seq);
-  if (arrival.seq == 0) return;
+  // What is read again, from a merged segment, was checked when it came.
+  if (arrival.seq == 0 || arrival.seq_known) return;
   check_chain(owner, from, arrival);
   index_->put_parcel(from.row.id, arrival.seq, {arrival.digest, arrival.previous});
 }

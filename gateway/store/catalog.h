@@ -79,6 +79,7 @@ struct Arrival {
   std::vector<ClockView> clocks;
   uint64_t segment = 0;
   uint64_t end = 0;  // of its record in the file: the index has read so far
+  bool seq_known = false;  // filled by settle(): it was settled before
 };
 
 class Catalog {
@@ -115,6 +116,10 @@ class Catalog {
   // Marks a segment's row as changed.
   IndexedSegment& segment(uint64_t number);
   void forget_segment(uint64_t number);
+  // All of the file up to `end` was settled.
+  void advance(uint64_t number, uint64_t end);
+  // The file will not grow; no error when it is not known.
+  void seal(uint64_t number);
 
   void drain();
   void write_boots();  // those that changed, for questions across boots

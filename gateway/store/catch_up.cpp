@@ -67,7 +67,6 @@ Status StoreImpl::load() {
 // False: the index knows more than the files hold.
 bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
   behind_.clear();
-  pins_.clear();
   newest_ = 0;
   std::map<uint64_t, uint64_t> bytes;
   for (const DirEntry& file : files) {
@@ -128,7 +127,8 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
     }
     const auto merged = replaces.find(number);
     if (known != catalog_->segments().end() && known->second.indexed_to >= length) {
-      if (merged != replaces.end()) finish_merged(number, merged->second);
+      catalog_->segment(number).sealed = true;
+      if (merged != replaces.end()) end_segments(merged->second);
       continue;
     }
     CatchUp work;
@@ -137,7 +137,7 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
     if (merged != replaces.end()) {
       work.owner = kOwnerMerged;
       work.replaces = merged->second;
-      work.finished = [this, number = number, old = merged->second] { finish_merged(number, old); };
+      work.finished = [this, old = merged->second] { end_segments(old); };
     }
     behind_.push_back(std::move(work));
   }
@@ -410,11 +410,25 @@ void StoreImpl::index_parcel(const CatchUp& work, const RecordView& record) {
   }
 }
 
-// The merged segment is in the index: those it replaced are dead, durably, before their files go.
-void StoreImpl::finish_merged(uint64_t number, const std::set<uint64_t>& replaced) {
-  (void)number;
+void StoreImpl::publish_merged(uint64_t number, const std::set<uint64_t>& replaced, uint64_t bytes) {
+  CatchUp work;
+  work.number = number;
+  work.owner = kOwnerMerged;
+  work.replaces = replaced;
+  work.blocks_ready = false;
+  work.end = bytes;
+  work.finished = [this, replaced] {
+    end_segments(replaced);
+    merge_.reset();
+    drive_merge();
+  };
+  behind_.push_back(std::move(work));
+  schedule_catch_up();
+}
+
+void StoreImpl::end_segments(const std::set<uint64_t>& numbers) {
   std::vector<uint64_t> old;
-  for (const uint64_t one : replaced) {
+  for (const uint64_t one : numbers) {
     if (catalog_->segments().count(one) == 0) continue;
     catalog_->segment(one).dead = true;
     old.push_back(one);

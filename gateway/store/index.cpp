@@ -481,10 +481,11 @@ void Index::in_time(int64_t stream, int64_t from, int64_t to, const std::functio
   }
 }
 
-bool Index::boot_has_blocks(int64_t boot) {
+bool Index::boot_outlives(int64_t boot, uint64_t segment) {
   Query query(*this,
-              "SELECT 1 FROM streams WHERE boot=? AND EXISTS(SELECT 1 FROM blocks WHERE stream=streams.id) LIMIT 1");
-  return query.bind(boot).step();
+              "SELECT 1 FROM streams JOIN blocks ON blocks.stream=streams.id"
+              " WHERE streams.boot=? AND blocks.segment<>? LIMIT 1");
+  return query.bind(boot).bind(segment).step();
 }
 
 void Index::put_gap(int64_t boot, const GapView& gap) {

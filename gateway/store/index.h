@@ -138,7 +138,8 @@ class Index {
   std::vector<BlockRow> overlapping(int64_t stream, uint64_t first, uint64_t end);  // by ordinal
   // Blocks that may have points in [from, to], by ordinal within each stream; false from `visit` stops.
   void in_time(int64_t stream, int64_t from, int64_t to, const std::function<bool(const BlockRow&)>& visit);
-  bool boot_has_blocks(int64_t boot);
+  // Whether the boot has points in another segment than this one.
+  bool boot_outlives(int64_t boot, uint64_t segment);
 
   void put_gap(int64_t boot, const GapView& gap);
   bool has_gap(int64_t boot, const GapView& gap);

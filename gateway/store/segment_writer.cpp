@@ -132,7 +132,7 @@ void SegmentWriter::finish(const std::shared_ptr<Flight>& flight, Status status)
   busy_ = false;
   if (status) {
     counters_.syncs++;
-    synced_ = flight->start + flight->bytes.size();
+    synced_ = last_end_ = flight->start + flight->bytes.size();
     records_ += flight->records;
     begun_ = true;
     if (flight->ends) close();

@@ -46,6 +46,8 @@ class SegmentWriter {
   // The file being written, 0: none. Its length as far as it is synced.
   uint64_t active() const { return file_ == 0 ? 0 : number_; }
   uint64_t synced_bytes() const { return synced_; }
+  // Where the last good batch ends in its file.
+  uint64_t last_end() const { return last_end_; }
   // The next batch begins a new file. Only while not busy().
   void roll();
   const Counters& counters() const { return counters_; }
@@ -66,6 +68,7 @@ class SegmentWriter {
   FileId file_ = 0;
   uint64_t number_ = 0;    // of the open file, or the one place() has promised
   uint64_t synced_ = 0;
+  uint64_t last_end_ = 0;
   uint64_t records_ = 0;
   bool begun_ = false;     // the file's name is synced
   struct Cut {

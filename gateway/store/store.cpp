@@ -125,6 +125,7 @@ SegmentPin StoreImpl::pin(uint64_t number) {
 }
 
 void StoreImpl::bury(uint64_t number) {
+  if (dying_.count(number) != 0) return;
   const SegmentPin held = pin(number);
   pins_.erase(number);
   dying_[number] = held;
@@ -213,9 +214,35 @@ std::map<int64_t, uint32_t> StoreImpl::boot_ranks(const std::vector<BootRow>& bo
 
 bool StoreImpl::merge_slice() {
   delete_dying();
-  if (!ready_ || !catalog_->ok()) return false;
+  if (!ready_ || !catalog_->ok() || options_.merge_interval_ms == 0) return false;
   if (!merge_) merge_ = std::make_unique<MergeJob>(*this);
   return merge_->slice();
+}
+
+void StoreImpl::drive_merge() {
+  if (std::exchange(merge_driven_, true)) return;
+  env_.loop.post([this, alive = std::weak_ptr(alive_)] {
+    if (alive.expired()) return;
+    merge_driven_ = false;
+    if (merge_slice()) drive_merge();
+  });
+}
+
+void StoreImpl::drive_retention() {
+  if (std::exchange(retention_driven_, true)) return;
+  env_.loop.post([this, alive = std::weak_ptr(alive_)] {
+    if (alive.expired()) return;
+    retention_driven_ = false;
+    if (retention_slice()) drive_retention();
+  });
+}
+
+bool StoreImpl::merging(uint64_t segment) const {
+  return merge_ && merge_->uses(segment);
+}
+
+bool StoreImpl::retiring(uint64_t segment) const {
+  return retention_ && retention_->uses(segment);
 }
 
 bool StoreImpl::retention_slice() {

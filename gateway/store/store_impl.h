@@ -146,7 +146,9 @@ class StoreImpl final : public Store {
   Result<FileHeader> read_header(uint64_t number);
   Status mend_header(uint64_t number);
   std::optional<std::set<uint64_t>> replaces_of(uint64_t number, uint64_t bytes);
-  void finish_merged(uint64_t number, const std::set<uint64_t>& replaced);
+  // They are dead, durably, before their files go.
+  void end_segments(const std::set<uint64_t>& numbers);
+  void publish_merged(uint64_t number, const std::set<uint64_t>& replaced, uint64_t bytes);
   void become_ready();
   void index_failed();
 
@@ -154,6 +156,11 @@ class StoreImpl final : public Store {
   SegmentPin pin(uint64_t number);
   void bury(uint64_t number);  // its file goes when nobody reads it any more
   void delete_dying();
+  // Background work that waited for the disk goes on.
+  void drive_merge();
+  void drive_retention();
+  bool merging(uint64_t segment) const;
+  bool retiring(uint64_t segment) const;
   Result<std::vector<Point>> read_block(const std::string& path, const BlockRow& row, uint64_t boot, BlockInfo* info);
   std::map<int64_t, uint32_t> boot_ranks(const std::vector<BootRow>& boots);
 
@@ -194,6 +201,7 @@ class StoreImpl final : public Store {
   std::set<uint64_t> unmergeable_;  // damaged, or their merging failed: not tried again
   std::unique_ptr<MergeJob> merge_;
   std::unique_ptr<RetentionJob> retention_;
+  bool merge_driven_ = false, retention_driven_ = false;
   std::shared_ptr<ReadCounters> read_counters_ = std::make_shared<ReadCounters>();
   mutable StoreCounters counters_{};  // those kept elsewhere are brought in by counters()
   uint64_t damaged_records_ = 0;

@@ -1,0 +1,217 @@
+#include "gateway/store/retention.h"
+
+#include <algorithm>
+
+#include "base/planted.h"
+#include "gateway/store/record_body.h"
+
+namespace lambda::gateway {
+namespace {
+
+constexpr uint64_t kReadBytes = 1u << 20;  // of a slice
+constexpr size_t kStreamsASlice = 256;
+
+}  // namespace
+
+bool RetentionJob::slice() {
+  if (waiting_) return false;
+  switch (stage_) {
+    case Stage::kIdle: return choose();
+    case Stage::kRead: return read();
+    case Stage::kForget: return forget();
+  }
+  return false;
+}
+
+// The segment whose newest arrival is the oldest; merged segments have high numbers and old content.
+bool RetentionJob::choose() {
+  const StoreOptions& options = store_.options_;
+  if ((options.retention_bytes_max == 0 && options.retention_age_ms_max == 0) || !store_.behind_.empty()) return false;
+  uint64_t bytes = 0;
+  const IndexedSegment* oldest = nullptr;
+  for (const auto& [number, segment] : store_.catalog_->segments()) {
+    if (segment.dead) continue;
+    bytes += segment.indexed_to;
+    // One that holds no points any more goes by being merged.
+    if (segment.blocks == 0) continue;
+    if (oldest == nullptr || segment.received_max < oldest->received_max) oldest = &segment;
+  }
+  if (oldest == nullptr) return false;
+  const int64_t horizon = store_.env_.clock.utc_ms() - options.retention_age_ms_max;
+  const bool too_old = options.retention_age_ms_max > 0 && oldest->received_max < horizon;
+  const bool too_much = options.retention_bytes_max > 0 && bytes > options.retention_bytes_max;
+  if (!too_old && !too_much) return false;
+  if (store_.merging(oldest->number)) return false;  // its merged form is retired, later
+  if (oldest->number == store_.writer_.active()) {
+    // Its last arrival is too old as well; a new file is begun for what comes.
+    if (store_.writer_.busy()) return false;
+    store_.writer_.roll();
+    store_.catalog_->seal(oldest->number);
+  }
+  number_ = oldest->number;
+  at_ = kFileHeaderBytes;
+  stage_ = Stage::kRead;
+  return true;
+}
+
+bool RetentionJob::read() {
+  const uint64_t stop = at_ + kReadBytes;
+  bool stopped = false;
+  const auto result = scan_records(store_.env_.disk, segment_path(store_.options_.directory, number_), at_,
+                                   [&](const RecordView& record) {
+                                     if (record.offset >= stop) {
+                                       stopped = true;
+                                       return false;
+                                     }
+                                     at_ = record.offset + kRecordHeadBytes + record.body.size();
+                                     read_record(record);
+                                     return true;
+                                   });
+  if (!result) {
+    store_.env_.log.error("retention_failed", {{"segment", number_}, {"error", result.error().text}});
+    stage_ = Stage::kIdle;
+    number_ = 0;
+    return false;
+  }
+  if (stopped) return true;
+  write();
+  return false;
+}
+
+void RetentionJob::read_record(const RecordView& record) {
+  switch (static_cast<SegmentRecord>(record.type)) {
+    case SegmentRecord::kStoredParcel:
+    case SegmentRecord::kSkeleton: {
+      const bool skeleton = static_cast<SegmentRecord>(record.type) == SegmentRecord::kSkeleton;
+      const auto parcel = skeleton ? parse_skeleton(record.body) : parse_stored_parcel(record.body);
+      if (!parcel) return;
+      for (const StoredBlock& block : parcel->blocks) {
+        for (const OrdinalRun& run : block.accepted) {
+          held_[{parcel->device, parcel->boot, block.info.ref}].add(run.first, run.end);
+        }
+      }
+      carry(record, *parcel);
+      return;
+    }
+    case SegmentRecord::kMerged: {
+      const auto merged = parse_merged(record.body);
+      if (!merged) return;
+      const OrdinalRun run = merged->block.accepted[0];
+      held_[{merged->device, merged->block.info.boot, merged->block.info.ref}].add(run.first, run.end);
+      return;
+    }
+    case SegmentRecord::kRetired: {
+      const auto retired = parse_retired(record.body);
+      if (!retired) return;
+      for (const RetiredRun& run : retired->runs) {
+        retired_[{retired->device, run.boot, run.ref}].add(run.run.first, run.run.end);
+      }
+      return;
+    }
+    case SegmentRecord::kStoredHello: {
+      const auto hello = parse_stored_hello(record.body);
+      if (!hello || !outlives(hello->device, hello->boot)) return;
+      append_record(carried_, record.type, record.body);
+      carried_records_++;
+      return;
+    }
+    case SegmentRecord::kReplaces:
+    case SegmentRecord::kEnd: return;
+  }
+}
+
+// A boot that has points elsewhere, or that is its device's latest and may bring more.
+bool RetentionJob::outlives(const std::string& device_name, uint64_t boot_id) {
+  const auto known = outlives_.find({device_name, boot_id});
+  if (known != outlives_.end()) return known->second;
+  bool answer = false;
+  if (const Device* device = store_.catalog_->find_device(device_name)) {
+    store_.catalog_->write_boots();
+    const std::vector<BootRow> boots = store_.catalog_->index().boots(device->row.id);
+    const auto ranks = store_.boot_ranks(boots);
+    for (const BootRow& boot : boots) {
+      if (boot.boot != boot_id) continue;
+      answer = ranks.at(boot.id) + 1 == ranks.size() || store_.catalog_->index().boot_outlives(boot.id, number_);
+    }
+  }
+  return outlives_[{device_name, boot_id}] = answer;
+}
+
+// Names and clocks outlive the points that came with them: later points of the boot need them.
+void RetentionJob::carry(const RecordView& record, const ParcelRecord& parcel) {
+  if (parcel.declarations.empty() && parcel.clocks.empty() && parcel.gaps.empty()) return;
+  if (!outlives(parcel.device, parcel.boot)) return;
+  if (static_cast<SegmentRecord>(record.type) == SegmentRecord::kSkeleton) {
+    append_record(carried_, record.type, record.body);
+    carried_records_++;
+    return;
+  }
+  std::vector<Digest> roots;
+  std::vector<Point> points(kBlockPointsMax);
+  for (const StoredBlock& block : parcel.blocks) {
+    BlockInfo info;
+    Digest& digest = roots.emplace_back();
+    if (!decode_block(block.bytes, parcel.boot, &info, points).ok()) continue;
+    ContentRoot root(host_hash());
+    for (uint32_t i = 0; i < info.count; ++i) root.add(points[i]);
+    root.finish(digest.data());
+  }
+  if (append_skeleton(carried_, record.body, roots)) carried_records_++;
+}
+
+void RetentionJob::write() {
+  std::map<std::string, RetiredRecord> records;
+  for (const auto* sets : {&held_, &retired_}) {
+    for (const auto& [key, runs] : *sets) {
+      const auto& [device, boot, ref] = key;
+      records[device].device = device;
+      for (const OrdinalRun& run : runs.runs()) records[device].runs.push_back({boot, ref, run});
+    }
+  }
+  std::vector<std::byte> bytes = std::move(carried_);
+  uint64_t count = carried_records_;
+  carried_ = {};
+  carried_records_ = 0;
+  retired_.clear();
+  for (const auto& [device, record] : records) {
+    append_retired(bytes, record);
+    ++count;
+  }
+  stage_ = Stage::kForget;
+  if (bytes.empty()) return store_.drive_retention();
+  waiting_ = true;
+  store_.write_background(std::move(bytes), count, [this, alive = std::weak_ptr(alive_)](const Status& status) {
+    if (alive.expired()) return;
+    waiting_ = false;
+    if (!status && !planted("store_retire_unsynced")) {
+      // Nothing was deleted; it is tried again when somebody asks.
+      store_.env_.log.error("retention_failed", {{"segment", number_}, {"error", status.error().text}});
+      stage_ = Stage::kIdle;
+      number_ = 0;
+      held_.clear();
+      return;
+    }
+    store_.drive_retention();
+  });
+}
+
+bool RetentionJob::forget() {
+  for (size_t i = 0; i < kStreamsASlice && !held_.empty(); ++i) {
+    const auto& [key, runs] = *held_.begin();
+    const auto& [device, boot, ref] = key;
+    for (const OrdinalRun& run : runs.runs()) {
+      store_.counters_.retired_points += store_.catalog_->unplace(device, boot, ref, run, number_);
+    }
+    held_.erase(held_.begin());
+  }
+  if (!held_.empty()) return true;
+  store_.counters_.retired_segments++;
+  store_.env_.log.info("segment_retired", {{"segment", number_}});
+  store_.end_segments({number_});
+  stage_ = Stage::kIdle;
+  number_ = 0;
+  outlives_.clear();
+  return true;
+}
+
+}  // namespace lambda::gateway

@@ -1,0 +1,57 @@
+/* Firmware in C with all that the SDK has: series, parcels, uplink, reading. The port does nothing but answer: what is
+ * proven here is what the SDK needs of a board, by linking it with no operating system and no heap. */
+#include "lambda/lambda.h"
+
+static int64_t mono_ms(void* context) { return ++*(int64_t*)context; }
+static uint64_t draw(void* context) { return (uint64_t)mono_ms(context) * 0x9E3779B97F4A7C15u; }
+static void sha256_start(lam_hash_state* state) { state->opaque[0] = 0; }
+static void sha256_update(lam_hash_state* state, const uint8_t* bytes, size_t size) {
+  for (size_t i = 0; i < size; ++i) state->opaque[0] = (uint8_t)(state->opaque[0] * 31 + bytes[i]);
+}
+static void sha256_finish(lam_hash_state* state, uint8_t digest[32]) {
+  for (size_t i = 0; i < 32; ++i) digest[i] = state->opaque[0];
+}
+static bool sign(void* context, const uint8_t digest[32], uint8_t signature[64]) {
+  (void)context;
+  for (size_t i = 0; i < 64; ++i) signature[i] = digest[i % 32];
+  return true;
+}
+static bool publish(void* context, lam_topic topic, const uint8_t* bytes, size_t size) {
+  (void)context, (void)topic, (void)bytes;
+  return size > 0;
+}
+
+static const lam_series_spec kTemperature = {"temperature_celsius", 0, 0, LAM_GAUGE, LAM_DEC, 2, "celsius"};
+
+static _Alignas(8) uint8_t memory[48 * 1024];
+static int64_t clock_ms;
+static volatile double mean;
+
+int main(void) {
+  const lam_config config = {.site = "hall-2", .device = "press-7", .series_max = 16};
+  const lam_port port = {.context = &clock_ms,
+                         .mono_ms = mono_ms,
+                         .random = draw,
+                         .sha256_start = sha256_start,
+                         .sha256_update = sha256_update,
+                         .sha256_finish = sha256_finish,
+                         .sign = sign,
+                         .publish = publish};
+  lam_device* device;
+  if (lam_memory_min(&config) > sizeof memory || lam_init(memory, sizeof memory, &config, &port, &device) != LAM_OK) {
+    return 1;
+  }
+  lam_series series;
+  if (lam_declare(device, &kTemperature, &series) != LAM_OK) return 2;
+  lam_connected(device);
+  for (int i = 0; i < 100; ++i) {
+    if (lam_append_dec(device, series, 2150 + i % 5) != LAM_OK) return 3;
+    lam_poll(device);
+  }
+  lam_incoming(device, LAM_DOWN, (const uint8_t*)"", 0);
+  lam_incoming(device, LAM_INTEREST, (const uint8_t*)"", 0);
+  lam_summary summary;
+  if (lam_summarise(device, series, INT64_MIN, INT64_MAX, &summary) != LAM_OK) return 4;
+  mean = summary.mean;
+  return 0;
+}

@@ -2,55 +2,13 @@
 
 #include <algorithm>
 #include <iterator>
-#include <unordered_map>
 #include <utility>
 
-#include "query/columns.h"
-#include "query/labels.h"
+#include "query/computing.h"
 #include "query/support.h"
 
 namespace lambda::query {
 namespace {
-
-using Selections = std::unordered_map<const Expression*, Selection>;
-
-Error cancelled_error() {
-  return {ErrorCode::kUnavailable, "the query was cancelled"};
-}
-
-size_t step_count(const QueryTimes& times) {
-  return static_cast<size_t>((times.end_ms - times.start_ms) / times.step_ms) + 1;
-}
-
-int64_t step_time(const QueryTimes& times, size_t step) {
-  return times.start_ms + static_cast<int64_t>(step) * times.step_ms;
-}
-
-// The moment a selector looks at when the query stands at `time_ms`. Never goes down as that goes up.
-int64_t shifted(const TimeShift& shift, const QueryTimes& times, int64_t time_ms) {
-  switch (shift.anchor) {
-    case TimeShift::Anchor::kNone:
-      break;
-    case TimeShift::Anchor::kTime:
-      time_ms = shift.anchor_ms;
-      break;
-    case TimeShift::Anchor::kStart:
-      time_ms = times.start_ms;
-      break;
-    case TimeShift::Anchor::kEnd:
-      time_ms = times.end_ms;
-      break;
-  }
-  return time_ms - shift.offset_ms;
-}
-
-const Expression& without_parentheses(const Expression& expression) {
-  const Expression* inner = &expression;
-  while (const auto* parentheses = std::get_if<Parentheses>(&inner->node)) {
-    inner = parentheses->inner.get();
-  }
-  return *inner;
-}
 
 // Asks the source for every selector of the tree.
 class Selecting {
@@ -101,119 +59,6 @@ struct Evaluation::State {
 };
 
 namespace {
-
-// Computes; the methods are named after what they return.
-class Computing {
- public:
-  Computing(const QueryTimes& times, const QueryLimits& limits, Selections& selections,
-            const std::function<bool()>& cancelled)
-      : times_(times), limits_(limits), selections_(selections), cancelled_(cancelled), budget_(limits.samples_max) {}
-
-  Result<std::vector<double>> scalar(const Expression& at);
-  Result<Columns> vector(const Expression& at);
-  Result<std::vector<ResultSeries>> matrix(const Expression& at);
-  // Of what was read so far; may repeat themselves.
-  const std::vector<std::string>& warnings() const { return warnings_; }
-
- private:
-  Result<Columns> select_newest(const Expression& at, const VectorSelector& selector);
-
-  template <class T>
-  Status read(SelectedSeries& series, T use) {
-    if (cancelled_ && cancelled_()) {
-      return tl::unexpected(cancelled_error());
-    }
-    auto samples = series.cursor->read(budget_.left());
-    if (!samples) {
-      return tl::unexpected(samples.error());
-    }
-    std::ranges::move(series.cursor->warnings(), std::back_inserter(warnings_));
-    series.cursor.reset();
-    if (auto charged = budget_.charge(samples->size()); !charged) {
-      return charged;
-    }
-    return use(std::move(*samples));
-  }
-
-  size_t steps() const { return step_count(times_); }
-
-  const QueryTimes& times_;
-  const QueryLimits& limits_;
-  Selections& selections_;
-  const std::function<bool()>& cancelled_;
-  SampleBudget budget_;
-  std::vector<std::string> warnings_;
-};
-
-Result<std::vector<double>> Computing::scalar(const Expression& at) {
-  const Expression& inner = without_parentheses(at);
-  if (const auto* number = std::get_if<NumberLiteral>(&inner.node)) {
-    if (auto charged = budget_.charge(steps()); !charged) {
-      return tl::unexpected(charged.error());
-    }
-    return std::vector<double>(steps(), number->value);
-  }
-  return fail(ErrorCode::kUnsupported, to_string(inner) + " is not supported yet");
-}
-
-Result<Columns> Computing::vector(const Expression& at) {
-  const Expression& inner = without_parentheses(at);
-  if (const auto* selector = std::get_if<VectorSelector>(&inner.node)) {
-    return select_newest(inner, *selector);
-  }
-  return fail(ErrorCode::kUnsupported, to_string(inner) + " is not supported yet");
-}
-
-Result<Columns> Computing::select_newest(const Expression& at, const VectorSelector& selector) {
-  Columns columns;
-  for (SelectedSeries& series : selections_.at(&at).series) {
-    const auto done = read(series, [&](std::vector<Sample> samples) -> Status {
-      Column column{std::move(series.labels), std::vector<double>(steps()), std::vector<uint8_t>(steps())};
-      if (auto charged = budget_.charge(steps()); !charged) {
-        return charged;
-      }
-      size_t behind = 0;  // samples[behind] is the first one later than the moment looked at
-      bool any = false;
-      for (size_t step = 0; step < steps(); ++step) {
-        const int64_t moment_ms = shifted(selector.shift, times_, step_time(times_, step));
-        while (behind < samples.size() && samples[behind].time_ms <= moment_ms) {
-          ++behind;
-        }
-        if (behind > 0 && samples[behind - 1].time_ms > moment_ms - limits_.lookback_ms) {
-          column.values[step] = samples[behind - 1].value;
-          column.present[step] = 1;
-          any = true;
-        }
-      }
-      if (any) {
-        columns.push_back(std::move(column));
-      }
-      return {};
-    });
-    if (!done) {
-      return tl::unexpected(done.error());
-    }
-  }
-  return columns;
-}
-
-Result<std::vector<ResultSeries>> Computing::matrix(const Expression& at) {
-  const Expression& inner = without_parentheses(at);
-  std::vector<ResultSeries> out;
-  LAMBDA_ASSERT(std::holds_alternative<MatrixSelector>(inner.node));
-  for (SelectedSeries& series : selections_.at(&inner).series) {
-    const auto done = read(series, [&](std::vector<Sample> samples) -> Status {
-      if (!samples.empty()) {
-        out.push_back({std::move(series.labels), std::move(samples)});
-      }
-      return {};
-    });
-    if (!done) {
-      return tl::unexpected(done.error());
-    }
-  }
-  return out;
-}
 
 std::vector<ResultSeries> points_of(Columns columns, const QueryTimes& times) {
   std::vector<ResultSeries> out;

@@ -1,21 +1,25 @@
 #include "query/support.h"
 
+#include <algorithm>
+#include <iterator>
+
+#include "query/aggregate.h"
+#include "query/functions.h"
+
 namespace lambda::query {
 namespace {
 
 // The node itself, not what is below it.
 std::string unsupported_node(const Expression& expression) {
   if (const auto* call = std::get_if<Call>(&expression.node)) {
-    return "function " + call->function;
+    static constexpr std::string_view kOthers[] = {"absent", "pi", "scalar", "time", "vector"};  // in evaluator.cpp
+    const bool known = find_window_function(call->function) != nullptr ||
+                       find_value_function(call->function) != nullptr ||
+                       std::ranges::find(kOthers, call->function) != std::end(kOthers);
+    return known ? "" : "function " + call->function;
   }
   if (const auto* aggregation = std::get_if<Aggregation>(&expression.node)) {
-    return "aggregation " + aggregation->operation;
-  }
-  if (const auto* binary = std::get_if<Binary>(&expression.node)) {
-    return "operator " + std::string(symbol(binary->op));
-  }
-  if (std::holds_alternative<Negation>(expression.node)) {
-    return "operator -";
+    return can_aggregate(aggregation->operation) ? "" : "aggregation " + aggregation->operation;
   }
   if (std::holds_alternative<Subquery>(expression.node)) {
     return "a subquery";

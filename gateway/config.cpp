@@ -7,20 +7,20 @@ constexpr int64_t kYearMs = 366ll * 86'400'000;
 constexpr uint64_t kTera = uint64_t{1} << 40;
 
 void broker_keys(ConfigTable& table, GatewayConfig& config) {
-  table.text("broker.mode", config.broker_mode,
-             "\"child\": a mosquitto of the gateway's own, ended with it; \"none\": one that runs already, at broker.url.",
-             one_of({"child", "none"}));
+  table.text(
+      "broker.mode", config.broker_mode,
+      "\"child\": a mosquitto of the gateway's own, ended with it; \"none\": one that runs already, at broker.url.",
+      one_of({"child", "none"}));
   table.text("broker.url", config.broker_url, "With mode \"none\": mqtts://host:port or, on trusted ground, mqtt://.",
              [](const std::string& value) -> Status { return value.empty() ? Status() : mqtt_url()(value); });
-  table.text("broker.server_name", config.broker_server_name,
-             "With mode \"none\": the name in that broker's certificate; empty: the url's host.");
   table.text("broker.program", config.broker_program, "The mosquitto to start.", not_empty());
   table.text("broker.address", config.broker_address, "Where the child listens; TLS and client certificates always.",
              listen_address());
   table.integer("broker.port", config.broker_port, 0, 65535, "Its port; 0: one is found once and kept.");
-  table.text_list("broker.names", config.broker_names, 32,
-                  "Names and addresses in its certificate and in bundles; empty: localhost, 127.0.0.1, this machine's name.",
-                  not_empty());
+  table.text_list(
+      "broker.names", config.broker_names, 32,
+      "Names and addresses in its certificate and in bundles; empty: localhost, 127.0.0.1, this machine's name.",
+      not_empty());
   BrokerLimits& limits = config.broker_limits;
   table.integer("broker.connections_max", limits.connections_max, 1, 1'000'000, "Further ones are refused.");
   table.integer("broker.message_bytes_max", limits.message_bytes_max, 1u << 20, 256u << 20,
@@ -39,7 +39,8 @@ void broker_keys(ConfigTable& table, GatewayConfig& config) {
       return fail(ErrorCode::kInvalid, "must be given when broker.mode is \"none\"");
     }
     if (config.broker_mode == "child" && !config.broker_url.empty()) {
-      return fail(ErrorCode::kInvalid, "is only used when broker.mode is \"none\"; the child's place is broker.address and broker.port");
+      return fail(ErrorCode::kInvalid,
+                  "is only used when broker.mode is \"none\"; the child's place is broker.address and broker.port");
     }
     return {};
   });
@@ -47,7 +48,8 @@ void broker_keys(ConfigTable& table, GatewayConfig& config) {
 
 void http_keys(ConfigTable& table, GatewayConfig& config) {
   HttpOptions& http = config.http;
-  table.text("http.address", http.address, "Beyond loopback only with a token or client certificates.", listen_address());
+  table.text("http.address", http.address, "Beyond loopback only with a token or client certificates.",
+             listen_address());
   table.integer("http.port", http.port, 0, 65535, "0: any free one, named in the log.");
   table.secret("http.token", http.token, "When set, \"Authorization: Bearer <token>\" is asked of everyone.");
   table.text("http.certificate_file", http.certificate_file, "PEM; with http.key_file: TLS.");
@@ -61,10 +63,12 @@ void http_keys(ConfigTable& table, GatewayConfig& config) {
 void store_keys(ConfigTable& table, GatewayConfig& config) {
   StoreOptions& store = config.store;
   table.text("store.directory", store.directory, "Segments and index.", not_empty());
-  table.integer("store.segment_bytes_max", store.segment_bytes_max, 1u << 20, uint64_t{4} << 30, "A segment is sealed at this size.");
+  table.integer("store.segment_bytes_max", store.segment_bytes_max, 1u << 20, uint64_t{4} << 30,
+                "A segment is sealed at this size.");
   table.integer("store.retention_bytes_max", store.retention_bytes_max, 0, 1024 * kTera,
                 "Older segments go; 0: as much as the disk has above free_bytes_min.");
-  table.integer("store.retention_age_ms_max", store.retention_age_ms_max, 0, 200 * kYearMs, "Older segments go; 0: never.");
+  table.integer("store.retention_age_ms_max", store.retention_age_ms_max, 0, 200 * kYearMs,
+                "Older segments go; 0: never.");
   table.integer("store.free_bytes_min", store.free_bytes_min, 0, kTera,
                 "Less space on the disk than this: nothing is taken, acks are withheld.");
   table.integer("store.free_bytes_resume", store.free_bytes_resume, 0, kTera, "More than this: it is taken again.");
@@ -73,7 +77,8 @@ void store_keys(ConfigTable& table, GatewayConfig& config) {
   table.integer("store.batch_parcels_max", store.batch_parcels_max, 1, 1'000'000, "The same in parcels.");
   table.integer("store.coverage_bytes_max", store.coverage_bytes_max, 1u << 20, uint64_t{16} << 30,
                 "Memory for what is known to be stored; the rest is looked up in the index.");
-  table.integer("store.merge_interval_ms", store.merge_interval_ms, 0, kYearMs, "How often small blocks are merged; 0: never.");
+  table.integer("store.merge_interval_ms", store.merge_interval_ms, 0, kYearMs,
+                "How often small blocks are merged; 0: never.");
   table.integer("store.merge_points_min", store.merge_points_min, 0, 1024, "Blocks with fewer points are small.");
   table.rule("store.free_bytes_resume", [&store]() -> Status {
     if (store.free_bytes_resume >= store.free_bytes_min) return {};
@@ -83,21 +88,28 @@ void store_keys(ConfigTable& table, GatewayConfig& config) {
 
 void ingest_keys(ConfigTable& table, GatewayConfig& config) {
   IngestLimits& limits = config.ingest;
-  table.integer("ingest.message_bytes_max", limits.message_bytes_max, 2048, 4u << 20, "Larger parcels are refused for good.");
-  table.number("ingest.device_bytes_per_s", limits.device_bytes_per_s, 1024, 1e10, "Over it a device is told to come again.");
+  table.integer("ingest.message_bytes_max", limits.message_bytes_max, 2048, 4u << 20,
+                "Larger parcels are refused for good.");
+  table.number("ingest.device_bytes_per_s", limits.device_bytes_per_s, 1024, 1e10,
+               "Over it a device is told to come again.");
   table.number("ingest.device_messages_per_s", limits.device_messages_per_s, 1, 1e6, "The same in messages.");
-  table.number("ingest.device_nacks_per_s", limits.device_nacks_per_s, 1, 1e6, "Further refusals of a device are not answered.");
+  table.number("ingest.device_nacks_per_s", limits.device_nacks_per_s, 1, 1e6,
+               "Further refusals of a device are not answered.");
   table.integer("ingest.device_waiting_bytes_max", limits.device_waiting_bytes_max, 4u << 20, uint64_t{1} << 30,
                 "On the way to the store, of one device.");
-  table.integer("ingest.waiting_bytes_max", limits.waiting_bytes_max, 4u << 20, uint64_t{16} << 30, "The same of all devices.");
+  table.integer("ingest.waiting_bytes_max", limits.waiting_bytes_max, 4u << 20, uint64_t{16} << 30,
+                "The same of all devices.");
   table.integer("ingest.answers_waiting_max", limits.answers_waiting_max, 64, 10'000'000,
                 "Boots whose ack could not be sent yet; further ones are dropped, devices ask again.");
   table.integer("ingest.busy_delay_ms", limits.busy_delay_ms, 50, 60'000, "When to come again after \"busy\".");
   table.integer("ingest.full_delay_ms", limits.full_delay_ms, 50, 3'600'000, "When to come again after \"full\".");
-  table.integer("ingest.version_delay_ms", limits.version_delay_ms, 50, 3'600'000, "When to come again after \"version\".");
-  table.integer("ingest.ahead_ms_max", limits.ahead_ms_max, 0, kYearMs, "Points later than this from now are counted as ahead.");
+  table.integer("ingest.version_delay_ms", limits.version_delay_ms, 50, 3'600'000,
+                "When to come again after \"version\".");
+  table.integer("ingest.ahead_ms_max", limits.ahead_ms_max, 0, kYearMs,
+                "Points later than this from now are counted as ahead.");
   QuarantineOptions& quarantine = config.quarantine;
-  table.text("quarantine.directory", quarantine.directory, "Examples of refused messages; empty: inside store.directory.");
+  table.text("quarantine.directory", quarantine.directory,
+             "Examples of refused messages; empty: inside store.directory.");
   table.integer("quarantine.bytes_max", quarantine.bytes_max, 0, kTera, "Past it nothing more is kept.");
   table.integer("quarantine.files_max", quarantine.files_max, 0, 1'000'000, "The same in files.");
   table.integer("quarantine.device_bytes_max", quarantine.device_bytes_max, 0, kTera, "The same for one device.");

@@ -20,13 +20,12 @@ struct GatewayConfig {
   std::string site_directory = "/var/lib/lambda-gateway/site";
   int64_t registry_poll_ms = 200;
 
-  std::string broker_mode = "child";        // "none": one that runs already, at broker_url
+  std::string broker_mode = "child";  // "none": one that runs already, at broker_url
   std::string broker_url;
-  std::string broker_server_name;           // checked in the other broker's certificate; empty: the url's host
   std::string broker_program = "/usr/sbin/mosquitto";
   std::string broker_address = "0.0.0.0";
-  uint16_t broker_port = 8883;              // 0: one is found and kept
-  std::vector<std::string> broker_names;    // empty: localhost, 127.0.0.1 and the machine's name
+  uint16_t broker_port = 8883;            // 0: one is found and kept
+  std::vector<std::string> broker_names;  // empty: localhost, 127.0.0.1 and the machine's name
   BrokerLimits broker_limits;
   uint64_t outgoing_bytes_max = 32u << 20;  // answers the broker has not taken yet
 
@@ -36,7 +35,7 @@ struct GatewayConfig {
 
   StoreOptions store;
   IngestLimits ingest;
-  QuarantineOptions quarantine;             // directory empty: <store.directory>/quarantine
+  QuarantineOptions quarantine;  // directory empty: <store.directory>/quarantine
 
   GatewayConfig() {
     store.directory = "/var/lib/lambda-gateway/store";

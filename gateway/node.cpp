@@ -13,11 +13,11 @@ namespace lambda::gateway {
 namespace {
 
 constexpr int64_t kConnectDelayMs = 50, kConnectDelayMsMax = 5'000;
-constexpr int64_t kRegistryLookMs = 50;       // at most so often, also under load
-constexpr int64_t kBackgroundMs = 1'000;      // when there was nothing more to do
-constexpr int64_t kBackgroundBusyMs = 10;     // when there was
-constexpr int64_t kEndSessionMs = 200;        // after the revocation list was handed to the broker
-constexpr int64_t kEndSessionAgainMs = 2'000; // a session that slipped in between
+constexpr int64_t kRegistryLookMs = 50;        // at most so often, also under load
+constexpr int64_t kBackgroundMs = 1'000;       // when there was nothing more to do
+constexpr int64_t kBackgroundBusyMs = 10;      // when there was
+constexpr int64_t kEndSessionMs = 200;         // after the revocation list was handed to the broker
+constexpr int64_t kEndSessionAgainMs = 2'000;  // a session that slipped in between
 
 // What counts for whether a session may go on.
 struct Standing {
@@ -32,7 +32,8 @@ std::vector<std::string> default_names(Env& env, const std::string& address) {
   if (loopback) return names;
   if (auto text = env.disk.read_all("/proc/sys/kernel/hostname", 256)) {
     std::string name = text->substr(0, text->find('\n'));
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     const bool usable = !name.empty() && name != "localhost" && name != "(none)" &&
                         name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-") == std::string::npos;
     if (usable) names.push_back(name);
@@ -85,10 +86,18 @@ Node::~Node() {
   }
 }
 
-Store& Node::store() { return *parts_->store; }
-const Ingest& Node::ingest() const { return *parts_->ingest; }
-bool Node::ready() const { return parts_ && parts_->api && parts_->api->ready(); }
-uint16_t Node::http_port() const { return parts_ && parts_->http ? parts_->http->port() : uint16_t{0}; }
+Store& Node::store() {
+  return *parts_->store;
+}
+const Ingest& Node::ingest() const {
+  return *parts_->ingest;
+}
+bool Node::ready() const {
+  return parts_ && parts_->api && parts_->api->ready();
+}
+uint16_t Node::http_port() const {
+  return parts_ && parts_->http ? parts_->http->port() : uint16_t{0};
+}
 std::string Node::broker_url() const {
   return parts_ && parts_->broker ? parts_->broker->url() : config_.broker_url;
 }
@@ -112,24 +121,32 @@ Status Node::start() {
   port.end_session = [this](const std::string& device) {
     if (parts_->sessions) parts_->sessions->end(device);
   };
-  p.ingest = std::make_unique<Ingest>(env_, IngestOptions{config_.site, config_.gateway, config_.ingest, config_.quarantine},
-                                      *p.store, p.registry, std::move(port));
+  p.ingest =
+      std::make_unique<Ingest>(env_, IngestOptions{config_.site, config_.gateway, config_.ingest, config_.quarantine},
+                               *p.store, p.registry, std::move(port));
   if (config_.broker_mode == "child") start_broker();
   if (p.broker) {
     if (auto started = p.broker->start(); !started) return started;
   }
   if (config_.uses_tls()) {
-    SessionEnderOptions options;
-    options.server_name = p.broker ? "localhost" : config_.broker_server_name;
-    p.sessions = std::make_unique<SessionEnder>(env_, options, [this] { return broker_url(); },
-                                                [this](const std::string& device) -> Result<EvictionFiles> {
-                                                  auto files = parts_->site->eviction_credentials(device);
-                                                  if (!files) return tl::unexpected(files.error());
-                                                  return EvictionFiles{files->ca_file, files->certificate_file, files->key_file};
-                                                });
+    p.sessions = std::make_unique<SessionEnder>(
+        env_, SessionEnderOptions{}, [this] { return broker_url(); },
+        [this](const std::string& device) -> Result<EvictionFiles> {
+          auto files = parts_->site->eviction_credentials(device);
+          if (!files) return tl::unexpected(files.error());
+          return EvictionFiles{files->ca_file, files->certificate_file, files->key_file};
+        });
   }
-  ApiView view{config_.site, config_.gateway, p.store.get(), p.ingest.get(), &p.registry, p.broker.get(), p.sessions.get(),
-               [this] { return parts_->connected; }, [this] { return parts_->connections; }, env_.clock.mono_ms()};
+  ApiView view{config_.site,
+               config_.gateway,
+               p.store.get(),
+               p.ingest.get(),
+               &p.registry,
+               p.broker.get(),
+               p.sessions.get(),
+               [this] { return parts_->connected; },
+               [this] { return parts_->connections; },
+               env_.clock.mono_ms()};
   p.api = std::make_unique<Api>(env_, std::move(view), executor_);
   auto http = env_.network.listen_http(config_.http, [this](const HttpRequest& request, HttpServer::Respond respond) {
     parts_->api->handle(request, std::move(respond));
@@ -151,7 +168,11 @@ Status Node::start() {
 
 Status Node::open_site() {
   if (!config_.uses_tls()) return env_.disk.make_dirs(config_.site_directory);
-  auto site = Site::open_or_make(env_, {config_.site_directory, config_.site, config_.gateway, config_.broker_names});
+  // The gateway itself checks the certificate by the address it connects to.
+  std::vector<std::string> names = config_.broker_names;
+  const std::string own = own_host(config_.broker_address);
+  if (std::find(names.begin(), names.end(), own) == names.end()) names.push_back(own);
+  auto site = Site::open_or_make(env_, {config_.site_directory, config_.site, config_.gateway, names});
   if (!site) return tl::unexpected(site.error());
   parts_->site = std::move(*site);
   return {};
@@ -177,15 +198,9 @@ void Node::start_broker() {
   options.directory = config_.site_directory + "/broker";
   options.names = config_.broker_names;
   const Credentials server = parts_->site->server_credentials();
-  options.config = {config_.site,
-                    config_.gateway,
-                    config_.broker_address,
-                    config_.broker_port,
-                    server.ca_file,
-                    server.certificate_file,
-                    server.key_file,
-                    parts_->site->crl_file(),
-                    {},
+  options.config = {config_.site,         config_.gateway,          config_.broker_address,
+                    config_.broker_port,  server.ca_file,           server.certificate_file,
+                    server.key_file,      parts_->site->crl_file(), {},
                     config_.broker_limits};
   parts_->broker = std::make_unique<Broker>(env_, std::move(options));
 }
@@ -204,13 +219,16 @@ void Node::connect_bus() {
     options.ca_file = own.ca_file;
     options.certificate_file = own.certificate_file;
     options.key_file = own.key_file;
-    options.server_name = p.broker ? "localhost" : config_.broker_server_name;
   }
   MessageBus::Handlers handlers;
   handlers.connected = [this](const std::string&) { on_connected(); };
   handlers.disconnected = [this](const Error& error) {
     if (parts_->connected) env_.log.warn("broker_lost", {{"why", error.text}});
-    if (!parts_->connected) env_.log.debug("broker_not_reached", {{"why", error.text}});
+    // A child needs a moment to listen; what lasts is worth a line.
+    if (!parts_->connected) {
+      const bool lasting = parts_->connect_delay_ms >= kConnectDelayMsMax;
+      env_.log.write(lasting ? LogLevel::kWarn : LogLevel::kDebug, "broker_not_reached", {{"why", error.text}});
+    }
     parts_->connected = false;
     connect_later();
   };
@@ -240,7 +258,8 @@ void Node::on_connected() {
     }
   }
   const std::string interest = make_interest(p.ingest->answerer(), 1, 0, {});
-  if (auto told = p.bus->publish(root + "interest/all", std::as_bytes(std::span(interest.data(), interest.size())), 1, true);
+  if (auto told =
+          p.bus->publish(root + "interest/all", std::as_bytes(std::span(interest.data(), interest.size())), 1, true);
       !told) {
     env_.log.error("not_announced", {{"why", told.error().text}});
   }
@@ -323,11 +342,12 @@ Status Node::reload(const GatewayConfig& config) {
                      config.broker_address == config_.broker_address && config.broker_port == config_.broker_port &&
                      config.broker_program == config_.broker_program &&
                      (config.broker_names.empty() || config.broker_names == config_.broker_names)},
-      {"http", config.http.address == config_.http.address && config.http.port == config_.http.port &&
-                   config.http.token == config_.http.token && config.http.certificate_file == config_.http.certificate_file &&
-                   config.http.key_file == config_.http.key_file &&
-                   config.http.client_ca_file == config_.http.client_ca_file},
-      {"store", new_store.directory == old_store.directory && new_store.segment_bytes_max == old_store.segment_bytes_max &&
+      {"http",
+       config.http.address == config_.http.address && config.http.port == config_.http.port &&
+           config.http.token == config_.http.token && config.http.certificate_file == config_.http.certificate_file &&
+           config.http.key_file == config_.http.key_file && config.http.client_ca_file == config_.http.client_ca_file},
+      {"store", new_store.directory == old_store.directory &&
+                    new_store.segment_bytes_max == old_store.segment_bytes_max &&
                     new_store.retention_bytes_max == old_store.retention_bytes_max &&
                     new_store.retention_age_ms_max == old_store.retention_age_ms_max &&
                     new_store.free_bytes_min == old_store.free_bytes_min &&

@@ -21,6 +21,11 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 
 }  // namespace
 
+std::string own_host(const std::string& address) {
+  if (address.empty() || address == "0.0.0.0") return "127.0.0.1";
+  return address == "::" ? "::1" : address;
+}
+
 Broker::Broker(Env& env, BrokerOptions options)
     : env_(env), options_(std::move(options)), port_is_ours_(options_.config.port == 0) {
   delay_ms_ = options_.restart_delay_ms;
@@ -132,10 +137,7 @@ void Broker::proved() {
 }
 
 std::string Broker::url() const {
-  // An address that means "all" is reached on loopback.
-  std::string host = options_.config.address;
-  if (host.empty() || host == "0.0.0.0") host = "127.0.0.1";
-  if (host == "::") host = "::1";
+  std::string host = own_host(options_.config.address);
   if (host.find(':') != std::string::npos) host = "[" + host + "]";
   return "mqtts://" + host + ":" + std::to_string(options_.config.port);
 }

@@ -29,6 +29,9 @@ struct BrokerOptions {
   int64_t settled_after_ms = 10'000;  // alive that long: the delay is the first one again
 };
 
+// Where the gateway itself reaches a broker that listens on `address`: loopback when that means "all".
+std::string own_host(const std::string& address);
+
 class Broker {
  public:
   Broker(Env& env, BrokerOptions options);

@@ -57,7 +57,6 @@ void SessionEnder::next() {
     bus.ca_file = files->ca_file;
     bus.certificate_file = files->certificate_file;
     bus.key_file = files->key_file;
-    bus.server_name = options_.server_name;
     bus.connect_timeout_ms = options_.give_up_ms;
     const uint64_t round = ++round_;
     MessageBus::Handlers handlers;

@@ -26,7 +26,6 @@ struct EvictionFiles {
 };
 
 struct SessionEnderOptions {
-  std::string server_name;            // see BusOptions
   size_t waiting_devices_max = 1024;  // past it the oldest wish is dropped and counted: ingest refuses them anyhow
   int64_t again_after_ms = 5'000;     // the same device is not thrown out more often
   int64_t give_up_ms = 5'000;         // a take-over that takes longer has failed

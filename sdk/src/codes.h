@@ -4,6 +4,13 @@
 
 #include "lambda/block.h"
 
+// On a host the inner steps are worth their copies; where size counts the compiler decides.
+#if defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
+#define LAMBDA_HOT [[gnu::always_inline]]
+#else
+#define LAMBDA_HOT
+#endif
+
 namespace lambda {
 
 // encode_point() writes at most this far behind where it starts.
@@ -100,7 +107,7 @@ inline void add_step_change(Head* head, int32_t change) {
   }
 }
 
-inline void put_xor(BitSink* sink, Head head, uint64_t x, CodeState* state) {
+LAMBDA_HOT inline void put_xor(BitSink* sink, Head head, uint64_t x, CodeState* state) {
   unsigned lead = static_cast<unsigned>(__builtin_clzll(x));
   if (lead > 31) lead = 31;
   const auto trail = static_cast<unsigned>(__builtin_ctzll(x));
@@ -119,7 +126,7 @@ inline void put_xor(BitSink* sink, Head head, uint64_t x, CodeState* state) {
   sink->put_two(head.bits, head.count, x >> trail, bits);
 }
 
-inline void put_delta(BitSink* sink, Head head, uint64_t delta) {
+LAMBDA_HOT inline void put_delta(BitSink* sink, Head head, uint64_t delta) {
   const uint64_t z = zigzag(delta) - 1;
   if (z < 1u << 4) {
     head.add(z, 1 + 4);
@@ -143,7 +150,7 @@ inline void put_delta(BitSink* sink, Head head, uint64_t delta) {
 // Writes the code of one more point at `out` (kEncodeReach bytes must be writable) and returns where the byte being
 // filled is now. `step` is the time since the last point in ticks; last_time is the caller's.
 template <Codec codec>
-inline uint8_t* encode_point(CodeState* state, int32_t step, uint64_t bits, uint8_t* out) {
+LAMBDA_HOT inline uint8_t* encode_point(CodeState* state, int32_t step, uint64_t bits, uint8_t* out) {
   BitSink sink(out, *state);
   const int32_t change = step - state->step;
   const uint64_t last = state->last_bits;

@@ -67,6 +67,8 @@ Status StoreImpl::load() {
 // False: the index knows more than the files hold.
 bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
   behind_.clear();
+  unsynced_.clear();
+  when_synced_.clear();
   newest_ = 0;
   std::map<uint64_t, uint64_t> bytes;
   for (const DirEntry& file : files) {
@@ -122,13 +124,16 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
     const auto known = catalog_->segments().find(number);
     if (replaced.count(number) != 0) {
       // All of it is in the merged one. Rows that still point here go when that one is indexed.
-      if (known == catalog_->segments().end()) bury(number);
+      if (known == catalog_->segments().end()) when_synced_.push_back([this, number = number] { bury(number); });
       continue;
     }
     const auto merged = replaces.find(number);
     if (known != catalog_->segments().end() && known->second.indexed_to >= length) {
       catalog_->segment(number).sealed = true;
-      if (merged != replaces.end()) end_segments(merged->second);
+      if (merged != replaces.end()) {
+        unsynced_.push_back(number);
+        when_synced_.push_back([this, old = merged->second] { end_segments(old); });
+      }
       continue;
     }
     CatchUp work;
@@ -140,6 +145,7 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
       work.finished = [this, old = merged->second] { end_segments(old); };
     }
     behind_.push_back(std::move(work));
+    unsynced_.push_back(number);
   }
   return true;
 }
@@ -199,34 +205,61 @@ std::optional<std::set<uint64_t>> StoreImpl::replaces_of(uint64_t number, uint64
   return std::set<uint64_t>(numbers->begin(), numbers->end());
 }
 
-// What the process before wrote may be in memory and not on the disk. It is synced before anything of it is believed.
-void StoreImpl::sync_newest() {
-  newest_synced_ = newest_ == 0 || planted("store_no_start_sync");
-  if (newest_synced_) return schedule_catch_up();
-  const std::string path = segment_path(options_.directory, newest_);
-  auto file = env_.disk.open_append(path);
-  const auto done = [this, alive = std::weak_ptr(alive_), path](const Status& status) {
+// What the process before wrote may be in memory and not on the disk. It is synced before anything of it is believed,
+// and above all before anything that it replaces is deleted.
+void StoreImpl::sync_found() {
+  found_synced_ = unsynced_.empty() || planted("store_no_start_sync");
+  if (!found_synced_) return sync_next();
+  for (const auto& then : std::exchange(when_synced_, {})) then();
+  schedule_catch_up();
+}
+
+void StoreImpl::sync_next() {
+  if (unsynced_.empty()) {
+    env_.disk.sync_dir(options_.directory, [this, alive = std::weak_ptr(alive_)](const Status& status) {
+      if (alive.expired()) return;
+      if (!status) env_.log.error("folder_sync_failed", {{"error", status.error().text}});
+      sync_found();
+    });
+    return;
+  }
+  const uint64_t number = unsynced_.front();
+  auto file = env_.disk.open_append(segment_path(options_.directory, number));
+  const auto done = [this, alive = std::weak_ptr(alive_), number](const Status& status) {
     if (alive.expired()) return;
-    if (!status) {
-      const auto known = catalog_->segments().find(newest_);
-      env_.log.error("segment_sync_failed", {{"file", path}, {"error", status.error().text}});
-      start_sync_errors_++;
-      // Behind what the index has seen synced, nothing may be believed.
-      if (known != catalog_->segments().end()) (void)env_.disk.truncate(path, known->second.indexed_to);
-    }
-    newest_synced_ = true;
-    schedule_catch_up();
+    if (!status) found_synced(number, status);
+    if (unsynced_.empty() || unsynced_.front() != number) return;
+    unsynced_.pop_front();
+    sync_next();
   };
   if (!file) {
     env_.loop.post([done, error = file.error()] { done(tl::unexpected(error)); });
     return;
   }
-  env_.disk.sync(*file, [this, alive = std::weak_ptr(alive_), done](Status status) {
-    if (alive.expired()) return;
-    if (!status) return done(status);
-    env_.disk.sync_dir(options_.directory, done);
-  });
+  env_.disk.sync(*file, done);
   env_.disk.close(*file);
+}
+
+// A found file could not be synced. Behind what the index has seen synced nothing of it may be believed; a merged file
+// whose sources are there is none. A file that only the segments tell of is taken as it reads: it is all there is.
+void StoreImpl::found_synced(uint64_t number, const Status& status) {
+  const std::string path = segment_path(options_.directory, number);
+  env_.log.error("segment_sync_failed", {{"file", path}, {"error", status.error().text}});
+  start_sync_errors_++;
+  const auto work = std::find_if(behind_.begin(), behind_.end(), [&](const CatchUp& one) { return one.number == number; });
+  if (work == behind_.end() || work->owner != kOwnerMerged) {
+    const auto known = catalog_->segments().find(number);
+    if (known != catalog_->segments().end()) (void)env_.disk.truncate(path, known->second.indexed_to);
+    return;
+  }
+  const bool sources = std::any_of(work->replaces.begin(), work->replaces.end(), [&](uint64_t source) {
+    return env_.disk.size(segment_path(options_.directory, source)).has_value();
+  });
+  if (!sources) return;
+  (void)env_.disk.remove(path);
+  when_synced_.clear();
+  unsynced_.clear();
+  retry_load();
 }
 
 void StoreImpl::schedule_catch_up() {
@@ -240,7 +273,7 @@ void StoreImpl::schedule_catch_up() {
 }
 
 void StoreImpl::catch_up_slice() {
-  if (!newest_synced_) return;
+  if (!found_synced_) return;
   if (!catalog_->ok()) return index_failed();
   if (!behind_.empty()) {
     CatchUp& work = behind_.front();
@@ -443,23 +476,28 @@ void StoreImpl::end_segments(const std::set<uint64_t>& numbers) {
 // until what is missing has been read from the segments again.
 void StoreImpl::index_failed() {
   if (retry_timer_ != 0) return;
-  ready_ = false;
   if (!catalog_->ok()) env_.log.error("index_failed", {{"error", catalog_->index().error().text}});
+  retry_load();
+}
+
+void StoreImpl::retry_load() {
+  if (retry_timer_ != 0) return;
+  ready_ = false;
   merge_.reset();
   retention_.reset();
   retry_timer_ = env_.loop.after(kRetryMs, [this, alive = std::weak_ptr(alive_)] {
     if (alive.expired()) return;
     retry_timer_ = 0;
-    if (writer_.busy() || flying_) return index_failed();
+    if (writer_.busy() || flying_) return retry_load();
     writer_.roll();
-    const bool full = catalog_->index().full();
-    if (!close_catalog()) return index_failed();
-    if (!full && !options_.index_in_memory) (void)Index::remove(options_.directory + "/index.db");
+    const bool unusable = !catalog_->ok() && !catalog_->index().full();
+    if (!close_catalog()) return retry_load();
+    if (unusable && !options_.index_in_memory) (void)Index::remove(options_.directory + "/index.db");
     if (auto status = load(); !status) {
       env_.log.error("index_failed", {{"error", status.error().text}});
-      return index_failed();
+      return retry_load();
     }
-    sync_newest();
+    sync_found();
   });
 }
 

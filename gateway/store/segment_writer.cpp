@@ -152,6 +152,8 @@ void SegmentWriter::cut(const std::shared_ptr<Flight>& flight, const Error& erro
   if (number_ != 0 && file_ != 0 && !planted("store_no_cut")) {
     // An empty file is left: its number is used up, and a file without a header holds nothing.
     uncut_.push_back({number_, begun_ ? synced_ : 0});
+    // At once, so that nobody reads what was not believed; before the next write again, with a sync behind it.
+    (void)env_.disk.truncate(segment_path(directory_, number_), uncut_.back().bytes);
   }
   close();
 }

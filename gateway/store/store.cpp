@@ -37,7 +37,7 @@ Status StoreImpl::begin() {
   lock_ = std::move(*lock);
   if (auto status = load(); !status) return status;
   check_space(true);
-  sync_newest();
+  sync_found();
   return {};
 }
 

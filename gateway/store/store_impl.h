@@ -135,7 +135,9 @@ class StoreImpl final : public Store {
   Status close_catalog();
   Status load();
   bool compare_segments(const std::vector<DirEntry>& files);
-  void sync_newest();
+  void sync_found();
+  void sync_next();
+  void found_synced(uint64_t number, const Status& status);
   void schedule_catch_up();
   void catch_up_slice();
   bool catch_up_file(CatchUp& work, uint64_t bytes_max);
@@ -151,6 +153,7 @@ class StoreImpl final : public Store {
   void publish_merged(uint64_t number, const std::set<uint64_t>& replaced, uint64_t bytes);
   void become_ready();
   void index_failed();
+  void retry_load();
 
   // ---- shared
   SegmentPin pin(uint64_t number);
@@ -193,7 +196,9 @@ class StoreImpl final : public Store {
 
   std::deque<CatchUp> behind_;
   bool catch_up_scheduled_ = false;
-  bool newest_synced_ = true;
+  std::deque<uint64_t> unsynced_;                  // files found at the start that may be in memory only
+  std::vector<std::function<void()>> when_synced_;
+  bool found_synced_ = true;
   uint64_t newest_ = 0;  // the last arrivals file of the process before, which may have a torn tail
 
   std::map<uint64_t, SegmentPin> pins_;

@@ -73,6 +73,7 @@ class TestDisk final : public Disk {
     std::string bytes;
     size_t durable = 0;       // of `bytes`
     bool name_durable = false;
+    std::optional<std::string> uncut;  // a truncation that was not synced: a power cut may take it back
   };
 
   explicit TestDisk(EventLoop& loop) : loop_(loop) {}
@@ -111,6 +112,7 @@ class TestDisk final : public Disk {
         return done(open.broken);
       }
       files[open.path].durable = files[open.path].bytes.size();
+      files[open.path].uncut.reset();
       done({});
     });
   }
@@ -159,13 +161,13 @@ class TestDisk final : public Disk {
   Status truncate(const std::string& path, uint64_t bytes) override {
     const auto found = files.find(path);
     if (found == files.end()) return fail(ErrorCode::kNotFound, path + ": no such file");
+    if (!found->second.uncut) found->second.uncut = found->second.bytes;
     found->second.bytes.resize(bytes);
-    // The cut itself is durable only after a sync: until then a power cut brings the old bytes back.
     if (found->second.durable > bytes) found->second.durable = bytes;
     return {};
   }
   Status replace(const std::string& path, std::span<const std::byte> bytes) override {
-    files[path] = {std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), bytes.size(), true};
+    files[path] = {std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), bytes.size(), true, {}};
     return {};
   }
   Result<uint64_t> free_bytes(const std::string&) override { return free; }
@@ -188,7 +190,12 @@ class TestDisk final : public Disk {
       const size_t loose = file.bytes.size() - file.durable;
       const size_t kept = loose == 0 ? 0 : random() % 3 == 0 ? 0 : random() % (loose + 1);
       file.bytes.resize(file.durable + kept);
-      if (kept > 4 && random() % 3 == 0) file.bytes[file.durable + random() % kept] ^= 0x40;  // a torn sector
+      if (file.uncut && random() % 2 == 0) {
+        file.bytes = *file.uncut;
+        file.durable = file.bytes.size();
+      }
+      file.uncut.reset();
+      if (kept > 4 && file.bytes.size() == file.durable + kept && random() % 3 == 0) file.bytes[file.durable + random() % kept] ^= 0x40;  // a torn sector
       file.durable = file.bytes.size();
       file.name_durable = true;
       ++at;

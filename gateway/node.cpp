@@ -59,6 +59,7 @@ struct Node::Parts {
   std::unique_ptr<Api> api;
   std::unique_ptr<HttpServer> http;
 
+  std::string bus_url;
   bool connected = false;
   uint64_t connections = 0;
   int64_t connect_delay_ms = kConnectDelayMs;
@@ -209,9 +210,15 @@ void Node::connect_bus() {
   Parts& p = *parts_;
   p.connect_timer = 0;
   if (p.stopping) return;
-  // A bus of its own for each connection: the child may have changed its port.
+  const std::string url = broker_url();
+  if (p.bus && p.bus_url == url) {
+    p.bus->connect();
+    return;
+  }
+  // The first time, or the child has moved to another port.
+  p.bus_url = url;
   BusOptions options;
-  options.urls = {broker_url()};
+  options.urls = {url};
   options.client_id = config_.gateway;
   options.outgoing_bytes_max = config_.outgoing_bytes_max;
   if (config_.uses_tls()) {

@@ -3,6 +3,11 @@
 #include <algorithm>
 
 namespace lambda::gateway {
+namespace {
+
+constexpr int64_t kFarewellMs = 5'000;
+
+}  // namespace
 
 SessionEnder::SessionEnder(Env& env, SessionEnderOptions options, Url url, Files files)
     : env_(env), options_(std::move(options)), url_(std::move(url)), files_(std::move(files)) {}
@@ -75,7 +80,7 @@ void SessionEnder::next() {
   });
 }
 
-// The bus is destroyed from a later task, since this may run inside its handler.
+// The bus is destroyed later: this may run inside its handler, and it leaves the broker in its own time.
 void SessionEnder::finish(bool ended) {
   if (current_.empty()) return;
   ++round_;  // what this bus still has to say concerns nobody
@@ -86,7 +91,7 @@ void SessionEnder::finish(bool ended) {
   if (bus_) {
     bus_->disconnect();
     std::shared_ptr<MessageBus> last = std::move(bus_);
-    env_.loop.post([last] {});
+    env_.loop.after(kFarewellMs, [last] {});
   }
   if (ended) {
     ++counters_.ended;

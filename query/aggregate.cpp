@@ -82,38 +82,40 @@ Column reduce_group(const Labels& labels, const std::vector<const Column*>& memb
   return out;
 }
 
-// The series themselves, each at the steps where it is among the first k of its group. NaN comes last both ways; of
-// equal values the first label set.
-Columns keep_first(const Groups& groups, bool highest, const std::vector<double>& parameter, size_t steps) {
-  Columns out;
-  for (const auto& [labels, members] : groups) {
-    std::vector<std::vector<uint8_t>> kept(members.size(), std::vector<uint8_t>(steps));
-    std::vector<size_t> order;
-    for (size_t step = 0; step < steps; ++step) {
-      order.clear();
-      for (size_t i = 0; i < members.size(); ++i) {
-        if (members[i]->present[step] != 0) {
-          order.push_back(i);
-        }
-      }
-      std::ranges::stable_sort(order, [&](size_t a, size_t b) {
-        const double x = members[a]->values[step];
-        const double y = members[b]->values[step];
-        return std::isnan(x) || std::isnan(y) ? std::isnan(y) && !std::isnan(x) : highest ? x > y : x < y;
-      });
-      const double k = parameter[step];
-      const size_t count = k >= 1 ? static_cast<size_t>(std::min(k, static_cast<double>(order.size()))) : 0;
-      for (size_t i = 0; i < count; ++i) {
-        kept[order[i]][step] = 1;
-      }
-    }
-    for (size_t i = 0; i < members.size(); ++i) {
-      if (std::ranges::find(kept[i], 1) != kept[i].end()) {
-        out.push_back({members[i]->labels, members[i]->values, std::move(kept[i])});
-      }
+using Members = std::vector<const Column*>;
+
+// The members present at a step, the first of topk (or bottomk) first. NaN comes last both ways; of equal values the
+// first label set comes first.
+void rank(const Members& members, size_t step, bool highest, std::vector<size_t>& order) {
+  order.clear();
+  for (size_t i = 0; i < members.size(); ++i) {
+    if (members[i]->present[step] != 0) {
+      order.push_back(i);
     }
   }
-  return out;
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) {
+    const double x = members[a]->values[step];
+    const double y = members[b]->values[step];
+    return std::isnan(x) || std::isnan(y) ? std::isnan(y) && !std::isnan(x) : highest ? x > y : x < y;
+  });
+}
+
+// The series of a group themselves, each at the steps where it is among the first k.
+void keep_first(const Members& members, bool highest, const std::vector<double>& k, size_t steps, Columns& out) {
+  std::vector<std::vector<uint8_t>> kept(members.size(), std::vector<uint8_t>(steps));
+  std::vector<size_t> order;
+  for (size_t step = 0; step < steps; ++step) {
+    rank(members, step, highest, order);
+    const size_t count = k[step] >= 1 ? static_cast<size_t>(std::min(k[step], static_cast<double>(order.size()))) : 0;
+    for (size_t i = 0; i < count; ++i) {
+      kept[order[i]][step] = 1;
+    }
+  }
+  for (size_t i = 0; i < members.size(); ++i) {
+    if (std::ranges::find(kept[i], 1) != kept[i].end()) {
+      out.push_back({members[i]->labels, members[i]->values, std::move(kept[i])});
+    }
+  }
 }
 
 }  // namespace
@@ -130,14 +132,15 @@ Result<Columns> aggregate(const Aggregation& node, const Columns& columns, const
   if (auto charged = budget.charge((selects ? columns.size() : groups.size()) * steps); !charged) {
     return tl::unexpected(charged.error());
   }
-  if (selects) {
-    return keep_first(groups, node.operation == "topk", parameter, steps);
-  }
   const auto entry = std::ranges::find(kReductions, node.operation, &Entry::name);
-  LAMBDA_ASSERT(entry != kReductions.end());
+  LAMBDA_ASSERT(selects || entry != kReductions.end());
   Columns out;
   for (const auto& [labels, members] : groups) {
-    out.push_back(reduce_group(labels, members, entry->reduce, parameter, steps));
+    if (selects) {
+      keep_first(members, node.operation == "topk", parameter, steps, out);
+    } else {
+      out.push_back(reduce_group(labels, members, entry->reduce, parameter, steps));
+    }
   }
   return out;
 }

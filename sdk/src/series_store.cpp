@@ -337,17 +337,18 @@ bool SeriesStore::make_room(const Series* spared) {
   return true;
 }
 
-// False: there is none, or its gap finds no place. When the list of gaps is full, the oldest whose gap joins another.
+// Called when no block is safe. False: there is none, or its gap finds no place.
 bool SeriesStore::drop_oldest_unsafe() {
-  uint32_t loose = lists_[static_cast<size_t>(BlockState::kLoose)].first;
-  uint32_t parcelled = lists_[static_cast<size_t>(BlockState::kParcelled)].first;
+  const uint32_t loose = lists_[static_cast<size_t>(BlockState::kLoose)].first;
+  const uint32_t parcelled = lists_[static_cast<size_t>(BlockState::kParcelled)].first;
   if (loose == kNone && parcelled == kNone) return false;
-  while (loose != kNone || parcelled != kNone) {
-    const bool take_loose =
-        parcelled == kNone || (loose != kNone && static_cast<int32_t>(meta(loose).serial - meta(parcelled).serial) < 0);
-    uint32_t* const oldest = take_loose ? &loose : &parcelled;
-    if (drop(*oldest)) return true;
-    *oldest = meta(*oldest).list_next;
+  const bool take_loose =
+      parcelled == kNone || (loose != kNone && static_cast<int32_t>(meta(loose).serial - meta(parcelled).serial) < 0);
+  if (drop(take_loose ? loose : parcelled)) return true;
+  // The list of gaps is full. A block whose gap continues one of them can only be the first of its series.
+  for (uint32_t i = 0; i < gap_count_; ++i) {
+    const uint32_t first = series_[gap_at(i).ref - 1].sealed_first;
+    if (first != kNone && drop(first)) return true;
   }
   ++counters_.gaps_full;
   return false;
@@ -398,22 +399,22 @@ void SeriesStore::free_block(uint32_t page) {
 // False: the list is full and this one continues none.
 bool SeriesStore::note_gap(const StoreGap& gap) {
   for (uint32_t i = 0; i < gap_count_; ++i) {
-    StoreGap& known = gaps_[i];
+    StoreGap& known = gap_at(i);
     if (known.boot == gap.boot && known.ref == gap.ref && known.first_ordinal + known.count == gap.first_ordinal) {
       known.count += gap.count;
       return true;
     }
   }
   if (gap_count_ == options_.gaps_max) return false;
-  gaps_[gap_count_++] = gap;
+  gap_at(gap_count_++) = gap;
   return true;
 }
 
 bool SeriesStore::take_gap(StoreGap* gap) {
   if (gap_count_ == 0) return false;
-  *gap = gaps_[0];
+  *gap = gap_at(0);
+  gap_first_ = (gap_first_ + 1) % options_.gaps_max;
   --gap_count_;
-  for (uint32_t i = 0; i < gap_count_; ++i) gaps_[i] = gaps_[i + 1];
   return true;
 }
 

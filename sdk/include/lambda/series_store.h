@@ -7,13 +7,12 @@
 // - A block is evicted only when it is safe. A block that is dropped unsafe leaves a gap with exactly its ordinals.
 // - Sealed blocks keep the order in which they were sealed, within each state and within each series.
 // - The span is cut at the start into state for `series_max` series, `gaps_max` gaps, a scratch block and pages; a
-// block
-//   is a chain of pages. So the worst case is known when the program starts.
+//   block is a chain of pages. So the worst case is known when the program starts.
 //
 // When a page is wanted and none is free, in this order: the oldest safe block goes (past its retention or not), then
 // the oldest block that is not safe goes and its ordinals become a gap, then the largest open block is sealed and goes
-// the same way. When not even that helps, or the list of gaps is full and cannot take the ordinals, append() takes
-// nothing.
+// the same way. When the list of gaps is full, a block goes whose ordinals continue a gap that is in it. When nothing
+// of all that helps, append() takes nothing.
 //
 // Time: `now_ms` is monotonic and handed in by tick(); points carry their own times, which may be anything.
 // Not thread-safe. Pages, blocks and series are found in constant time, except where said.
@@ -147,8 +146,8 @@ class SeriesStore {
   // Copies the block's bytes; returns how many, 0 if it is gone or `out` is too short.
   size_t copy(BlockId id, std::span<uint8_t> out) const;
 
-  // Where a block stands. Ids of blocks that are gone are ignored, as they may have been dropped meanwhile; a safe block
-  // stays safe.
+  // Where a block stands. Ids of blocks that are gone are ignored, as they may have been dropped meanwhile; a safe
+  // block stays safe.
   void parcelled(BlockId id, uint32_t parcel);
   void safe(BlockId id);
   void loose(BlockId id);  // its parcel was given up; it goes back to its place in the order
@@ -245,6 +244,7 @@ class SeriesStore {
   bool append_code(Series* series, int32_t step, Point point);
   void set_root(std::span<const uint8_t> bytes, BlockMeta* meta);
   bool note_gap(const StoreGap& gap);
+  StoreGap& gap_at(uint32_t index) { return gaps_[(gap_first_ + index) % options_.gaps_max]; }
   void list_remove(uint32_t page);
   void list_insert(uint32_t page, BlockState state);
   void series_remove(uint32_t page);
@@ -268,6 +268,7 @@ class SeriesStore {
   size_t pages_free_ = 0;
   uint32_t free_page_ = kNone;
   uint32_t series_count_ = 0;
+  uint32_t gap_first_ = 0;  // gaps_ is a ring
   uint32_t gap_count_ = 0;
   uint32_t serial_ = 0;
   uint32_t clock_ = 0;

@@ -169,6 +169,10 @@ Status Index::remove(const std::string& path) {
   return {};
 }
 
+bool Index::present(const std::string& path) {
+  return exists(path);
+}
+
 Status Index::begin(bool fresh) {
   sqlite3_extended_result_codes(database_, 1);
   sqlite3_busy_timeout(database_, 0);

@@ -95,6 +95,7 @@ class Index {
   static Result<std::unique_ptr<Index>> open(const std::string& path, bool* made);
   // Removes the database of `path` with all that belongs to it; nothing there is no error.
   static Status remove(const std::string& path);
+  static bool present(const std::string& path);
   ~Index();
   Index(const Index&) = delete;
   Index& operator=(const Index&) = delete;

@@ -69,6 +69,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", required=True)
     parser.add_argument("--out", required=True)
+    parser.add_argument("--start", required=True, help="what runs before main, under tests/package/bare")
     parser.add_argument("--main", required=True, help="the firmware's main, under tests/package/bare")
     parser.add_argument("--nanopb", help="nanopb's sources; needed when the SDK's messages are among the sources")
     parser.add_argument("--generated", help="the folder of proto/lambda.npb.h")
@@ -92,7 +93,7 @@ def main():
     sdk = [compile_one(source, include, args.out) for source in args.sources]
     if args.plant is not None:
         sdk.append(compile_one(args.plant, include, args.out))
-    firmware = [compile_one(os.path.join(bare, name), include, args.out) for name in ("start.c", args.main)]
+    firmware = [compile_one(os.path.join(bare, name), include, args.out) for name in (args.start, args.main)]
     image = os.path.join(args.out, "image.elf")
     # C's string functions and the compiler's arithmetic; not the C++ library, not a start file, not a system call.
     run([TRIPLE + "gcc"] + MACHINE + ["-nostartfiles", "-nostdlib", "-T", os.path.join(bare, "bare.ld"), "-Wl,--gc-sections",

@@ -4,7 +4,9 @@
 namespace {
 
 // Stands in for the hash of a board: what is proven here is what the SDK needs, not what it computes.
-void start(lambda::HashState* state) { state->opaque[0] = 0; }
+void start(lambda::HashState* state) {
+  state->opaque[0] = 0;
+}
 void update(lambda::HashState* state, const uint8_t* bytes, size_t size) {
   for (size_t i = 0; i < size; ++i) state->opaque[0] = static_cast<uint8_t>(state->opaque[0] * 31 + bytes[i]);
 }

@@ -2,9 +2,15 @@
  * proven here is what the SDK needs of a board, by linking it with no operating system and no heap. */
 #include "lambda/lambda.h"
 
-static int64_t mono_ms(void* context) { return ++*(int64_t*)context; }
-static uint64_t draw(void* context) { return (uint64_t)mono_ms(context) * 0x9E3779B97F4A7C15u; }
-static void sha256_start(lam_hash_state* state) { state->opaque[0] = 0; }
+static int64_t mono_ms(void* context) {
+  return ++*(int64_t*)context;
+}
+static uint64_t draw(void* context) {
+  return (uint64_t)mono_ms(context) * 0x9E3779B97F4A7C15u;
+}
+static void sha256_start(lam_hash_state* state) {
+  state->opaque[0] = 0;
+}
 static void sha256_update(lam_hash_state* state, const uint8_t* bytes, size_t size) {
   for (size_t i = 0; i < size; ++i) state->opaque[0] = (uint8_t)(state->opaque[0] * 31 + bytes[i]);
 }

@@ -372,6 +372,61 @@ TEST(SeriesStore, TheLongestHeadFitsTheRoomKeptForIt) {
   }
 }
 
+// ---- Memory that is promised
+
+// Readings as they come: a random walk in hundredths, as a double, as a decimal, and a counter.
+uint64_t reading(ValueType type, uint64_t walk, uint64_t second) {
+  if (type == ValueType::kF64) return bits_of(static_cast<double>(walk) / 100.0);
+  return type == ValueType::kDec ? walk : second * 131 + walk;
+}
+
+// Every series for `seconds` at 1 Hz, sealed blocks safe at once. Then all of the last ten minutes must be there.
+void expect_ten_minutes(World* world, std::span<const ValueType> types, uint64_t seconds) {
+  std::mt19937_64 random(17);
+  const uint32_t count = world->options.series_max;
+  std::vector<uint64_t> walks(count, 2'000);
+  std::vector<std::vector<Point>> last(count);
+  for (uint32_t i = 0; i < count; ++i) world->add(types[i % types.size()], 2, 1);
+  for (uint64_t second = 0; second < seconds; ++second) {
+    const auto now = static_cast<int64_t>(second) * 1000;
+    for (uint32_t i = 0; i < count; ++i) {
+      walks[i] += random() % 11 - 5;
+      const Point point{now, reading(types[i % types.size()], walks[i], second)};
+      ASSERT_EQ(world->store.append(i + 1, point).result, StoreResult::kOk);
+      if (second + 600 >= seconds) last[i].push_back(point);
+    }
+    world->store.tick(now);
+    SealedBlock block;
+    while (world->store.first(BlockState::kLoose, &block)) world->store.safe(block.id);
+  }
+  EXPECT_EQ(world->store.counters().blocks_evicted, 0u);
+  EXPECT_EQ(world->store.counters().blocks_dropped, 0u);
+  for (uint32_t i = 0; i < count; ++i) {
+    ASSERT_EQ(world->read(i + 1, static_cast<int64_t>(seconds - 600) * 1000, INT64_MAX), last[i]);
+  }
+}
+
+// How many pages a span of so many bytes gives.
+size_t pages_in(const SeriesStoreOptions& options, size_t bytes) {
+  size_t pages = (bytes - SeriesStore::arena_bytes(options, 0)) / (options.page_bytes + 4);
+  while (SeriesStore::arena_bytes(options, pages) > bytes) --pages;
+  return pages;
+}
+
+TEST(SeriesStoreMemory, TenMinutesOfAThousandSeriesFitFiveMegabytes) {
+  const SeriesStoreOptions options{.series_max = 1'000};
+  World world(options, pages_in(options, 5'000'000));
+  const ValueType types[] = {ValueType::kF64, ValueType::kDec, ValueType::kI64};
+  expect_ten_minutes(&world, types, 1'300);
+}
+
+TEST(SeriesStoreMemory, TenMinutesOf24DecimalSeriesFit48KilobytesWithBlocksOfTenMinutes) {
+  const SeriesStoreOptions options{.series_max = 24, .block_bytes_max = 1024, .seal_age_ms = 600'000};
+  World world(options, pages_in(options, 48 * 1024));
+  const ValueType types[] = {ValueType::kDec};
+  expect_ten_minutes(&world, types, 3'000);
+}
+
 // ---- Against a naive model
 
 using Key = std::tuple<uint64_t, uint32_t, uint64_t>;  // boot, ref, ordinal

@@ -23,6 +23,8 @@ extern char** environ;
 namespace lambda::bench {
 namespace {
 
+pid_t gateway_of_atexit = 0;  // the child must not outlive an early exit
+
 [[noreturn]] void give_up(const std::string& why) {
   std::fprintf(stderr, "bench_path: %s\n", why.c_str());
   std::exit(1);
@@ -128,11 +130,15 @@ SiteProcess::SiteProcess(Env& env, std::string program, std::string folder) : en
   }
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  pid_ = pid;
+  pid_ = gateway_of_atexit = pid;
+  std::atexit([] {
+    if (gateway_of_atexit > 0) ::kill(gateway_of_atexit, SIGTERM);
+  });
   wait_until_ready();
 }
 
 SiteProcess::~SiteProcess() {
+  gateway_of_atexit = 0;
   ::kill(static_cast<pid_t>(pid_), SIGTERM);
   for (int i = 0; i < 100; ++i) {
     if (::waitpid(static_cast<pid_t>(pid_), nullptr, WNOHANG) != 0) return;

@@ -34,6 +34,7 @@ struct Boot {
   uint64_t previous = 0;
   int64_t started_ms = 0;
   uint64_t next_seq = 1;
+  uint64_t seq_known_max = 0;      // a gateway knows seqs up to here (of a restored copy): number above
   SeqSet gone;                     // settled or given up
   SeqSet gone_unsaved;             // of those, the ones no record says yet
   Digest last_digest{};

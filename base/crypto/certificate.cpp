@@ -369,6 +369,27 @@ Result<CertificateFacts> read_certificate(const std::string& pem) {
   return facts;
 }
 
+Status check_certificate(const std::string& certificate_pem, const std::string& key_pem,
+                         const std::string& ca_certificate_pem) {
+  auto certificate = parse_certificate(certificate_pem);
+  if (!certificate) return tl::unexpected(certificate.error());
+  auto key = parse_key(key_pem);
+  if (!key) return tl::unexpected(key.error());
+  auto authority = parse_certificate(ca_certificate_pem);
+  if (!authority) return tl::unexpected(authority.error());
+  if (X509_check_private_key(certificate->get(), key->get()) != 1) {
+    ERR_clear_error();
+    return fail(ErrorCode::kDenied, "the certificate is for another key");
+  }
+  EVP_PKEY* issuer = X509_get0_pubkey(authority->get());
+  if (X509_check_issued(authority->get(), certificate->get()) != X509_V_OK || issuer == nullptr ||
+      X509_verify(certificate->get(), issuer) != 1) {
+    ERR_clear_error();
+    return fail(ErrorCode::kDenied, "the certificate was not issued by this authority");
+  }
+  return {};
+}
+
 Result<std::string> request_common_name(const std::string& request_pem) {
   const auto request = read_request(request_pem);
   if (!request) return tl::unexpected(request.error());

@@ -69,6 +69,9 @@ Result<std::string> issue_from_request(const std::string& ca_certificate_pem, co
 Result<std::string> issue_for_key(const std::string& ca_certificate_pem, const std::string& ca_key_pem,
                                   const std::string& key_pem, const CertificateOrder& order, Random& random);
 Result<CertificateFacts> read_certificate(const std::string& pem);
+// Whether a certificate is for this private key and issued by this authority. kDenied says which of the two is not so.
+Status check_certificate(const std::string& certificate_pem, const std::string& key_pem,
+                         const std::string& ca_certificate_pem);
 Result<std::string> request_common_name(const std::string& request_pem);
 // A revocation list (PEM) of the given serials, signed by the authority.
 Result<std::string> make_revocation_list(const std::string& ca_certificate_pem, const std::string& ca_key_pem,

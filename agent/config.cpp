@@ -1,0 +1,112 @@
+#include "agent/config.h"
+
+#include "agent/source/synthetic_source.h"
+
+namespace lambda::agent {
+namespace {
+
+constexpr int64_t kDayMs = 86'400'000;
+constexpr uint64_t kTera = uint64_t{1} << 40;
+
+void source_keys(ConfigTable& table, const std::string& name, SourceOptions& source, const char* devices,
+                 const char* what) {
+  const std::string prefix = "sources." + name + ".";
+  table.flag(prefix + "enabled", source.enabled, what);
+  table.integer(prefix + "interval_ms", source.interval_ms, 10, 3'600'000, "Time between two collections.");
+  if (devices == nullptr) return;
+  table.text(prefix + "include", source.include, std::string("Only ") + devices + " that match; a regular expression.");
+  table.text(prefix + "exclude", source.exclude, std::string("No ") + devices + " that match.");
+}
+
+void all_sources(ConfigTable& table, HostSourceOptions& sources) {
+  table.text("sources.root", sources.root, "Where the host's file system is seen.", not_empty());
+  source_keys(table, "cpu", sources.cpu, nullptr, "Processor time, in total and for each processor.");
+  source_keys(table, "memory", sources.memory, nullptr, "Memory.");
+  source_keys(table, "load", sources.load, nullptr, "Load averages.");
+  source_keys(table, "disk", sources.disk, "disks", "Disk input and output.");
+  source_keys(table, "filesystem", sources.filesystem, "mount points", "Fill of mounted file systems.");
+  table.text("sources.filesystem.types_exclude", sources.filesystem_types_exclude, "No file systems of these types.");
+  source_keys(table, "network", sources.network, "interfaces", "Network interfaces.");
+  source_keys(table, "self", sources.self, nullptr, "The agent about itself.");
+  source_keys(table, "synthetic", sources.synthetic, nullptr, "Made-up points, for tests and benchmarks.");
+  table.integer("sources.synthetic.series", sources.synthetic_series, 1, kSyntheticSeriesMax, "How many series.");
+}
+
+void uplink_keys(ConfigTable& table, ConnectionOptions& uplink) {
+  table.text_list("uplink.gateways", uplink.gateways, 16,
+                  "Brokers, tried in order; empty: those of the enrolment bundle.", mqtt_url());
+  table.text("uplink.server_name", uplink.server_name, "The name in the broker's certificate; empty: the url's host.");
+  table.integer("uplink.backoff_ms", uplink.backoff_ms, 100, 600'000, "First wait after a lost connection, at most.");
+  table.integer("uplink.backoff_ms_max", uplink.backoff_ms_max, 100, 3'600'000, "It doubles up to here.");
+  table.integer("uplink.outgoing_bytes_max", uplink.outgoing_bytes_max, 1u << 20, 256u << 20,
+                "Published and not yet taken by the broker.");
+  table.integer("uplink.window_parcels_max", uplink.uplink.window_parcels_max, 2, kWindowParcelsMax,
+                "Parcels sent and not yet acked.");
+  table.integer("uplink.window_bytes_max", uplink.uplink.window_bytes_max, 64u << 10, 64u << 20, "The same in bytes.");
+  table.integer("uplink.answer_timeout_ms", uplink.uplink.answer_timeout_ms, 100, 600'000,
+                "Without an answer for so long, the gateway is asked.");
+  table.integer("uplink.answer_timeout_ms_max", uplink.uplink.answer_timeout_ms_max, 100, 3'600'000,
+                "It doubles up to here.");
+  table.rule("uplink.backoff_ms_max", [&uplink]() -> Status {
+    if (uplink.backoff_ms_max >= uplink.backoff_ms) return {};
+    return fail(ErrorCode::kInvalid, "must not be less than uplink.backoff_ms");
+  });
+  table.rule("uplink.answer_timeout_ms_max", [&uplink]() -> Status {
+    if (uplink.uplink.answer_timeout_ms_max >= uplink.uplink.answer_timeout_ms) return {};
+    return fail(ErrorCode::kInvalid, "must not be less than uplink.answer_timeout_ms");
+  });
+}
+
+void http_keys(ConfigTable& table, HttpOptions& http) {
+  table.text("http.address", http.address, "Beyond loopback only with a token or client certificates.", listen_address());
+  table.integer("http.port", http.port, 0, 65535, "0: any free one, named in the log.");
+  table.secret("http.token", http.token, "When set, \"Authorization: Bearer <token>\" is asked of everyone.");
+  table.text("http.certificate_file", http.certificate_file, "PEM; with http.key_file: TLS.");
+  table.text("http.key_file", http.key_file, "PEM.");
+  table.text("http.client_ca_file", http.client_ca_file, "PEM; client certificates of this authority are asked for.");
+  table.integer("http.connections_max", http.connections_max, 1, 100'000, "Further ones are closed.");
+}
+
+}  // namespace
+
+std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
+  auto made = std::make_unique<ConfigTable>("lambda-agent");
+  ConfigTable& table = *made;
+  table.text("agent.device", config.device, "This device's name, one of its own in the site.", identifier()).required();
+  table.text("agent.state", config.state_dir, "Folder for keys, journal and spool.", not_empty());
+  table.integer("agent.series_max", config.series_max, 1, 100'000, "Further series are refused and counted.");
+  table.integer("memory.bytes_max", config.memory_bytes_max, uint64_t{1} << 20, uint64_t{16} << 30,
+                "Room for points in memory; over it the oldest go before their time.");
+  table.integer("memory.retention_ms", config.retention_ms, 1'000, 86'400'000, "How long points can be asked for here.");
+  table.integer("seal.age_ms", config.seal_age_ms, 100, 600'000, "Points are made into a parcel when they are so old.");
+  table.integer("seal.parcel_bytes_max", config.parcel_bytes_max, 2048, 1'000'000, "A parcel's size.");
+  table.integer("clock.step_ms", config.clock_step_ms, 50, 3'600'000,
+                "A clock that disagrees by more was set: a new clock segment begins. Less is followed slowly.");
+  table.integer("journal.sync_ms", config.journal.sync_ms, 10, 600'000, "A power cut loses at most this.");
+  table.integer("journal.file_bytes", config.journal.file_bytes, uint64_t{4096}, uint64_t{256} << 20,
+                "A round begins another file when the present one is larger.");
+  table.flag("journal.keep", config.journal.keep, "Keep finished journals as kept-*.lam, for an audit. Not bounded.");
+  table.integer("spool.bytes_max", config.spool.bytes_max, uint64_t{256} << 10, kTera,
+                "Spool and journals on disk; over it the oldest parcels go, named by gap records.");
+  table.integer("spool.age_ms_max", config.spool.age_ms_max, 1'000, 3650 * kDayMs, "Older parcels go the same way.");
+  table.integer("spool.file_bytes", config.spool.file_bytes, uint64_t{0}, uint64_t{256} << 20,
+                "A spool file's size; 0: a sixteenth of spool.bytes_max, within 64 KB and 16 MB.");
+  table.integer("spool.reserve_bytes", config.reserve_bytes, uint64_t{0}, uint64_t{1} << 30,
+                "A file that is given up when the disk is full, so that acks can still be noted.");
+  uplink_keys(table, config.uplink);
+  http_keys(table, config.http);
+  all_sources(table, config.sources);
+  table.text("log.level", config.log_level, "And above.", one_of({"debug", "info", "warn", "error"}));
+  table.text("log.format", config.log_format, "Lines for people or for programs.", one_of({"text", "json"}));
+  return made;
+}
+
+Result<AgentConfig> load_agent_config(Disk& disk, const Environment& environment, const std::string& path) {
+  AgentConfig config;
+  if (auto status = agent_config_table(config)->load(disk, environment, path); !status) {
+    return tl::unexpected(status.error());
+  }
+  return config;
+}
+
+}  // namespace lambda::agent

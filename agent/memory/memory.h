@@ -1,0 +1,82 @@
+// The last ten minutes in RAM: the SDK's series store, with room taken from the heap once, and what queries see of it.
+//
+// Points come here after the journal has them. Blocks stay until they are in a synced parcel and past their retention;
+// when the room is short the oldest go earlier (series_store.h says in which order), and what goes before it is in a
+// parcel becomes a gap, reason MEMORY. Loop thread only: cursors read the store when they are read, and the agent's
+// query interface evaluates inside the call that selected.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/spool/packer.h"
+#include "agent/spool/series_table.h"
+#include "lambda/series_store.h"
+#include "query/series_source.h"
+
+namespace lambda::agent {
+
+struct MemoryOptions {
+  uint64_t bytes_max = 48u << 20;  // address space; pages are used one after the other, so RSS follows what is held
+  uint32_t series_max = kSeriesMaxDefault;
+  int64_t retention_ms = 600'000;
+  uint32_t block_bytes_max = 8192;
+  std::string device, site;        // the labels `instance` and `site` of every series
+};
+
+class Memory final : public query::SeriesSource {
+ public:
+  Memory(MemoryOptions options, uint64_t boot);
+  ~Memory() override;
+
+  // A series that was just added to `table`: the store gives it the same ref.
+  void add_series(const SeriesTable& table, SeriesRef ref);
+  // A point that the journal has as `ordinal`. What does not fit is lost to memory and parcels: false.
+  bool append(SeriesRef ref, uint64_t ordinal, Point point, uint32_t clock);
+  // Later points belong to this boot. False, with nothing done: points of too many boots are held still.
+  bool begin_boot(uint64_t boot);
+  // For queries: where names and labels are.
+  void set_table(std::shared_ptr<SeriesTable> table) { table_ = std::move(table); }
+
+  SeriesStore& store() { return *store_; }
+  const SeriesStore& store() const { return *store_; }
+  uint64_t points_refused() const { return points_refused_; }
+  // Room is short: what is sealed should go into parcels now.
+  bool wants_round() const { return store_->pages_free() * 4 < store_->pages(); }
+
+  Result<query::Selection> select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                                  uint64_t series_max) override;
+
+ private:
+  const MemoryOptions options_;
+  struct Room;
+  std::unique_ptr<Room> room_;
+  std::unique_ptr<SeriesStore> store_;
+  std::shared_ptr<SeriesTable> table_;
+  uint32_t clock_ = 0;
+  uint64_t points_refused_ = 0;
+};
+
+// Blocks of one boot that are in no parcel yet, in the order of sealing.
+class MemoryFeed final : public BlockFeed {
+ public:
+  MemoryFeed(SeriesStore& store, uint64_t boot) : store_(store), boot_(boot) { go(); }
+  bool peek(BlockHead* head) override;
+  void take() override;
+  bool copy(const BlockHead& head, std::span<uint8_t> out) override { return store_.copy(head.id, out) == out.size(); }
+
+ private:
+  void go();
+  SeriesStore& store_;
+  const uint64_t boot_;
+  SealedBlock block_;
+  BlockId last_;
+  bool more_ = false;
+};
+
+// What a point's bits are as a number.
+double point_value(ValueType type, uint8_t scale, uint64_t bits);
+
+}  // namespace lambda::agent

@@ -1,0 +1,403 @@
+#include "agent/node.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "agent/node_parts.h"
+#include "base/record/record.h"
+
+namespace lambda::agent {
+namespace {
+
+constexpr const char* kReserveName = "reserve.bin";
+constexpr int64_t kSecondMs = 1'000;
+
+JournalCounters sum(JournalCounters a, const JournalCounters& b) {
+  a.rows += b.rows;
+  a.points += b.points;
+  a.points_unmade += b.points_unmade;
+  a.bytes += b.bytes;
+  a.syncs += b.syncs;
+  a.append_errors += b.append_errors;
+  a.sync_errors += b.sync_errors;
+  a.rows_repeated += b.rows_repeated;
+  return a;
+}
+
+}  // namespace
+
+Node::Parts::Parts(Env& in, AgentConfig configuration, SigningKey signing, std::vector<std::unique_ptr<Source>> from)
+    : env(in), config(std::move(configuration)), key(std::move(signing)), sources(std::move(from)) {
+  config.uplink.device = config.device;
+  config.journal.dir = config.state_dir;
+  config.spool.dir = config.state_dir;
+  config.spool.series_max = config.series_max;
+}
+
+Node::Parts::~Parts() {
+  *alive = false;
+  env.loop.cancel(seal);
+  env.loop.cancel(second);
+  env.loop.cancel(stop_limit);
+}
+
+Status Node::Parts::start() {
+  Disk& disk = env.disk;
+  if (auto status = disk.make_dirs(config.state_dir); !status) return status;
+  auto taken = disk.lock(config.state_dir + "/lock");
+  if (!taken) return tl::unexpected(taken.error());
+  lock = *taken;
+
+  packer = std::make_unique<Packer>(PackerOptions{config.uplink.site, config.device, config.parcel_bytes_max}, key);
+  spool = std::make_unique<Spool>(env, config.spool);
+  if (enrolled()) {
+    if (auto status = spool->open(); !status) return status;
+  }
+  auto listing = list_journals(disk, config.state_dir);
+  if (!listing) return tl::unexpected(listing.error());
+  for (const std::string& name : listing->foreign) env.log.error("journal_left_alone", {{"file", name}});
+  for (const uint64_t number : listing->empty) {
+    (void)disk.remove(config.state_dir + "/" + numbered_name("journal-", number));
+  }
+  for (const uint64_t number : listing->bad) spool->quarantine(numbered_name("journal-", number));
+
+  rounds = std::make_unique<Rounds>(
+      Rounds::Parts{env, *(memory = std::make_unique<Memory>(
+                               MemoryOptions{config.memory_bytes_max, config.series_max, config.retention_ms,
+                                             static_cast<uint32_t>(
+                                                 std::clamp<uint64_t>(config.parcel_bytes_max / 2, 512, 8192) & ~7u),
+                                             config.device, config.uplink.site},
+                               boot = std::max<uint64_t>(1, env.random.u64()))),
+                    *spool, *packer, config.state_dir, config.journal.keep},
+      [this] {
+        if (connection != nullptr) connection->wake();
+      });
+  uint64_t previous = 0;
+  if (auto status = find_old_boots(*listing, &previous); !status) return status;
+  begin_boot(previous, listing->number_max + 1);
+  if (enrolled()) {
+    make_uplink();
+    spool->start();
+  }
+  if (auto status = listen(); !status) return status;
+  register_metrics();
+
+  sampler = std::make_unique<Sampler>(
+      env, config.clock_step_ms,
+      Sampler::Handlers{[this](SeriesRef ref) { memory->add_series(*table, ref); },
+                        [this](uint32_t segment) {
+                          if (Boot* present = spool->state().find(boot)) {
+                            present->clocks.push_back({segment, false, 0, true});
+                            rounds->live(false, {});
+                          }
+                        },
+                        [this](Row row) { take_row(std::move(row)); }});
+  sampler->set_table(table);
+  sampler->start(std::move(sources));
+  keep_reserve();
+  seal_timer();
+  second_timer();
+  started = true;
+  env.log.info("started", {{"device", config.device},
+                           {"site", config.uplink.site},
+                           {"boot", boot},
+                           {"backlog_parcels", spool->parcels_left()},
+                           {"journals", uint64_t{listing->files.size()}}});
+  if (!enrolled()) env.log.warn("not_enrolled", {{"do", "lambda-agent --request, lambda enroll, lambda-agent --install"}});
+  if (connection != nullptr) connection->start();
+  return {};
+}
+
+// Boots that journals or the spool still hold, in their order; the present one comes after the last of them.
+Status Node::Parts::find_old_boots(JournalListing& listing, uint64_t* previous) {
+  if (!enrolled()) {
+    for (JournalFile& file : listing.files) {
+      *previous = file.start.head.boot;
+      file.start.ordinals = {};
+      old_journals.push_back(std::move(file));
+    }
+    return {};
+  }
+  std::vector<std::pair<uint64_t, std::vector<JournalFile>>> by_boot;
+  for (JournalFile& file : listing.files) {
+    const uint64_t id = file.start.head.boot;
+    auto found = std::find_if(by_boot.begin(), by_boot.end(), [&](const auto& entry) { return entry.first == id; });
+    if (found == by_boot.end()) found = by_boot.insert(by_boot.end(), {id, {}});
+    found->second.push_back(std::move(file));
+  }
+  for (auto& [id, files] : by_boot) {
+    const JournalHead head = files.front().start.head;
+    if (Boot* known = spool->state().find(id)) {
+      known->held = true;
+    } else {
+      spool->begin_boot(id, head.previous_boot, head.started_ms, std::make_shared<SeriesTable>(config.series_max),
+                        sign_hello(key, packer->options(), id, head.previous_boot, head.started_ms));
+    }
+    rounds->replay(id, std::move(files));
+  }
+  for (const auto& known : spool->state().boots()) {
+    *previous = known->id;
+    if (known->hello_signature.size() == 64) continue;
+    // Its Begun was lost, or it was begun before the enrolment.
+    known->hello_signature = sign_hello(key, packer->options(), known->id, known->previous, known->started_ms);
+    spool->tell_boot(*known);
+  }
+  return {};
+}
+
+void Node::Parts::begin_boot(uint64_t previous, uint64_t first_journal) {
+  started_ms = env.clock.utc_ms();
+  if (table == nullptr) table = std::make_shared<SeriesTable>(config.series_max);
+  memory->set_table(table);
+  if (journal != nullptr) journals_before = sum(journals_before, journal->counters());
+  journal = std::make_unique<Journal>(env, config.journal, JournalHead{boot, previous, started_ms, 0}, *table,
+                                      first_journal);
+  if (!enrolled()) return;
+  Boot& present = spool->begin_boot(boot, previous, started_ms, table,
+                                    sign_hello(key, packer->options(), boot, previous, started_ms));
+  present.clocks.push_back({0, false, 0, true});
+  rounds->set_present(boot, *journal);
+  if (shelf != nullptr) shelf->set_boot(boot);
+}
+
+void Node::Parts::make_uplink() {
+  shelf = std::make_unique<SpoolShelf>(
+      env, *spool, packer->options(), std::string("lambda-agent ") + kVersion,
+      SpoolShelf::Requests{[this](uint64_t id, std::vector<uint32_t> refs) { rounds->declare(id, std::move(refs)); },
+                           [this] {
+                             env.loop.post([this, living = alive] {
+                               if (*living) begin_new_boot();
+                             });
+                           },
+                           [](int64_t) {}});
+  shelf->set_boot(boot);
+  connection = std::make_unique<Connection>(env, config.uplink, *shelf);
+}
+
+// ---- A point's way: row -> journal -> memory
+
+void Node::Parts::take_row(Row row) {
+  if (stopping) return;
+  if (swapping) {
+    if (held_rows.size() < kHeldRowsMax) {
+      held_rows.push_back(std::move(row));
+    } else {
+      points_unmade_held += row.points.size();
+    }
+    return;
+  }
+  journal->append(std::move(row),
+                  [this, living = alive, of = boot](Status status, const Row& written) {
+                    if (*living) row_decided(status, written, of);
+                  });
+}
+
+void Node::Parts::row_decided(const Status& status, const Row& row, uint64_t of_boot) {
+  if (!status) {
+    if (status.error().code == ErrorCode::kFull) disk_full = true;
+    return;
+  }
+  LAMBDA_ASSERT(of_boot == boot);
+  std::vector<Gap> lost;
+  for (const RowPoint& point : row.points) {
+    const uint64_t ordinal = table->at(point.ref).next_ordinal - 1;
+    if (!memory->append(point.ref, ordinal, {row.time_ms, point.bits}, row.clock)) {
+      lost.push_back({{point.ref, ordinal, 1}, GapReason::kMemory});
+    }
+  }
+  if (!lost.empty() && enrolled()) spool->add_gaps(boot, lost);
+  if (enrolled() && memory->wants_round() && !rounds->live_waiting()) rounds->live(false, {});
+}
+
+// ---- What happens by the clock
+
+void Node::Parts::seal_timer() {
+  seal = env.loop.after(config.seal_age_ms, [this] {
+    seal_timer();
+    if (enrolled()) {
+      if (!swapping) rounds->live(false, {});
+      rounds->name_gaps();
+      return;
+    }
+    // Nothing can be packed: what is in memory may go as it ages, the journal has it.
+    SeriesStore& store = memory->store();
+    store.seal_all();
+    SealedBlock block;
+    while (store.first(BlockState::kLoose, &block)) store.safe(block.id);
+    StoreGap gap;
+    while (store.take_gap(&gap)) {
+    }
+    journal->rotate(false, [](uint64_t) {});
+  });
+}
+
+void Node::Parts::second_timer() {
+  second = env.loop.after(kSecondMs, [this] {
+    second_timer();
+    memory->store().tick(env.clock.mono_ms());
+    if (enrolled()) {
+      spool->enforce(journal->bytes());
+    } else {
+      bound_journals();
+    }
+    keep_reserve();
+    if (swap_wanted && !swapping) begin_new_boot();
+  });
+}
+
+void Node::Parts::bound_journals() {
+  const auto bytes = [&] {
+    uint64_t all = journal->bytes();
+    for (const JournalFile& file : old_journals) all += file.bytes;
+    return all;
+  };
+  while (bytes() > config.spool.bytes_max) {
+    uint64_t points = 0;
+    if (!old_journals.empty()) {
+      env.log.warn("journal_dropped", {{"file", numbered_name("journal-", old_journals.front().number)}});
+      (void)env.disk.remove(config.state_dir + "/" + numbered_name("journal-", old_journals.front().number));
+      old_journals.pop_front();
+    } else if (!journal->drop_oldest(&points)) {
+      return;
+    }
+    points_dropped_journal += points;
+  }
+}
+
+// A full disk: give the reserve up, so that acks and gaps can be written, which let files go. Take it back later.
+void Node::Parts::keep_reserve() {
+  if (config.reserve_bytes == 0) return;
+  const std::string path = config.state_dir + "/" + kReserveName;
+  if (disk_full || spool->failing() || journal->failing()) {
+    const auto left = env.disk.free_bytes(config.state_dir);
+    if (left && *left < config.reserve_bytes && has_reserve) {
+      env.log.error("disk_full", {{"free_bytes", *left}, {"points_unmade", status().points_unmade}});
+      (void)env.disk.remove(path);
+      has_reserve = false;
+    }
+    disk_full = left && *left < config.reserve_bytes;
+    return;
+  }
+  if (has_reserve) return;
+  if (env.disk.size(path).value_or(0) == config.reserve_bytes) {
+    has_reserve = true;
+    return;
+  }
+  const auto left = env.disk.free_bytes(config.state_dir);
+  if (!left || *left < 4 * config.reserve_bytes) return;
+  const std::vector<std::byte> zeros(config.reserve_bytes);
+  has_reserve = env.disk.replace(path, zeros).has_value();
+}
+
+// ---- A new boot in this process
+
+void Node::Parts::begin_new_boot() {
+  if (stopping || !enrolled()) return;
+  swap_wanted = true;
+  if (swapping) return;
+  swapping = true;
+  // All rows decided, all of memory in parcels, then the change: nothing of the old boot can come afterwards.
+  rounds->live(true, [this] { swap_boot(); });
+}
+
+void Node::Parts::swap_boot() {
+  swap_wanted = false;
+  const uint64_t id = std::max<uint64_t>(1, env.random.u64());
+  if (!memory->begin_boot(id)) {
+    env.log.warn("new_boot_refused", {{"why", "points of too many boots are in memory"}});
+  } else {
+    const uint64_t previous = boot, next_journal = journal->next_number();
+    table = std::make_shared<SeriesTable>(table->next_boot());
+    if (Boot* before = spool->state().find(previous)) before->held = false;
+    boot = id;
+    sampler->set_table(table);
+    begin_boot(previous, next_journal);
+    sampler->restart_clock();
+    env.log.info("new_boot", {{"boot", boot}, {"previous", previous}});
+  }
+  swapping = false;
+  for (Row& row : std::exchange(held_rows, {})) {
+    row.clock = sampler->segment();
+    take_row(std::move(row));
+  }
+}
+
+// ---- The end
+
+void Node::Parts::stop(std::function<void()> done) {
+  if (stopping) return;
+  stopping = true;
+  stopped = std::move(done);
+  if (sampler != nullptr) sampler->stop();
+  env.loop.cancel(seal);
+  env.loop.cancel(second);
+  stop_limit = env.loop.after(kStopMsMax, [this] {
+    env.log.warn("stopped_late", {{"why", "the disk did not answer in time; the next start goes on from the journal"}});
+    finish_stop();
+  });
+  journal->flush([this, living = alive](Status) {
+    if (!*living) return;
+    if (!enrolled()) return finish_stop();
+    rounds->live(true, [this, living] {
+      spool->flush([this, living](Status) {
+        if (*living) finish_stop();
+      });
+    });
+  });
+}
+
+void Node::Parts::finish_stop() {
+  if (!stopped) return;
+  env.loop.cancel(stop_limit);
+  if (connection != nullptr) connection->stop();
+  http.reset();
+  env.log.info("stopped", {{"points_made", status().points_made}, {"backlog_parcels", spool->parcels_left()}});
+  env.loop.post(std::exchange(stopped, nullptr));
+}
+
+NodeStatus Node::Parts::status() const {
+  NodeStatus out;
+  out.boot = boot;
+  out.enrolled = enrolled();
+  out.ready = started && !stopping && (!enrolled() || spool->ready());
+  out.connected = connection != nullptr && connection->connected();
+  out.answered = connection != nullptr && connection->answered();
+  out.series = table->size() > 0 ? table->size() - 1 : 0;
+  const JournalCounters written = sum(journals_before, journal->counters());
+  out.points_made = written.points;
+  out.points_unmade = written.points_unmade + points_unmade_held;
+  const RoundsCounters& packed = rounds->counters();
+  out.points_packed = packed.points_packed;
+  out.points_recovered = packed.points_recovered;
+  const SpoolCounters& spooled = spool->counters();
+  out.points_dropped_bytes = spooled.points_dropped_bytes;
+  out.points_dropped_age = spooled.points_dropped_age;
+  out.points_dropped_refused = spooled.points_refused;
+  out.points_dropped_corrupt = spooled.points_corrupt;
+  out.points_dropped_memory = packed.points_memory + memory->points_refused();
+  out.points_dropped_journal = points_dropped_journal;
+  out.backlog_parcels = spool->parcels_left();
+  out.backlog_points = spool->points_left();
+  out.backlog_bytes = spool->bytes();
+  out.journal_bytes = journal->bytes();
+  out.boots = spool->state().boots().size();
+  out.disk_full = disk_full;
+  if (sampler != nullptr) {
+    out.series_refused = sampler->counters().series_refused + sampler->counters().series_invalid;
+    out.moments_missed = sampler->counters().moments_missed;
+    out.clock_steps = sampler->counters().clock_steps;
+  }
+  return out;
+}
+
+Node::Node(Env& env, AgentConfig config, SigningKey key, std::vector<std::unique_ptr<Source>> sources)
+    : parts_(std::make_unique<Parts>(env, std::move(config), std::move(key), std::move(sources))) {}
+Node::~Node() = default;
+Status Node::start() { return parts_->start(); }
+void Node::stop(std::function<void()> done) { parts_->stop(std::move(done)); }
+NodeStatus Node::status() const { return parts_->status(); }
+uint16_t Node::http_port() const { return parts_->http == nullptr ? 0 : parts_->http->port(); }
+uint64_t Node::boot() const { return parts_->boot; }
+void Node::begin_new_boot() { parts_->begin_new_boot(); }
+
+}  // namespace lambda::agent

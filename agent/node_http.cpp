@@ -1,0 +1,165 @@
+// What a node tells over HTTP: queries, health, metrics, and its balance of points.
+#include <cstdio>
+
+#include "agent/node_parts.h"
+
+namespace lambda::agent {
+namespace {
+
+void field(std::string& out, const char* name, uint64_t value) {
+  out += out.size() > 1 ? ",\"" : "\"";
+  out += name;
+  out += "\":" + std::to_string(value);
+}
+
+void field(std::string& out, const char* name, bool value) {
+  out += out.size() > 1 ? ",\"" : "\"";
+  out += name;
+  out += value ? "\":true" : "\":false";
+}
+
+void field(std::string& out, const char* name, const std::string& value) {
+  out += out.size() > 1 ? ",\"" : "\"";
+  out += name;
+  out += "\":\"" + value + "\"";  // ids and hex: nothing to escape
+}
+
+std::string hex64(uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+}  // namespace
+
+Status Node::Parts::listen() {
+  query::HttpApiOptions options;
+  options.version = kVersion;
+  api = std::make_unique<query::HttpApi>(*memory, env.clock, options);
+  auto server = env.network.listen_http(config.http, [this](const HttpRequest& request, HttpServer::Respond respond) {
+    answer(request, std::move(respond));
+  });
+  // A world without HTTP has none.
+  if (!server && server.error().code == ErrorCode::kUnsupported) return {};
+  if (!server) return tl::unexpected(server.error());
+  http = std::move(*server);
+  env.log.info("listening", {{"address", config.http.address}, {"port", uint64_t{http->port()}}});
+  return {};
+}
+
+void Node::Parts::answer(const HttpRequest& request, HttpServer::Respond respond) {
+  if (query::HttpApi::serves(request.path)) return api->handle(request, std::move(respond));
+  if (request.path == "/healthz") return respond({200, "text/plain", "ok\n"});
+  if (request.path == "/readyz") {
+    const bool ready = status().ready;
+    return respond({ready ? 200 : 503, "text/plain", ready ? "ready\n" : "not ready\n"});
+  }
+  if (request.path == "/metrics") return respond({200, Metrics::kContentType, metrics.render()});
+  if (request.path == "/api/v1/lambda/status") return respond({200, "application/json", status_text()});
+  respond({404, "application/json",
+           "{\"status\":\"error\",\"errorType\":\"not_found\",\"error\":\"no such page\"}"});
+}
+
+std::string Node::Parts::status_text() const {
+  const NodeStatus now = status();
+  std::string dropped = "{";
+  field(dropped, "spool_bytes", now.points_dropped_bytes);
+  field(dropped, "spool_age", now.points_dropped_age);
+  field(dropped, "refused", now.points_dropped_refused);
+  field(dropped, "corrupt", now.points_dropped_corrupt);
+  field(dropped, "memory", now.points_dropped_memory);
+  field(dropped, "journal", now.points_dropped_journal);
+  dropped += "}";
+  std::string boots = "[";
+  for (const auto& known : spool->state().boots()) {
+    if (boots.size() > 1) boots += ",";
+    std::string one = "{";
+    field(one, "boot", hex64(known->id));
+    field(one, "parcels", known->unsettled());
+    field(one, "next_seq", known->next_seq);
+    field(one, "pending_gaps", uint64_t{known->pending.size()});
+    boots += one + "}";
+  }
+  std::string out = "{";
+  field(out, "device", config.device);
+  field(out, "site", config.uplink.site);
+  field(out, "version", std::string(kVersion));
+  field(out, "boot", hex64(now.boot));
+  field(out, "enrolled", now.enrolled);
+  field(out, "ready", now.ready);
+  field(out, "connected", now.connected);
+  field(out, "answered", now.answered);
+  field(out, "disk_full", now.disk_full);
+  field(out, "series", now.series);
+  field(out, "series_refused", now.series_refused);
+  field(out, "made", now.points_made);
+  field(out, "unmade", now.points_unmade);
+  field(out, "packed", now.points_packed);
+  field(out, "recovered", now.points_recovered);
+  field(out, "buffered", now.backlog_points + (now.points_made - std::min(now.points_made, now.points_packed)));
+  field(out, "backlog_parcels", now.backlog_parcels);
+  field(out, "backlog_points", now.backlog_points);
+  field(out, "backlog_bytes", now.backlog_bytes);
+  field(out, "journal_bytes", now.journal_bytes);
+  field(out, "moments_missed", now.moments_missed);
+  field(out, "clock_steps", now.clock_steps);
+  out += ",\"dropped\":" + dropped + ",\"boots\":" + boots + "]}";
+  return out + "\n";
+}
+
+void Node::Parts::register_metrics() {
+  const auto counter = [this](const char* name, const char* help, uint64_t NodeStatus::*value,
+                              const Metrics::Labels& labels = {}) {
+    metrics.counter_callback(name, help, labels, [this, value] { return static_cast<double>(status().*value); });
+  };
+  const auto gauge = [this](const char* name, const char* help, uint64_t NodeStatus::*value) {
+    metrics.gauge_callback(name, help, {}, [this, value] { return static_cast<double>(status().*value); });
+  };
+  counter("lambda_agent_points_made_total", "Points in the journal.", &NodeStatus::points_made);
+  counter("lambda_agent_points_unmade_total", "Points that could not be journalled.", &NodeStatus::points_unmade);
+  counter("lambda_agent_points_packed_total", "Points in parcels.", &NodeStatus::points_packed);
+  counter("lambda_agent_points_recovered_total", "Points from journals of earlier starts.",
+          &NodeStatus::points_recovered);
+  const char* dropped = "lambda_agent_points_dropped_total";
+  const char* why = "Points made and given up, by reason.";
+  counter(dropped, why, &NodeStatus::points_dropped_bytes, {{"reason", "spool_bytes"}});
+  counter(dropped, why, &NodeStatus::points_dropped_age, {{"reason", "spool_age"}});
+  counter(dropped, why, &NodeStatus::points_dropped_refused, {{"reason", "refused"}});
+  counter(dropped, why, &NodeStatus::points_dropped_corrupt, {{"reason", "corrupt"}});
+  counter(dropped, why, &NodeStatus::points_dropped_memory, {{"reason", "memory"}});
+  counter(dropped, why, &NodeStatus::points_dropped_journal, {{"reason", "journal_bytes"}});
+  counter("lambda_agent_series_refused_total", "Series over the cap, or with names that are not allowed.",
+          &NodeStatus::series_refused);
+  counter("lambda_agent_moments_missed_total", "Collections that were slept through.", &NodeStatus::moments_missed);
+  counter("lambda_agent_clock_steps_total", "Times that the clock was set.", &NodeStatus::clock_steps);
+  gauge("lambda_agent_series", "Series in this boot.", &NodeStatus::series);
+  gauge("lambda_agent_backlog_parcels", "Parcels without an ack.", &NodeStatus::backlog_parcels);
+  gauge("lambda_agent_backlog_points", "About how many points they hold.", &NodeStatus::backlog_points);
+  gauge("lambda_agent_spool_bytes", "The spool on disk.", &NodeStatus::backlog_bytes);
+  gauge("lambda_agent_journal_bytes", "The journal on disk.", &NodeStatus::journal_bytes);
+  metrics.gauge_callback("lambda_agent_connected", "1: to a gateway's broker.", {},
+                         [this] { return status().connected ? 1.0 : 0.0; });
+  metrics.gauge_callback("lambda_agent_disk_full", "1: the reserve was given up.", {},
+                         [this] { return disk_full ? 1.0 : 0.0; });
+  metrics.counter_callback("lambda_agent_spool_written_bytes_total", "Bytes written to the spool.", {},
+                           [this] { return static_cast<double>(spool->counters().bytes_written); });
+  metrics.counter_callback("lambda_agent_journal_written_bytes_total", "Bytes written to the journal.", {},
+                           [this] { return static_cast<double>(journals_before.bytes + journal->counters().bytes); });
+  metrics.counter_callback("lambda_agent_disk_errors_total", "Failed appends and syncs.", {}, [this] {
+    const auto& spooled = spool->counters();
+    const auto& written = journal->counters();
+    return static_cast<double>(spooled.append_errors + spooled.sync_errors + written.append_errors +
+                               written.sync_errors);
+  });
+  metrics.counter_callback("lambda_agent_files_quarantined_total", "Damaged files put aside.", {},
+                           [this] { return static_cast<double>(spool->counters().files_bad); });
+  if (connection == nullptr) return;
+  metrics.counter_callback("lambda_agent_parcels_sent_total", "Sent for the first time in a connection.", {},
+                           [this] { return static_cast<double>(connection->machine().counters().parcels_sent); });
+  metrics.counter_callback("lambda_agent_parcels_resent_total", "Sent again.", {},
+                           [this] { return static_cast<double>(connection->machine().counters().parcels_resent); });
+  metrics.counter_callback("lambda_agent_connections_total", "Connections made.", {},
+                           [this] { return static_cast<double>(connection->connects()); });
+}
+
+}  // namespace lambda::agent

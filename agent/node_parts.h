@@ -1,0 +1,93 @@
+// The parts of a node, for node.cpp (how they work together) and node_http.cpp (what is told about them).
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/memory/memory.h"
+#include "agent/node.h"
+#include "agent/rounds.h"
+#include "agent/sampler.h"
+#include "agent/spool/journal.h"
+#include "agent/spool/packer.h"
+#include "agent/spool/spool.h"
+#include "agent/uplink/connection.h"
+#include "agent/uplink/shelf.h"
+#include "base/metrics/metrics.h"
+#include "query/http_api.h"
+
+namespace lambda::agent {
+
+struct Node::Parts {
+  Parts(Env& in, AgentConfig configuration, SigningKey signing, std::vector<std::unique_ptr<Source>> from);
+  ~Parts();
+
+  Status start();
+  void stop(std::function<void()> done);
+  void begin_new_boot();
+  NodeStatus status() const;
+
+  // node.cpp
+  bool enrolled() const { return !config.uplink.site.empty(); }
+  Status find_old_boots(JournalListing& listing, uint64_t* previous);
+  void begin_boot(uint64_t previous, uint64_t first_journal);
+  void make_uplink();
+  void take_row(Row row);
+  void row_decided(const Status& status, const Row& row, uint64_t of_boot);
+  void seal_timer();
+  void second_timer();
+  void bound_journals();
+  void keep_reserve();
+  void swap_boot();
+  void finish_stop();
+
+  // node_http.cpp
+  Status listen();
+  void answer(const HttpRequest& request, HttpServer::Respond respond);
+  std::string status_text() const;
+  void register_metrics();
+
+  Env& env;
+  AgentConfig config;
+  SigningKey key;
+  std::vector<std::unique_ptr<Source>> sources;
+
+  std::shared_ptr<void> lock;
+  uint64_t boot = 0;
+  int64_t started_ms = 0;
+  std::shared_ptr<SeriesTable> table;
+  std::unique_ptr<Packer> packer;
+  std::unique_ptr<Spool> spool;
+  std::unique_ptr<Memory> memory;
+  std::unique_ptr<Journal> journal;
+  std::unique_ptr<Rounds> rounds;
+  std::unique_ptr<SpoolShelf> shelf;
+  std::unique_ptr<Connection> connection;
+  std::unique_ptr<Sampler> sampler;
+  std::unique_ptr<query::HttpApi> api;
+  std::unique_ptr<HttpServer> http;
+  Metrics metrics;
+
+  std::deque<JournalFile> old_journals;  // while not enrolled
+  std::deque<Row> held_rows;             // while a boot is being changed
+  bool swapping = false;
+  bool swap_wanted = false;
+  std::map<uint32_t, std::vector<Gap>> unfit;
+  JournalCounters journals_before;       // of journals of boots that this process ended
+  uint64_t points_unmade_held = 0;
+  uint64_t points_dropped_journal = 0;
+  bool disk_full = false;
+  bool has_reserve = false;
+  bool started = false;
+  bool stopping = false;
+  std::function<void()> stopped;
+  EventLoop::TimerId seal = 0, second = 0, stop_limit = 0;
+  std::shared_ptr<bool> alive = std::make_shared<bool>(true);
+};
+
+inline constexpr size_t kHeldRowsMax = 256;
+
+}  // namespace lambda::agent

@@ -1,0 +1,125 @@
+#include "agent/sampler.h"
+
+#include <algorithm>
+
+namespace lambda::agent {
+
+Sampler::~Sampler() { env_.loop.cancel(timer_); }
+
+void Sampler::start(std::vector<std::unique_ptr<Source>> sources) {
+  for (auto& source : sources) due_.push_back({std::move(source), 0, false});
+  restart_clock();
+  schedule();
+}
+
+void Sampler::restart_clock() {
+  segment_ = 0;
+  offset_ms_ = env_.clock.utc_ms() - env_.clock.mono_ms();
+  align();
+}
+
+void Sampler::stop() {
+  env_.loop.cancel(timer_);
+  timer_ = 0;
+  due_.clear();
+}
+
+void Sampler::align() {
+  for (Due& due : due_) {
+    const int64_t interval = due.source->interval_ms();
+    due.at_ms = (now_ms() / interval + 1) * interval;
+  }
+}
+
+void Sampler::follow_clock() {
+  const int64_t ahead = env_.clock.utc_ms() - env_.clock.mono_ms() - offset_ms_;
+  if (std::abs(ahead) > step_ms_) {
+    counters_.clock_steps++;
+    segment_++;
+    offset_ms_ += ahead;
+    env_.log.warn("clock_stepped", {{"by_ms", ahead}, {"segment", segment_}});
+    align();
+    handlers_.clock_stepped(segment_);
+  } else if (ahead != 0 && env_.clock.mono_ms() - slewed_ms_ >= 1'000) {
+    slewed_ms_ = env_.clock.mono_ms();
+    offset_ms_ += ahead > 0 ? 1 : -1;
+  }
+}
+
+void Sampler::schedule() {
+  if (due_.empty()) return;
+  const auto next = std::min_element(due_.begin(), due_.end(), [](auto& a, auto& b) { return a.at_ms < b.at_ms; });
+  // A clock that is set forward is noticed at the latest after this.
+  constexpr int64_t kLookMs = 1'000;
+  const int64_t wait = std::clamp<int64_t>(next->at_ms - now_ms(), 0, kLookMs);
+  timer_ = env_.loop.after(wait, [this] {
+    timer_ = 0;
+    fire();
+  });
+}
+
+void Sampler::fire() {
+  follow_clock();
+  const int64_t now = now_ms();
+  std::vector<int64_t> moments;
+  for (Due& due : due_) {
+    const int64_t interval = due.source->interval_ms();
+    if (now - due.at_ms >= interval) {
+      const int64_t skipped = (now - due.at_ms) / interval;
+      counters_.moments_missed += static_cast<uint64_t>(skipped);
+      due.at_ms += skipped * interval;
+    }
+    if (due.at_ms <= now) moments.push_back(due.at_ms);
+  }
+  std::sort(moments.begin(), moments.end());
+  moments.erase(std::unique(moments.begin(), moments.end()), moments.end());
+  for (const int64_t at : moments) collect(at);
+  schedule();
+}
+
+void Sampler::collect(int64_t at_ms) {
+  points_.clear();
+  for (Due& due : due_) {
+    if (due.at_ms != at_ms) continue;
+    due.at_ms += due.source->interval_ms();
+    counters_.collections++;
+    const Status status = due.source->collect(*this, at_ms);
+    if (!status) counters_.collections_failed++;
+    if (!status && !due.failed) {
+      env_.log.warn("collection_failed", {{"source", due.source->name()}, {"error", status.error().text}});
+    }
+    due.failed = !status;
+  }
+  emit(at_ms);
+}
+
+// A series may stand in a row once: what comes twice goes into a row of its own.
+void Sampler::emit(int64_t at_ms) {
+  const auto by_ref = [](const RowPoint& a, const RowPoint& b) { return a.ref < b.ref; };
+  if (!std::is_sorted(points_.begin(), points_.end(), by_ref)) std::stable_sort(points_.begin(), points_.end(), by_ref);
+  while (!points_.empty()) {
+    Row row{at_ms, segment_, {}};
+    row.points.reserve(points_.size());
+    std::vector<RowPoint> again;
+    for (const RowPoint& point : points_) {
+      const bool twice = !row.points.empty() && row.points.back().ref == point.ref;
+      (twice ? again : row.points).push_back(point);
+    }
+    handlers_.row(std::move(row));
+    points_.swap(again);
+  }
+}
+
+Result<SeriesRef> Sampler::series(const SeriesSpec& spec) {
+  const uint32_t before = table_->size();
+  auto ref = table_->find_or_add(spec);
+  if (!ref) {
+    uint64_t& count = ref.error().code == ErrorCode::kFull ? counters_.series_refused : counters_.series_invalid;
+    if (count++ == 0) env_.log.warn("series_refused", {{"error", ref.error().text}});
+    return ref;
+  }
+  if (table_->size() > before) handlers_.series_added(*ref);
+  return ref;
+}
+
+}  // namespace lambda::agent

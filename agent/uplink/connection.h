@@ -1,0 +1,87 @@
+// The connection to a gateway's broker: subscribe, speak, and come back after a while when it ends. The uplink machine
+// decides what is said; this gives it a bus, a timer and random numbers.
+//
+// Backoff has full jitter and doubles up to `backoff_ms_max`; it begins anew only after a connection that lasted
+// `steady_ms`, so that two agents under one name, each ending the other's session, do not spin. Loop thread only.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/uplink/shelf.h"
+#include "base/env/env.h"
+#include "lambda/uplink.h"
+
+namespace lambda::agent {
+
+struct ConnectionOptions {
+  std::vector<std::string> gateways;
+  std::string site, device;
+  std::string ca_file, certificate_file, key_file;
+  std::string server_name;
+  int64_t backoff_ms = 1'000;
+  int64_t backoff_ms_max = 60'000;
+  int64_t steady_ms = 10'000;
+  uint64_t outgoing_bytes_max = 8u << 20;
+  UplinkOptions uplink;
+};
+
+// What a gateway wants to see at once. Kept for the live lane.
+struct Interest {
+  std::string gateway;
+  uint64_t incarnation = 0;
+  uint64_t version = 0;
+  int64_t until_mono_ms = 0;  // end of the lease
+  std::vector<std::string> selectors;
+};
+inline constexpr size_t kInterestsMax = 8;
+
+class Connection {
+ public:
+  Connection(Env& env, ConnectionOptions options, SpoolShelf& shelf);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void start();
+  // Something new is on the shelf.
+  void wake();
+  // Says "offline" and leaves; nothing is sent afterwards.
+  void stop();
+
+  bool connected() const { return connected_; }
+  bool answered() const { return connected_ && machine_.answered(); }
+  uint64_t connects() const { return connects_; }
+  const UplinkMachine& machine() const { return machine_; }
+  const std::vector<Interest>& interests() const { return interests_; }
+
+ private:
+  void connect();
+  void on_connected(const std::string& url);
+  void on_disconnected(const Error& error);
+  void on_message(std::string_view topic, std::span<const std::byte> payload);
+  void keep_interest(std::span<const uint8_t> message);
+  void tick();
+  int64_t now_ms() const { return env_.clock.mono_ms(); }
+
+  Env& env_;
+  const ConnectionOptions options_;
+  SpoolShelf& shelf_;
+  const std::string up_topic_, down_topic_, state_topic_, interest_topic_;
+  Uplink machine_;
+  std::unique_ptr<MessageBus> bus_;
+  std::vector<Interest> interests_;
+  bool connected_ = false;
+  bool stopped_ = false;
+  int64_t connected_at_ms_ = 0;
+  int64_t backoff_ms_ = 0;
+  uint64_t connects_ = 0;
+  bool failure_told_ = false;
+  bool tick_posted_ = false;
+  EventLoop::TimerId tick_timer_ = 0;
+  EventLoop::TimerId connect_timer_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace lambda::agent

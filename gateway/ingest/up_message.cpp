@@ -1,6 +1,7 @@
 #include "gateway/ingest/up_message.h"
 
 #include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/stubs/logging.h>
 #include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
@@ -245,7 +246,10 @@ std::optional<UpHead> read_up_head(std::span<const std::byte> message) {
   return head;
 }
 
-ParcelDecoder::ParcelDecoder() : points_(kBlockPointsMax) {}
+ParcelDecoder::ParcelDecoder() : points_(kBlockPointsMax) {
+  // It writes a line on standard error for each string that is no UTF-8: a flood would fill the log with them.
+  google::protobuf::SetLogHandler(nullptr);
+}
 ParcelDecoder::~ParcelDecoder() = default;
 
 Decoded ParcelDecoder::decode(const UpHead& head, int64_t now_ms, const ParcelLimits& limits, DecodedParcel* parcel) {

@@ -295,6 +295,7 @@ class Balance:
         self.owner_of(parcel.boot, parcel.device, where)
         if parcel.blocks or parcel.digest() != record.blob(4):
             raise files.Damaged("the digest is not that of the skeleton's signed form")
+        self.stats["blocks"] += len(parts)
         stubs.extend((parcel.boot, stub, where) for stub in parts)
         self._gaps(parcel)
 

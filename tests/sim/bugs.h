@@ -1,0 +1,21 @@
+// The bugs that can be planted (base/planted.h), and what each takes away.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+namespace lambda::sim {
+
+struct Bug {
+  const char* name;
+  const char* what;
+};
+std::span<const Bug> bugs();
+
+// Switches one on; empty: none. False: there is none of that name.
+bool plant(std::string_view name);
+// Whether the code asked for the planted bug: a bug whose hook is gone shows nothing.
+bool planted_bug_was_reached();
+
+}  // namespace lambda::sim

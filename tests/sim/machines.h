@@ -1,0 +1,137 @@
+// The programs of a simulated world and the machines they run on. A machine has a clock and a disk, which outlive the
+// runs of its program.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/crypto/crypto.h"
+#include "base/env/env.h"
+#include "gateway/node.h"
+#include "lambda/lambda.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/sim_disk.h"
+#include "tests/sim/sim_loop.h"
+#include "tests/sim/sim_network.h"
+
+namespace lambda::sim {
+
+inline constexpr const char* kSite = "plant-1";
+inline constexpr const char* kBrokerUrl = "mqtt://broker:1883";
+
+struct World {
+  explicit World(uint64_t seed, bool be_verbose)
+      : scheduler(seed),
+        random(SimRandom(seed ^ 0x51).next()),
+        broker(scheduler, SimRandom(seed ^ 0x52)),
+        verbose(be_verbose) {}
+  Scheduler scheduler;
+  SimRandom random;  // for the scenario's choices
+  SimBroker broker;
+  const bool verbose;
+};
+
+class Machine {
+ public:
+  Machine(World& world, std::string name);
+  virtual ~Machine() = default;
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  virtual void start() = 0;
+  // The program dies as by SIGKILL.
+  virtual void kill() = 0;
+  bool running() const { return run_ != nullptr; }
+  const std::string& name() const { return name_; }
+
+  SimClock clock;
+  SimMedia media;
+
+ protected:
+  // One run of a program: its loop and its view of the world.
+  struct Run {
+    Run(World& world, Machine& machine, uint64_t seed);
+    SimLoop loop;
+    SimDisk disk;
+    SimNetwork network;
+    SimRandom random;
+    NoProcesses processes;
+    SimLog log;
+    Env env;
+  };
+  void begin_run();
+  void end_run();  // after the program's objects are gone
+
+  World& world_;
+  const std::string name_;
+  std::unique_ptr<Run> run_;
+};
+
+class GatewayMachine final : public Machine {
+ public:
+  explicit GatewayMachine(World& world);
+  ~GatewayMachine() override { kill(); }
+  void start() override;
+  void kill() override;
+  // Ends it as SIGTERM does; it is down when running() says so.
+  void stop();
+  void enroll(const std::string& device, const PublicKey& key);
+  void revoke(const std::string& device);
+  std::string store_folder() const { return "/var/store"; }
+
+ private:
+  std::unique_ptr<gateway::Node> node_;
+  bool stopping_ = false;
+};
+
+// A microcontroller: the SDK through its C interface, RAM and nothing else.
+class DeviceMachine final : public Machine {
+ public:
+  struct Options {
+    uint32_t series = 3;
+    int64_t interval_ms = 250;
+    size_t memory_bytes = 64u << 10;
+    bool knows_time = true;
+  };
+  DeviceMachine(World& world, Oracle& oracle, std::string name, Options options);
+  ~DeviceMachine() override { kill(); }
+  void start() override;
+  void kill() override;  // a reset: its memory is gone
+
+  const PublicKey& public_key() const { return public_key_; }
+  void sign_with_another_key() { key_ = SigningKey::make(key_random_); }
+  void make_no_more() { making_ = false; }
+  void flush();
+  uint64_t waiting() const;
+  uint64_t boot() const { return device_ == nullptr ? 0 : lam_boot(device_); }
+
+ private:
+  struct Series {
+    std::string name;
+    lam_series_spec spec{};
+    lam_series id = 0;
+  };
+  void connect();
+  void sample();
+  void poll();
+  lam_port port();
+
+  Oracle& oracle_;
+  const Options options_;
+  SimRandom key_random_;
+  SigningKey key_;
+  PublicKey public_key_;
+  std::string up_topic_, down_topic_;
+  std::vector<uint64_t> memory_;
+  std::vector<Series> series_;
+  lam_device* device_ = nullptr;
+  std::unique_ptr<MessageBus> bus_;
+  EventLoop::TimerId poll_timer_ = 0;
+  bool making_ = true;
+  bool knows_time_now_ = true;
+  uint64_t value_ = 0;  // of all runs: no two points of a device are equal
+};
+
+}  // namespace lambda::sim

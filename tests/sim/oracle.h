@@ -1,0 +1,87 @@
+// What must be true of the system, kept apart from it: which points were made, which acks were given, and what the
+// bytes of the gateway's segments say.
+//
+// It reads segments by the documents (proto/segment.md) with the codec of the SDK and nothing of the gateway's store.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/record/record.h"
+#include "lambda/point.h"
+#include "tests/sim/sim_disk.h"
+
+namespace lambda::sim {
+
+struct Identity {
+  std::string device;
+  uint64_t boot = 0;
+  uint32_t ref = 0;
+  uint64_t ordinal = 0;
+  auto operator<=>(const Identity&) const = default;
+};
+std::string to_text(const Identity& identity);
+
+struct Stored {
+  Point point{};
+  uint32_t copies = 0;
+};
+
+// What the segments of a folder say.
+struct SegmentContent {
+  std::map<Identity, Stored> points;
+  std::set<Identity> gaps;
+};
+
+class Oracle {
+ public:
+  // `folder` is where the gateway's segments are.
+  Oracle(SimMedia& media, std::string folder) : media_(media), folder_(std::move(folder)) {}
+
+  // A device took a point, and gave it this identity.
+  void made(const Identity& identity, Point point);
+  // The points of this device from this moment on must not be stored: it is revoked, or has another's key.
+  void forbid(const std::string& device) { forbidden_.insert(device); }
+
+  // Looks at a message as it is handed to the network. `now_us` only names the moment.
+  void published(const std::string& topic, std::string_view payload, int64_t now_us);
+
+  // After a power cut of the gateway: everything acked must be there.
+  void check_acked(const char* when);
+  // At rest. `must_be_stored` says whether a point of this identity may be neither stored nor a gap.
+  void check_balance(const std::function<bool(const Identity&)>& must_be_stored);
+
+  const std::vector<std::string>& violations() const { return violations_; }
+  SegmentContent read_segments() const;
+  uint64_t made_count() const { return made_.size(); }
+  uint64_t acked_count() const { return acked_.size(); }
+
+ private:
+  using BootKey = std::pair<std::string, uint64_t>;
+  struct BootState {
+    std::map<uint64_t, std::vector<Identity>> waiting;  // published parcels by seq, until an ack covers them
+    uint64_t floor_seq = 0;
+  };
+
+  void violation(std::string text);
+  void saw_up(const std::string& device, std::string_view payload);
+  void saw_down(const std::string& device, std::string_view payload, int64_t now_us);
+  void read_synced();
+
+  SimMedia& media_;
+  const std::string folder_;
+  std::map<Identity, Point> made_;
+  std::set<Identity> acked_;
+  std::set<std::string> forbidden_;
+  std::map<BootKey, BootState> boots_;
+  // What was seen on the part of the disk that a power cut cannot take.
+  std::set<Identity> synced_;
+  std::map<std::string, uint64_t> read_to_;
+  std::vector<std::string> violations_;
+};
+
+}  // namespace lambda::sim

@@ -1,0 +1,238 @@
+#include "tests/sim/scenario.h"
+
+#include <functional>
+#include <memory>
+
+#include "tests/sim/machines.h"
+
+namespace lambda::sim {
+namespace {
+
+constexpr int64_t kSecond = 1'000'000;
+constexpr int64_t kFaultsUs = 60 * kSecond;
+constexpr int64_t kHealedUsMax = 900 * kSecond;
+
+class Scenario {
+ public:
+  Scenario(uint64_t seed, bool verbose)
+      : world_(seed, verbose), gateway_(world_), oracle_(gateway_.media, gateway_.store_folder()) {
+    world_.broker.on_publish = [this](const std::string&, const std::string& topic, std::string_view payload) {
+      oracle_.published(topic, payload, now());
+    };
+  }
+
+  Outcome run() {
+    build();
+    world_.scheduler.after(kSecond, [this] { fault(); });
+    world_.scheduler.run_until(kFaultsUs);
+    heal();
+    drain();
+    finish();
+    return {oracle_.violations(), world_.scheduler.hash(), world_.scheduler.events(), oracle_.made_count(),
+            oracle_.acked_count()};
+  }
+
+ private:
+  int64_t now() const { return world_.scheduler.now_us(); }
+  SimRandom& random() { return world_.random; }
+
+  void build() {
+    const int64_t count = random().between(1, 3);
+    for (int64_t i = 0; i < count; ++i) {
+      DeviceMachine::Options options;
+      options.series = static_cast<uint32_t>(random().between(1, 4));
+      options.interval_ms = random().between(100, 600);
+      options.memory_bytes = random().chance(0.3) ? 24u << 10 : 128u << 10;
+      options.knows_time = random().chance(0.7);
+      devices_.push_back(std::make_unique<DeviceMachine>(world_, oracle_, "press-" + std::to_string(i), options));
+      gateway_.enroll(devices_.back()->name(), devices_.back()->public_key());
+    }
+    // Its key is not the one that was enrolled: nothing of it may ever be stored.
+    forger_ = std::make_unique<DeviceMachine>(world_, oracle_, "forger", DeviceMachine::Options{});
+    gateway_.enroll("forger", forger_->public_key());
+    forger_->sign_with_another_key();
+    oracle_.forbid("forger");
+    // Revoked in the middle.
+    revoked_ = std::make_unique<DeviceMachine>(world_, oracle_, "revoked", DeviceMachine::Options{});
+    gateway_.enroll("revoked", revoked_->public_key());
+
+    const bool lossy = random().chance(0.7);
+    for (const auto& name : names()) {
+      LinkFaults& link = world_.broker.links[name];
+      link.delay_us_max = random().between(1'000, 80'000);
+      if (!lossy) continue;
+      link.drop = random().chance(0.5) ? 0.0 : static_cast<double>(random().below(25)) / 100;
+      link.duplicate = static_cast<double>(random().below(20)) / 100;
+      link.reorder = random().chance(0.5) ? 0.0 : static_cast<double>(random().below(30)) / 100;
+    }
+    gateway_.start();
+    for (auto& device : devices_) start_soon(*device);
+    start_soon(*forger_);
+    start_soon(*revoked_);
+    world_.scheduler.at(kFaultsUs / 2, [this] {
+      gateway_.revoke("revoked");
+      // The gateway looks at the registry five times a second; what it had taken before may still be acked.
+      world_.scheduler.after(2 * kSecond, [this] { oracle_.forbid("revoked"); });
+    });
+  }
+
+  std::vector<std::string> names() const {
+    std::vector<std::string> all = {"gateway-1", "forger", "revoked"};
+    for (const auto& device : devices_) all.push_back(device->name());
+    return all;
+  }
+
+  void start_soon(Machine& machine) {
+    world_.scheduler.after(random().between(0, 2 * kSecond), [&machine] {
+      if (!machine.running()) machine.start();
+    });
+  }
+
+  DeviceMachine& any_device() { return *devices_[random().below(devices_.size())]; }
+  std::string any_name() {
+    const auto all = names();
+    return all[random().below(all.size())];
+  }
+
+  // Runs `undo` some time later, unless healing came first and did it.
+  void undo_later(int64_t delay_us, std::function<void()> undo) {
+    world_.scheduler.after(delay_us, [this, undo = std::move(undo)] {
+      if (!healed_) undo();
+    });
+  }
+
+  void fault() {
+    if (healed_ || now() >= kFaultsUs) return;
+    world_.scheduler.after(random().between(100'000, 5 * kSecond), [this] { fault(); });
+    switch (random().below(14)) {
+      case 0:
+      case 1:
+        gateway_.kill();
+        start_soon(gateway_);
+        break;
+      case 2:
+      case 3:
+      case 4:
+        power_cut_gateway();
+        start_soon(gateway_);
+        break;
+      case 5:
+        gateway_.stop();
+        world_.scheduler.after(7 * kSecond, [this] {
+          if (!gateway_.running()) gateway_.start();
+        });
+        break;
+      case 6: {
+        DeviceMachine& device = any_device();
+        device.kill();
+        start_soon(device);
+        break;
+      }
+      case 7:
+        world_.broker.restart(random().chance(0.5), random().between(100'000, 3 * kSecond));
+        break;
+      case 8:
+        world_.broker.cut(any_name());
+        break;
+      case 9: {
+        const std::string name = any_name();
+        LinkFaults& link = world_.broker.links[name];
+        (random().chance(0.5) ? link.up_cut : link.down_cut) = true;
+        undo_later(random().between(kSecond, 15 * kSecond),
+                   [this, name] { world_.broker.links[name].up_cut = world_.broker.links[name].down_cut = false; });
+        break;
+      }
+      case 10:
+        gateway_.media.faults.capacity_bytes = gateway_.media.used_bytes() + random().below(40'000);
+        undo_later(random().between(kSecond, 10 * kSecond),
+                   [this] { gateway_.media.faults.capacity_bytes = DiskFaults().capacity_bytes; });
+        break;
+      case 11:
+        (random().chance(0.5) ? gateway_.media.faults.sync_fails : gateway_.media.faults.append_fails) = 0.3;
+        undo_later(random().between(kSecond / 2, 4 * kSecond),
+                   [this] { gateway_.media.faults.sync_fails = gateway_.media.faults.append_fails = 0; });
+        break;
+      case 12:
+        (random().chance(0.5) ? gateway_.clock : any_device().clock).skew_ms += random().between(-3'600'000, 3'600'000);
+        break;
+      case 13:
+        gateway_.media.faults.sync_us_max = random().between(1'000, 300'000);
+        break;
+    }
+  }
+
+  void power_cut_gateway() {
+    gateway_.kill();
+    gateway_.media.power_cut();
+    oracle_.check_acked("by a power cut");
+  }
+
+  void heal() {
+    healed_ = true;
+    for (auto& [name, link] : world_.broker.links) link = LinkFaults();
+    gateway_.media.faults = DiskFaults();
+    if (!gateway_.running()) gateway_.start();
+    for (auto& device : devices_) {
+      if (!device->running()) device->start();
+      device->make_no_more();
+    }
+    forger_->make_no_more();
+    revoked_->make_no_more();
+  }
+
+  // Until every device got rid of what it has.
+  void drain() {
+    const int64_t limit = now() + kHealedUsMax;
+    uint64_t waiting = 0;
+    while (now() < limit) {
+      world_.scheduler.run_until(now() + 5 * kSecond);
+      waiting = 0;
+      for (auto& device : devices_) {
+        device->flush();
+        waiting += device->waiting();
+      }
+      if (waiting == 0) return;
+    }
+    extra_.push_back("not drained: " + std::to_string(waiting) + " points still wait 900 s after all was healed");
+  }
+
+  void finish() {
+    const auto rest = [this](const Identity& identity) {
+      // What a device held in RAM when it was reset is gone with it; acked points are checked apart.
+      for (const auto& device : devices_) {
+        if (device->name() == identity.device) return device->boot() == identity.boot;
+      }
+      return false;
+    };
+    oracle_.check_balance(rest);
+    power_cut_gateway();
+    oracle_.check_balance(rest);
+    for (const auto& [identity, stored] : oracle_.read_segments().points) {
+      if (identity.device == "forger") {
+        extra_.push_back("a point with a forged signature is stored: " + to_text(identity));
+        break;
+      }
+    }
+  }
+
+  World world_;
+  GatewayMachine gateway_;
+  Oracle oracle_;
+  std::vector<std::unique_ptr<DeviceMachine>> devices_;
+  std::unique_ptr<DeviceMachine> forger_, revoked_;
+  bool healed_ = false;
+
+ public:
+  std::vector<std::string> extra_;
+};
+
+}  // namespace
+
+Outcome run_scenario(uint64_t seed, bool verbose) {
+  Scenario scenario(seed, verbose);
+  Outcome outcome = scenario.run();
+  outcome.violations.insert(outcome.violations.end(), scenario.extra_.begin(), scenario.extra_.end());
+  return outcome;
+}
+
+}  // namespace lambda::sim

@@ -86,6 +86,7 @@ void Connection::on_connected(const std::string& url) {
 }
 
 void Connection::on_disconnected(const Error& error) {
+  if (stopped_) return;
   if (connected_) {
     connected_ = false;
     machine_.disconnected(now_ms());
@@ -95,7 +96,6 @@ void Connection::on_disconnected(const Error& error) {
     failure_told_ = true;
     env_.log.warn("connect_failed", {{"why", error.text}});
   }
-  if (stopped_) return;
   backoff_ms_ = std::clamp(backoff_ms_ * 2, options_.backoff_ms, options_.backoff_ms_max);
   const auto delay = static_cast<int64_t>(env_.random.below(static_cast<uint64_t>(backoff_ms_)));
   env_.loop.cancel(connect_timer_);

@@ -1,6 +1,7 @@
 // `lambda`: the command line of a site. Reads the command line, builds the real world, calls one command.
 #include <CLI/CLI.hpp>
 
+#include <csignal>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "cli/query_command.h"
 #include "cli/server.h"
 #include "cli/site_commands.h"
+#include "cli/store_command.h"
 
 namespace {
 
@@ -27,6 +29,18 @@ using namespace lambda;
 constexpr const char* kFooter =
     "Exit status: 0 done; 1 refused, malformed, damaged or failed; 2 the command line is wrong;\n"
     "3 the gateway or agent that was asked did not answer.";
+
+// For commands that only make calls which act at once: they end on Ctrl-C like any filter.
+class NoLoop final : public EventLoop {
+ public:
+  void post(Task) override { LAMBDA_ASSERT(false); }
+  TimerId after(int64_t, Task) override { LAMBDA_ASSERT(false); }
+  void cancel(TimerId) override { LAMBDA_ASSERT(false); }
+};
+struct Files {
+  NoLoop loop;
+  OsDisk disk{loop};
+};
 
 // Made by the commands that need it: the loop takes the signals over, and a plain question should end on Ctrl-C.
 struct World {
@@ -76,6 +90,7 @@ class CommandLine {
     add_enroll();
     add_revoke();
     add_block();
+    add_store();
   }
 
   CLI::App app{"Asks and looks after a Lambda Edge site."};
@@ -152,8 +167,8 @@ class CommandLine {
       action->add_flag("--hex", block_.hex, "The file holds hexadecimal digits");
       action->callback([this, show] {
         run = [this, show] {
-          World world;
-          return show(output, block_, world.disk);
+          Files files;
+          return show(output, block_, files.disk);
         };
       });
       return action;
@@ -163,6 +178,51 @@ class CommandLine {
     add("stat", "What its header says and its points come to", cli::block_stat);
   }
 
+  void add_store() {
+    auto* command = app.add_subcommand("store", "Look into a gateway's store while no gateway runs on it");
+    command->require_subcommand(1);
+    const auto add = [&](const char* name, const char* help) {
+      auto* action = command->add_subcommand(name, help);
+      action->add_option("directory", store_.directory, "The store")->required()->type_name("DIR");
+      return action;
+    };
+    auto* check = add("check", "Read every record, decode every block, compare the index");
+    check->add_flag("--progress", store_.progress, "Per cents on standard error");
+    check->callback([this] {
+      run = [this] {
+        Files files;
+        return cli::store_check(output, store_, files.disk);
+      };
+    });
+    add("repair", "Cut torn ends, set damaged files aside, drop the index")->callback([this] {
+      run = [this] {
+        Files files;
+        return cli::store_repair(output, store_, files.disk);
+      };
+    });
+    auto* dump = add("export", "Print the points");
+    dump->add_option("--match", store_.selector, "Series, for example 'up{site=\"hall\"}'")->capture_default_str();
+    dump->add_option("--start", store_.start, "First moment, as in query");
+    dump->add_option("--end", store_.end, "Last moment");
+    dump->add_option("--format", store_.format, "csv (default), or jsonl (default with --json)")
+        ->check(CLI::IsMember({"csv", "jsonl"}));
+    dump->callback([this] { run = [this] { return run_export(); }; });
+  }
+
+  int run_export() {
+    World world;
+    bool interrupted = false;
+    for (const int number : {SIGINT, SIGTERM}) {
+      world.loop.on_signal(number, [&] {
+        interrupted = true;
+        world.loop.stop();
+      });
+    }
+    cli::ExportWorld site{world.env, world.site.run, world.site.stop, [&] { return interrupted; }};
+    return cli::store_export(output, store_, site);
+  }
+
+  cli::StoreOptions store_;
   cli::QueryOptions query_;
   cli::Server devices_server_;
   cli::EnrollOptions enroll_;

@@ -1,6 +1,5 @@
 // Runs `lambda` itself: its output, its exit status, against golden blocks and a real server.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -14,36 +13,15 @@
 #include "base/os/log.h"
 #include "base/os/loop.h"
 #include "base/os/network.h"
+#include "cli/test_program.h"
 #include "query/http_api.h"
 #include "query/memory_source.h"
 
-namespace lambda {
+namespace lambda::cli {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-struct Ran {
-  int status = -1;
-  std::string out;
-};
-
-// Through the shell; standard error is dropped unless `arguments` redirect it.
-Ran run(const std::string& arguments) {
-  Ran ran;
-  FILE* pipe = ::popen(("timeout 60 " LAMBDA_PROGRAM " " + arguments + " 2>/dev/null").c_str(), "r");
-  EXPECT_NE(pipe, nullptr);
-  if (pipe == nullptr) {
-    return ran;
-  }
-  char buffer[4096];
-  for (size_t n = 0; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) {
-    ran.out.append(buffer, n);
-  }
-  const int status = ::pclose(pipe);
-  ran.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return ran;
-}
 
 std::string quote(const std::string& text) {
   return "'" + text + "'";
@@ -204,4 +182,4 @@ TEST(Program, AsksARunningServer) {
 }
 
 }  // namespace
-}  // namespace lambda
+}  // namespace lambda::cli

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kConnectDelayMs = 50, kConnectDelayMsMax = 5'000;
 constexpr int64_t kRegistryLookMs = 50;        // at most so often, also under load
+constexpr int64_t kStrangerLookMs = 2;
 constexpr int64_t kBackgroundMs = 1'000;       // when there was nothing more to do
 constexpr int64_t kBackgroundBusyMs = 10;      // when there was
 constexpr int64_t kEndSessionMs = 200;         // after the revocation list was handed to the broker
@@ -118,7 +119,7 @@ Status Node::start() {
   port.publish = [this](const std::string& topic, std::string_view message) {
     return parts_->bus->publish(topic, std::as_bytes(std::span(message.data(), message.size())), 1, false);
   };
-  port.refresh_registry = [this] { refresh_registry(); };
+  port.refresh_registry = [this](bool stranger) { refresh_registry(stranger); };
   port.end_session = [this](const std::string& device) {
     if (parts_->sessions) parts_->sessions->end(device);
   };
@@ -279,14 +280,14 @@ void Node::on_connected() {
 }
 
 void Node::poll_registry() {
-  refresh_registry();
+  refresh_registry(false);
   parts_->registry_timer = env_.loop.after(config_.registry_poll_ms, [this] { poll_registry(); });
 }
 
-void Node::refresh_registry() {
+void Node::refresh_registry(bool stranger) {
   Parts& p = *parts_;
   const int64_t now = env_.clock.mono_ms();
-  if (now - p.registry_looked_ms < kRegistryLookMs) return;
+  if (now - p.registry_looked_ms < (stranger ? kStrangerLookMs : kRegistryLookMs)) return;
   p.registry_looked_ms = now;
   auto changed = p.registry.refresh();
   if (!changed) {

@@ -37,7 +37,7 @@ class Node {
   static constexpr int64_t kStopMsMax = 5'000;
 
   bool ready() const;
-  uint16_t http_port() const;    // 0 before start()
+  uint16_t http_port() const;  // 0 before start()
   std::string broker_url() const;
   Store& store();                // after start()
   const Ingest& ingest() const;  // after start()
@@ -51,7 +51,7 @@ class Node {
   void connect_later();
   void on_connected();
   void on_registry_changed();
-  void refresh_registry();
+  void refresh_registry(bool stranger);
   void poll_registry();
   void background();
   void finish_stop();

@@ -91,8 +91,8 @@ void Ingest::message(std::string_view topic, std::span<const std::byte> payload)
     ++counters_.foreign_topic;
     return;
   }
-  if (port_.refresh_registry) port_.refresh_registry();
   const std::string device_id(split->first);
+  if (port_.refresh_registry) port_.refresh_registry(registry_.find(device_id) == nullptr);
   if (split->second == "up") {
     up(device_id, payload);
     return;

@@ -58,8 +58,9 @@ struct IngestOptions {
 struct IngestPort {
   // To a device's `down`, QoS 1.
   std::function<Status(const std::string& topic, std::string_view message)> publish;
-  // Looks whether the registry changed; may be called for each message and limits itself.
-  std::function<void()> refresh_registry;
+  // Looks whether the registry changed; may be called for each message and limits itself. `stranger`: for a device that
+  // is not in it, which may have been enrolled a moment ago.
+  std::function<void(bool stranger)> refresh_registry;
   // The device may not be connected.
   std::function<void(const std::string& device)> end_session;
 };

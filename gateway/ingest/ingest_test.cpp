@@ -164,7 +164,11 @@ struct IngestTest : ::testing::Test {
       downs.push_back(down);
       return {};
     };
-    port.refresh_registry = [this] { ++registry_looks; };
+    port.refresh_registry = [this](bool stranger) {
+      ++registry_looks;
+      strangers += stranger;
+      if (stranger) enrolled_late();
+    };
     port.end_session = [this](const std::string& device) { ended.push_back(device); };
     ingest.reset();
     ingest = std::make_unique<Ingest>(world.env, options, *world.store, registry, std::move(port));
@@ -190,7 +194,8 @@ struct IngestTest : ::testing::Test {
   Status publish_error;
   std::vector<v1::Down> downs;
   std::vector<std::string> down_topics, ended;
-  int registry_looks = 0;
+  int registry_looks = 0, strangers = 0;
+  std::function<void()> enrolled_late = [] {};
 };
 
 TEST_F(IngestTest, AParcelIsStoredThenAcked) {
@@ -250,6 +255,15 @@ TEST_F(IngestTest, AnUnknownDeviceIsNotAnsweredAndItsSessionEnds) {
   EXPECT_EQ(ended, std::vector<std::string>{"stranger"});
   EXPECT_EQ(ingest->counters().unknown_device, 1u);
   EXPECT_EQ(world.store->counters().points_stored, 0u);
+}
+
+TEST_F(IngestTest, ADeviceEnrolledAMomentAgoIsLookedForBeforeItIsThrownOut) {
+  Scripted late("press-8", '2');
+  enrolled_late = [&] { enrol(late); };
+  send(late, Scripted::up(late.parcel(1, {late.block(1, 0, {1})})));
+  EXPECT_TRUE(answer().has_ack());
+  EXPECT_TRUE(ended.empty());
+  EXPECT_EQ(strangers, 1);
 }
 
 TEST_F(IngestTest, ARevokedDeviceIsRefusedFromTheNextMessageOn) {

@@ -24,6 +24,10 @@ constexpr sim::Bug kBugs[] = {
     {"ingest_acks_before_sync", "acks when a parcel arrives"},
     {"ingest_skips_signature", "does not verify signatures"},
     {"ingest_ignores_revocation", "goes on taking parcels of a revoked device"},
+    {"store_no_conflict", "takes another value for an ordinal that is stored as the same"},
+    {"journal_no_sync", "the journal is not synced"},
+    {"journal_repeats_nothing", "rows that a failed sync lost are not written again"},
+    {"spool_no_sync", "a parcel is sent before it is synced"},
 };
 
 }  // namespace

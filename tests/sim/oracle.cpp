@@ -136,6 +136,7 @@ void Oracle::violation(std::string text) {
 
 void Oracle::made(const Identity& identity, Point point) {
   const auto [there, fresh] = made_.emplace(identity, point);
+  if (forbidden_.count(identity.device) != 0) late_.insert(identity);
   if (!fresh && !(there->second == point)) violation("an identity was given twice: " + to_text(identity));
 }
 
@@ -185,10 +186,14 @@ void Oracle::saw_down(const std::string& device, std::string_view payload, int64
     }
     // Below the floor the device has settled or given up already: such an ack promises nothing.
     if (seq >= boot->second.floor_seq) {
+      if (never_ack_.count({boot->first, seq}) != 0) {
+        violation("seq " + std::to_string(seq) + " of " + device + " was acked: forged, or against what is stored");
+      }
       if (forbidden_.count(device) != 0) {
         violation("seq " + std::to_string(seq) + " of " + device + " was acked, which may not send");
       }
       if (!std::exchange(looked, true)) read_synced();
+      if (never_ack_.count({boot->first, seq}) != 0) parcel->second.clear();
       for (const auto& identity : parcel->second) {
         acked_.insert(identity);
         if (synced_.count(identity) == 0) {
@@ -285,7 +290,9 @@ void Oracle::check_acked(const char* when) {
 void Oracle::check_balance(const std::function<bool(const Identity&)>& must_be_stored) {
   const SegmentContent content = read_segments();
   for (const auto& [identity, stored] : content.points) {
+    if (elsewhere_.count(identity.device) != 0) continue;
     const auto made = made_.find(identity);
+    if (late_.count(identity) != 0) violation("stored of a device that may not send: " + to_text(identity));
     if (stored.copies != 1) violation("stored " + std::to_string(stored.copies) + " times: " + to_text(identity));
     if (made == made_.end()) {
       violation("stored, but never made: " + to_text(identity));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -46,12 +47,18 @@ class Oracle {
   void made(const Identity& identity, Point point);
   // The points of this device from this moment on must not be stored: it is revoked, or has another's key.
   void forbid(const std::string& device) { forbidden_.insert(device); }
+  // This parcel must not be acked: forged, or against what is stored.
+  void never_ack(const std::string& device, uint64_t boot, uint64_t seq) { never_ack_.insert({{device, boot}, seq}); }
+  // Something a machine saw itself.
+  void complain(std::string text) { violation(std::move(text)); }
 
   // Looks at a message as it is handed to the network. `now_us` only names the moment.
   void published(const std::string& topic, std::string_view payload, int64_t now_us);
 
   // After a power cut of the gateway: everything acked must be there.
   void check_acked(const char* when);
+  // Devices whose points are checked by their machine: check_balance() passes them over.
+  void leave_to_its_machine(const std::string& device) { elsewhere_.insert(device); }
   // At rest. `must_be_stored` says whether a point of this identity may be neither stored nor a gap.
   void check_balance(const std::function<bool(const Identity&)>& must_be_stored);
 
@@ -76,7 +83,9 @@ class Oracle {
   const std::string folder_;
   std::map<Identity, Point> made_;
   std::set<Identity> acked_;
-  std::set<std::string> forbidden_;
+  std::set<std::string> forbidden_, elsewhere_;
+  std::set<Identity> late_;  // made when it was forbidden
+  std::set<std::pair<BootKey, uint64_t>> never_ack_;
   std::map<BootKey, BootState> boots_;
   // What was seen on the part of the disk that a power cut cannot take.
   std::set<Identity> synced_;

@@ -3,7 +3,9 @@
 #include <functional>
 #include <memory>
 
+#include "tests/sim/agent_machine.h"
 #include "tests/sim/machines.h"
+#include "tests/sim/packer_machine.h"
 
 namespace lambda::sim {
 namespace {
@@ -47,6 +49,14 @@ class Scenario {
       devices_.push_back(std::make_unique<DeviceMachine>(world_, oracle_, "press-" + std::to_string(i), options));
       gateway_.enroll(devices_.back()->name(), devices_.back()->public_key());
     }
+    for (int64_t i = random().between(0, 2); i > 0; --i) {
+      agents_.push_back(std::make_unique<AgentMachine>(world_, oracle_, "host-" + std::to_string(i),
+                                                       static_cast<uint32_t>(random().between(1, 6))));
+      gateway_.enroll(agents_.back()->name(), agents_.back()->public_key());
+      oracle_.leave_to_its_machine(agents_.back()->name());
+    }
+    packer_ = std::make_unique<PackerMachine>(world_, oracle_, "packer");
+    gateway_.enroll("packer", packer_->public_key());
     // Its key is not the one that was enrolled: nothing of it may ever be stored.
     forger_ = std::make_unique<DeviceMachine>(world_, oracle_, "forger", DeviceMachine::Options{});
     gateway_.enroll("forger", forger_->public_key());
@@ -67,6 +77,8 @@ class Scenario {
     }
     gateway_.start();
     for (auto& device : devices_) start_soon(*device);
+    for (auto& agent : agents_) start_soon(*agent);
+    start_soon(*packer_);
     start_soon(*forger_);
     start_soon(*revoked_);
     world_.scheduler.at(kFaultsUs / 2, [this] {
@@ -77,7 +89,8 @@ class Scenario {
   }
 
   std::vector<std::string> names() const {
-    std::vector<std::string> all = {"gateway-1", "forger", "revoked"};
+    std::vector<std::string> all = {"gateway-1", "forger", "revoked", "packer"};
+    for (const auto& agent : agents_) all.push_back(agent->name());
     for (const auto& device : devices_) all.push_back(device->name());
     return all;
   }
@@ -104,6 +117,7 @@ class Scenario {
   void fault() {
     if (healed_ || now() >= kFaultsUs) return;
     world_.scheduler.after(random().between(100'000, 5 * kSecond), [this] { fault(); });
+    if (!agents_.empty() && random().chance(0.35)) return agent_fault(*agents_[random().below(agents_.size())]);
     switch (random().below(14)) {
       case 0:
       case 1:
@@ -161,6 +175,46 @@ class Scenario {
     }
   }
 
+  void agent_fault(AgentMachine& agent) {
+    switch (random().below(8)) {
+      case 0:
+      case 1:
+        agent.kill();
+        start_soon(agent);
+        break;
+      case 2:
+      case 3:
+        agent.power_cut();
+        start_soon(agent);
+        break;
+      case 4:
+        agent.stop();
+        world_.scheduler.after(12 * kSecond, [&agent] {
+          if (!agent.running()) agent.start();
+        });
+        break;
+      case 5:
+        agent.clock.skew_ms += random().between(-3'600'000, 3'600'000);
+        break;
+      case 6:
+        agent.disk_fails(true);
+        agent.media.faults.capacity_bytes = agent.media.used_bytes() + random().below(20'000);
+        undo_later(random().between(kSecond, 8 * kSecond), [&agent] {
+          agent.media.faults.capacity_bytes = DiskFaults().capacity_bytes;
+          agent.disk_fails(false);
+        });
+        break;
+      case 7:
+        agent.disk_fails(true);
+        (random().chance(0.5) ? agent.media.faults.sync_fails : agent.media.faults.append_fails) = 0.3;
+        undo_later(random().between(kSecond / 2, 4 * kSecond), [&agent] {
+          agent.media.faults.sync_fails = agent.media.faults.append_fails = 0;
+          agent.disk_fails(false);
+        });
+        break;
+    }
+  }
+
   void power_cut_gateway() {
     gateway_.kill();
     gateway_.media.power_cut();
@@ -176,6 +230,14 @@ class Scenario {
       if (!device->running()) device->start();
       device->make_no_more();
     }
+    for (auto& agent : agents_) {
+      agent->media.faults = DiskFaults();
+      agent->disk_fails(false);
+      if (!agent->running()) agent->start();
+      agent->make_no_more();
+    }
+    if (!packer_->running()) packer_->start();
+    packer_->finish();
     forger_->make_no_more();
     revoked_->make_no_more();
   }
@@ -191,7 +253,9 @@ class Scenario {
         device->flush();
         waiting += device->waiting();
       }
-      if (waiting == 0) return;
+      for (auto& agent : agents_) waiting += agent->waiting();
+      waiting += packer_->waiting();
+      if (waiting == 0 && now() > kFaultsUs + 30 * kSecond) return;
     }
     extra_.push_back("not drained: " + std::to_string(waiting) + " points still wait 900 s after all was healed");
   }
@@ -202,11 +266,13 @@ class Scenario {
       for (const auto& device : devices_) {
         if (device->name() == identity.device) return device->boot() == identity.boot;
       }
-      return false;
+      return identity.device == "packer";
     };
     oracle_.check_balance(rest);
+    for (const auto& agent : agents_) agent->check(oracle_.read_segments());
     power_cut_gateway();
     oracle_.check_balance(rest);
+    for (const auto& agent : agents_) agent->check(oracle_.read_segments());
     for (const auto& [identity, stored] : oracle_.read_segments().points) {
       if (identity.device == "forger") {
         extra_.push_back("a point with a forged signature is stored: " + to_text(identity));
@@ -219,6 +285,8 @@ class Scenario {
   GatewayMachine gateway_;
   Oracle oracle_;
   std::vector<std::unique_ptr<DeviceMachine>> devices_;
+  std::vector<std::unique_ptr<AgentMachine>> agents_;
+  std::unique_ptr<PackerMachine> packer_;
   std::unique_ptr<DeviceMachine> forger_, revoked_;
   bool healed_ = false;
 

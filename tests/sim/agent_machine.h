@@ -1,0 +1,58 @@
+// A host with an agent: its disk outlives the runs of the agent. The agent collects from a source that remembers what
+// it gave, so that the balance needs to ask nobody else.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/node.h"
+#include "tests/sim/machines.h"
+
+namespace lambda::sim {
+
+class AgentMachine final : public Machine {
+ public:
+  AgentMachine(World& world, Oracle& oracle, std::string name, uint32_t series);
+  ~AgentMachine() override { kill(); }
+  void start() override;
+  void kill() override;
+  void power_cut();
+  void stop();  // as SIGTERM does
+
+  const PublicKey& public_key() const { return public_key_; }
+  void make_no_more() { making_ = false; }
+  // Points that it still has to bring away; 0 when it is at rest.
+  uint64_t waiting() const;
+  // From now on what is collected may be unmade, because the disk takes nothing.
+  void disk_fails(bool fails);
+
+  // What is stored of this machine against what its source gave: nothing made up, nothing twice, no hole that no gap
+  // names, and nothing missing but what a crash may take.
+  void check(const SegmentContent& content) const;
+
+ private:
+  struct Collected {
+    int64_t at_us = 0;
+    int64_t time_ms = 0;
+    uint32_t ref = 0;
+  };
+  class LedgerSource;
+  bool excused(int64_t at_us) const;
+
+  Oracle& oracle_;
+  const uint32_t series_;
+  SimRandom key_random_;
+  std::string key_hex_;
+  PublicKey public_key_;
+  std::unique_ptr<agent::Node> node_;
+  std::map<uint64_t, Collected> collected_;  // by value: no two are equal
+  uint64_t value_ = 0;
+  bool making_ = true;
+  bool stopping_ = false;
+  std::vector<std::pair<int64_t, int64_t>> excuses_;  // when collected points may be lost, in microseconds
+  int64_t failing_since_us_ = -1;
+};
+
+}  // namespace lambda::sim

@@ -98,8 +98,8 @@ def measure_memory(binaries, folder):
             if made >= wanted:
                 break
             time.sleep(1)
-        answer = json.loads(get(f"http://127.0.0.1:{port}/api/v1/query?query=lambda_synthetic_value%5B10m%5D"))
-        held = sum(len(series["values"]) for series in answer.get("data", {}).get("result", []))
+        answer = json.loads(get(f"http://127.0.0.1:{port}/api/v1/query?query=sum(count_over_time(lambda_synthetic%5B10m%5D))"))
+        held = sum(int(series["value"][1]) for series in answer.get("data", {}).get("result", []))
         now, most = rss_mb(agent.pid)
     finally:
         agent.end()

@@ -24,6 +24,7 @@ import urllib.request
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CHECKER = os.path.join(ROOT, "tests", "check", "balance.py")
 STORED_PERCENT_MIN = 80
+BALANCE = ("made", "stored", "buffered", "dropped", "lost", "doubled")
 SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -107,6 +108,7 @@ state = "{folder}/agent"
 
 [uplink]
 gateways = ["mqtts://localhost:{self.broker_port}"]
+backoff_ms_max = 1000
 
 [seal]
 age_ms = 1000
@@ -163,41 +165,43 @@ port = {self.agent_port}
         """Values of an instant query, one for each series; nothing while the program is down."""
         query = urllib.parse.urlencode({"query": expression})
         try:
-            answer = get_json(f"http://127.0.0.1:{port}/api/v1/query?{query}")
+            answer = get_json(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=0.3)
         except (OSError, ValueError):
             return []
         return [float(series["value"][1]) for series in answer["data"]["result"]]
 
 
 class Screen:
-    """One line a second, with what the gateway says; sparkline of the cpu's last half minute."""
+    """One line a second: what the gateway says, or, while it is away, the agent's own ten minutes."""
 
     def __init__(self, demo):
-        self.demo, self.idle_before, self.busy = demo, None, []
-        self.received_before = None
-        print(f"{'':>5}  {'cpu busy':>9}  {'':<30}  {'load1':>6}  {'mem free':>9}  {'received':>10}  {'backlog':>8}  at the gateway", flush=True)
+        self.demo, self.busy, self.before = demo, [], None
+        print(f"{'':>5}  {'cpu busy':>8}  {'':<30}  {'load1':>6}  {'mem free':>9}  {'received':>10}  {'unacked':>7}  asked", flush=True)
 
     def line(self, second, note):
         demo = self.demo
-        port = demo.gateway_port
-        idle = sum(demo.newest(port, 'node_cpu_seconds_total{mode="idle"}'))
-        load = demo.newest(port, "node_load1")
-        memory = demo.newest(port, "node_memory_MemAvailable_bytes")
-        received = sum(demo.newest(port, "node_network_receive_bytes_total"))
-        status = demo.status() or {}
-        cores = os.cpu_count() or 1
-        busy = None
+        asked, port = "gateway", demo.gateway_port
+        idle = demo.newest(port, 'sum(node_cpu_seconds_total{mode="idle"})')
+        if not idle:
+            asked, port = "agent", demo.agent_port
+            idle = demo.newest(port, 'sum(node_cpu_seconds_total{mode="idle"})')
         now = time.monotonic()
-        if idle and self.idle_before and now > self.idle_before[1]:
-            busy = max(0.0, min(100.0, 100 * (1 - (idle - self.idle_before[0]) / ((now - self.idle_before[1]) * cores))))
-        if idle:
-            self.idle_before = (idle, now)
-        if busy is not None:
-            self.busy = (self.busy + [busy])[-30:]
+        if idle and self.before and asked == self.before[2] and idle[0] > self.before[0]:
+            share = (idle[0] - self.before[0]) / ((now - self.before[1]) * (os.cpu_count() or 1))
+            self.busy = (self.busy + [max(0.0, min(100.0, 100 * (1 - share)))])[-30:]
+        if idle and (self.before is None or asked != self.before[2] or idle[0] != self.before[0]):
+            self.before = (idle[0], now, asked)
+
+        def shown(expression, form, scale=1.0):
+            values = demo.newest(port, expression)
+            return form.format(sum(values) / scale) if values else "-"
+
         spark = "".join(SPARKS[min(7, int(b / 12.5))] for b in self.busy)
-        print(f"{second:>4}s  {'' if busy is None else f'{busy:7.1f} %':>9}  {spark:<30}  {load[0] if load else float('nan'):6.2f}  "
-              f"{(memory[0] / 2**20 if memory else float('nan')):6.0f} MB  {received / 2**20:7.1f} MB  "
-              f"{status.get('backlog_parcels', '-'):>8}  {note}", flush=True)
+        busy = f"{self.busy[-1]:.0f} %" if self.busy else "-"
+        unacked = (demo.status() or {}).get("backlog_parcels", "-")
+        print(f"{second:>4}s  {busy:>8}  {spark:<30}  {shown('node_load1', '{:.2f}'):>6}  "
+              f"{shown('node_memory_MemAvailable_bytes', '{:.0f} MB', 2**20):>9}  "
+              f"{shown('node_network_receive_bytes_total', '{:.1f} MB', 2**20):>10}  {unacked:>7}  {asked:<7}  {note}", flush=True)
 
 
 def run_demo(demo, seconds):
@@ -263,8 +267,13 @@ def main():
     try:
         run_demo(demo, options.seconds)
         counted = subprocess.run([sys.executable, CHECKER, "--gateway", demo.path("gateway"), "--agent", demo.path("agent"),
-                                  "--stored-min-percent", str(STORED_PERCENT_MIN)], timeout=600)
-        failed = counted.returncode != 0
+                                  "--stored-min-percent", str(STORED_PERCENT_MIN)], timeout=600, capture_output=True, text=True)
+        print(counted.stderr, end="", file=sys.stderr)
+        *findings, last = counted.stdout.splitlines() or ["{}"]
+        print("\n".join(findings))
+        balance = {key: json.loads(last).get(key) for key in BALANCE}
+        print(json.dumps(balance, separators=(",", ":")), flush=True)
+        failed = counted.returncode != 0 or None in balance.values()
     finally:
         demo.agent.end(signal.SIGKILL)
         demo.gateway.end(signal.SIGKILL)

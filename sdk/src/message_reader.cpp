@@ -1,4 +1,7 @@
 #include "lambda/messages.h"
+
+#include <new>
+
 #include "proto/lambda.npb.h"
 #include "wire.h"
 
@@ -181,11 +184,11 @@ MessageError decode_down(Bytes message, DownMessage* down) {
   Bytes inner;
   while (const uint32_t tag = in.next()) {
     if (tag == lambda_v1_Down_ack_tag && in.bytes(&inner)) {
-      down->ack = AckView();
+      new (&down->ack) AckView();  // in place: a copy would take a kilobyte of a small stack
       if (!read_ack(inner, &down->ack)) return MessageError::kMalformed;
       down->body = DownMessage::Body::kAck;
     } else if (tag == lambda_v1_Down_nack_tag && in.bytes(&inner)) {
-      down->nack = NackView();
+      new (&down->nack) NackView();
       if (!read_nack(inner, &down->nack)) return MessageError::kMalformed;
       down->body = DownMessage::Body::kNack;
     }

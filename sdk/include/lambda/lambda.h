@@ -1,6 +1,7 @@
 /* Lambda Edge for firmware, in C. A device declares series and appends numbers; the rest happens in lam_poll(): blocks
- * are sealed, packed into signed parcels of at most `parcel_bytes_max`, sent, sent again byte for byte until a gateway has
- * stored them, and the last minutes stay readable here. What memory could not hold is named to the gateway as a gap.
+ * are sealed, packed into signed parcels of at most `parcel_bytes_max`, sent, sent again byte for byte until a gateway
+ * has stored them, and the last minutes stay readable here. What memory could not hold is named to the gateway as a
+ * gap.
  *
  * Everything lives in the one piece of memory given to lam_init(): no heap, no operating system, no globals, so several
  * devices may live side by side (a simulator does that). Not thread-safe and not for interrupts: sample into a ring of
@@ -148,7 +149,8 @@ lam_status lam_append_f64(lam_device* device, lam_series series, double value);
 lam_status lam_append_i64(lam_device* device, lam_series series, int64_t value);
 lam_status lam_append_dec(lam_device* device, lam_series series, int64_t n);
 lam_status lam_append_state(lam_device* device, lam_series series, int64_t state);
-/* The same at a time of the caller's, on the clock of lam_now_ms(). `bits` are the value's 64 bits as the type has them. */
+/* The same at a time of the caller's, on the clock of lam_now_ms(). `bits` are the value's 64 bits as the type has
+ * them. */
 lam_status lam_append_at(lam_device* device, lam_series series, int64_t time_ms, uint64_t bits);
 
 /* Does all work that is due; returns after how many milliseconds (at least 1) it wants to be called again. Call it too
@@ -161,10 +163,10 @@ void lam_connected(lam_device* device);
 void lam_disconnected(lam_device* device);
 void lam_incoming(lam_device* device, lam_topic topic, const uint8_t* bytes, size_t size);
 
-/* Reading what is here, in this device's memory: open, waiting and sent points of this and earlier boots of this run. */
+/* Reading what is here, in this device's memory: open, waiting and sent points of all boots of this run. */
 lam_status lam_last(const lam_device* device, lam_series series, lam_point* point);
-/* Points with from_ms <= time <= to_ms, oldest first, at most `points_max`; `count` tells how many. When there are more,
- * LAM_E_FULL, and the first `points_max` of them are there. */
+/* Points with from_ms <= time <= to_ms in the order they were appended, at most `points_max`; `count` tells how many.
+ * When there are more, LAM_E_FULL, and the first `points_max` of them are there. */
 lam_status lam_range(const lam_device* device, lam_series series, int64_t from_ms, int64_t to_ms, lam_point* points,
                      size_t points_max, size_t* count);
 lam_status lam_summarise(const lam_device* device, lam_series series, int64_t from_ms, int64_t to_ms,

@@ -13,7 +13,7 @@
 #include "base/os/log.h"
 #include "base/os/loop.h"
 #include "base/os/network.h"
-#include "cli/test_program.h"
+#include "cli/test_world.h"
 #include "query/http_api.h"
 #include "query/memory_source.h"
 

@@ -12,7 +12,7 @@
 #include "base/os/network.h"
 #include "base/os/processes.h"
 #include "base/os/random.h"
-#include "cli/test_program.h"
+#include "cli/test_world.h"
 #include "gateway/store/store.h"
 #include "gateway/store/test_world.h"
 

@@ -27,12 +27,13 @@ def separate_broker(world):
     return port
 
 
-def pause_until_overflow(world, agent):
-    """More parcels than the broker holds for a stopped gateway: it PUBACKs them and drops the rest."""
-    before = world.status(agent)
+def pause_until_overflow(world, lossy):
+    """More messages than the broker holds for a stopped gateway: it PUBACKs them and drops the rest."""
+    before = lossy.passed_up
     world.gateway.signal(signal.SIGSTOP)
-    wait_until("more parcels than the broker's queue holds", lambda: world.backlog(agent) >
-               before["backlog_parcels"] + 5 + 2 * QUEUE_MESSAGES, 60)
+    wait_until("more messages than the broker's queue holds", lambda: lossy.passed_up > before + 5 + 2 * QUEUE_MESSAGES, 60)
+    log = world.folder / "mosquitto.log"
+    wait_until("the broker dropping", lambda: "being dropped for client fog-1" in log.read_text(errors="replace"), 10)
     world.gateway.signal(signal.SIGCONT)
 
 
@@ -41,11 +42,13 @@ def early(options):
     with options.world("early") as world:
         port = separate_broker(world)
         lossy = LossyBroker(port)
-        world.make_gateway(broker=f'mode = "none"\nurl = "mqtt://127.0.0.1:{port}"\n')
-        world.start_gateway()
+        world.start_gateway()   # with a broker of its own: that makes the site
         agent = world.make_agent("press-7", series=20, interval_ms=200, seal_ms=200,
                                  urls=[f"mqtt://127.0.0.1:{lossy.port}"])
         world.enrol(agent)
+        world.gateway.stop()
+        world.configure_gateway(broker=f'mode = "none"\nurl = "mqtt://127.0.0.1:{port}"\n')
+        world.start_gateway()
 
         # One ack is lost.
         lost = []
@@ -88,7 +91,7 @@ def early(options):
         lossy.drop_up = lambda topic, payload: False
         world.drain(agent, 60)
 
-        pause_until_overflow(world, agent)
+        pause_until_overflow(world, lossy)
         world.drain(agent, 60)
 
         agent.stop()

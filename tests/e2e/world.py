@@ -179,7 +179,8 @@ port = {self.gateway_port}
     # --- agents ---
 
     def make_agent(self, name, series=0, interval_ms=1000, seal_ms=1000, extra="", state=None, urls=None, environment=None,
-                   prefix=(), sources=None):
+                   prefix=(), sources=None,
+                   answer_timeout_ms=1000):
         state = pathlib.Path(state) if state else self.folder / name
         port = free_port()
         if sources is None:
@@ -197,7 +198,7 @@ state = "{state}"
 
 [uplink]
 gateways = {json.dumps(urls)}
-answer_timeout_ms = 1000
+answer_timeout_ms = {answer_timeout_ms}
 answer_timeout_ms_max = 4000
 
 [seal]

@@ -174,7 +174,7 @@ def two_devices_with_one_key_neither_double_nor_loop(options):
         twin.site, twin.boot = first.site, first.boot
         twin.connect(world.broker_port)
         twin.seq = 10
-        twin.send(twin.parcel([twin.points(1, range(25), start), twin.points(1, range(25, 60), start + 250_000 // 10)],
+        twin.send(twin.parcel([twin.points(1, range(25), start), twin.points(1, range(25, 60), start + 25_001)],
                               [writer.declaration(1)]))
         # Ordinals 25 to 49 have other times here than before: refused, nothing of it stored.
         answer = twin.wait(lambda found: found.kind == "nack" and found.seq == 11)

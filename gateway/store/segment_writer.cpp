@@ -87,6 +87,11 @@ void SegmentWriter::launch(std::shared_ptr<Flight> flight) {
       });
       return;
     }
+    if (planted("store_no_cut_sync")) {
+      env_.disk.close(*again);
+      uncut_.pop_back();
+      return launch(std::move(flight));
+    }
     env_.disk.sync(*again, [this, alive = std::weak_ptr(alive_), flight](Status status) {
       if (alive.expired()) return;
       if (!status) return finish(flight, status);

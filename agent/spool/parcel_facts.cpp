@@ -135,6 +135,13 @@ Result<ParcelFacts> parse_parcel(std::span<const std::byte> parcel) {
   return facts;
 }
 
+void for_each_block(std::span<const std::byte> parcel, const std::function<void(std::span<const std::byte>)>& visit) {
+  Fields fields(parcel);
+  while (fields.next()) {
+    if (fields.number == 9) visit(fields.bytes);
+  }
+}
+
 Result<SpooledView> parse_spooled(std::span<const std::byte> body) {
   SpooledView view;
   Fields fields(body);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -29,6 +30,9 @@ struct ParcelFacts {
 
 // `parcel` is a Parcel message without the Up around it. kCorrupt names what is wrong.
 Result<ParcelFacts> parse_parcel(std::span<const std::byte> parcel);
+
+// Visits the bytes of each block in a parcel, in order.
+void for_each_block(std::span<const std::byte> parcel, const std::function<void(std::span<const std::byte>)>& visit);
 
 struct SpooledView {
   std::span<const std::byte> parcel;

@@ -279,7 +279,7 @@ class NoNetwork final : public Network {
  public:
   std::unique_ptr<MessageBus> bus(BusOptions, MessageBus::Handlers) override { return nullptr; }
   Result<std::unique_ptr<HttpServer>> listen_http(HttpOptions, HttpServer::Handler) override {
-    return fail(ErrorCode::kUnavailable, "no network");
+    return fail(ErrorCode::kUnsupported, "no network");
   }
 };
 

@@ -256,16 +256,19 @@ void Device::begin_clock(bool relative, int64_t offset_ms) {
   note_clock({clock_segment_, relative, 0, !relative});
 }
 
-// Keeps the record for the next parcel of the present boot, in place of what was known of the segment.
+// Keeps the record for the next parcel, in place of what was known of the segment. When there is no place, first what
+// was sent goes, then segments that need no offset: a clock that steps again and again costs no relative one its place.
 void Device::note_clock(const ClockView& view) {
+  Clock* place = nullptr;
+  int best = -1;
   for (Clock& clock : clocks_) {
-    if (clock.used && clock.boot == present_ && clock.view.segment == view.segment) {
-      clock = {view, present_, true, true};
-      return;
-    }
+    const bool same = clock.used && clock.boot == present_ && clock.view.segment == view.segment;
+    const int fit = same ? 4 : !clock.used ? 3 : !clock.to_send ? 2 : !clock.view.relative ? 1 : 0;
+    if (fit <= best) continue;
+    best = fit;
+    place = &clock;
   }
-  clocks_[next_clock_] = {view, present_, true, true};
-  next_clock_ = (next_clock_ + 1) % kClocksMax;
+  *place = {view, present_, true, true};
 }
 
 // A gateway's clock is good enough to place what a device without one has measured; its own steps do not concern us.

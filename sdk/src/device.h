@@ -167,7 +167,6 @@ class Device final : private Shelf {
   size_t gap_count_ = 0;
 
   Clock clocks_[kClocksMax];  // of the last segments; the oldest makes room
-  uint8_t next_clock_ = 0;
   uint32_t clock_segment_ = 0;
   bool clock_relative_ = false;
   int64_t clock_offset_ms_ = 0;  // point time - monotonic time

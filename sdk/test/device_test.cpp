@@ -358,6 +358,28 @@ TEST(Device, AClockThatComesLaterPlacesWhatWasMeasuredBefore) {
   EXPECT_EQ(world.gateway.points.at({boot, count, 1}).time_ms, 10'700 + world.utc_offset);
 }
 
+TEST(Device, AClockThatStepsAgainAndAgainCostsWhatWasMeasuredBeforeNotItsPlaceInTime) {
+  DeviceWorld world;
+  world.has_utc = false;
+  world.start(world.memory.size() * 8);
+  lam_series count = 0;
+  ASSERT_EQ(lam_declare(world.device, &kCount, &count), LAM_OK);
+  world.append(count, 1);
+  world.has_utc = true;
+  for (int i = 0; i < 20; ++i) {
+    world.mono += 1000;
+    world.append(count, i);
+    world.utc_offset += 10'000;
+  }
+  world.connect();
+  lam_flush(world.device);
+  world.pass(10'000);
+  EXPECT_EQ(world.gateway.points.size(), 21u);
+  const uint64_t boot = lam_boot(world.device);
+  ASSERT_EQ(world.gateway.clocks.count({boot, 0}), 1u);
+  EXPECT_TRUE(world.gateway.clocks.at({boot, 0}).known());
+}
+
 TEST(Device, ReadsBackWhatIsOpenWaitingAndSent) {
   DeviceWorld world(32'768);
   lam_series force = 0, temperature = 0;

@@ -74,10 +74,10 @@ class Model {
   }
 
   void storm(int64_t ms) { run(ms, {0.2, 0.2, 3000}, true); }
-  // Good weather until all is settled; gives up after an hour.
+  // Good weather until all is settled; gives up after ten minutes: waits that grew in the storm are a minute at most.
   void calm() {
     if (!link_up_) connect();
-    for (int minutes = 0; minutes < 60 && !shelf_.parcels.empty(); ++minutes) run(60'000, {}, false);
+    for (int minutes = 0; minutes < 10 && !shelf_.parcels.empty(); ++minutes) run(60'000, {}, false);
   }
 
   void expect_all_settled() const {

@@ -314,12 +314,17 @@ double ExactSum::total() const {
 void Mean::add(double value) {
   ++count_;
   sum_.add(value);
-  // An infinite mean stays as it is: Inf - Inf would make it NaN; only the other infinity may do that.
-  if (count_ == 1 || (std::isinf(value) && !std::isinf(running_))) {
+  // Inf - Inf must not come up by itself: an infinite mean moves only by the other infinity, or NaN, to NaN, and a NaN
+  // never.
+  if (count_ == 1) {
     running_ = value;
-  } else if (!std::isinf(running_) || (std::isinf(value) && value != running_) || std::isnan(value)) {
+  } else if (std::isinf(running_)) {
+    running_ = std::isnan(value) || value == -running_ ? kNan : running_;
+  } else if (std::isinf(value) && !std::isnan(running_)) {
+    running_ = value;
+  } else {
     const auto n = static_cast<double>(count_);
-    running_ += std::isinf(running_) ? value : value / n - running_ / n;
+    running_ += value / n - running_ / n;
   }
 }
 

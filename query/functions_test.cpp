@@ -120,6 +120,8 @@ TEST_F(Functions, LoseNothingToRoundingAndKeepInfinities) {
   EXPECT_EQ(value("avg_over_time(z[1m])"), "+Inf");
   add("w", {{1'000, INFINITY}, {2'000, -INFINITY}});
   EXPECT_EQ(value("avg_over_time(w[1m])"), "NaN");
+  add("v", {{1'000, INFINITY}, {2'000, -INFINITY}, {3'000, -INFINITY}, {4'000, 1}});
+  EXPECT_EQ(value("avg_over_time(v[1m])"), "NaN");
   add("n", {{1'000, std::nan("")}, {2'000, 5}});
   EXPECT_EQ(value("max_over_time(n[1m])"), "5");
   EXPECT_EQ(value("min_over_time(n[1m])"), "5");

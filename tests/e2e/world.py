@@ -279,6 +279,8 @@ port = {port}
         assert balance.holds(totals, stored_min_percent), f"the balance does not hold: {totals}"
         assert totals["made"] > 0, "nothing was made: nothing was tested"
         totals["stats"] = found.stats
+        times = [time for points in found.stored.values() for _, piece, _ in points.pieces for time in piece]
+        totals["span_ms"] = max(times) - min(times) if times else 0
         return totals
 
 

@@ -1,6 +1,7 @@
 #include "agent/spool/spool.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/planted.h"
 #include "base/record/record.h"
@@ -196,6 +197,11 @@ void Spool::begin_file() {
   LAMBDA_ASSERT(!open_ && !busy_);
   if (present_.number != 0) {
     state_.files().push_back(std::move(present_));
+    // Looked up by boot and seq from now on; parcels of an earlier boot's journal were written among those of this one.
+    auto& entries = present_index_.entries;
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+      return std::pair(a.boot, a.seq) < std::pair(b.boot, b.seq);
+    });
     indices_.push_front(std::move(present_index_));
     while (indices_.size() > options_.indices_max) indices_.pop_back();
   }

@@ -114,7 +114,7 @@ class World:
 
     # --- gateway ---
 
-    def configure_gateway(self, extra="", store=None, broker=""):
+    def configure_gateway(self, extra="", store=None, broker="", merge_interval_ms=60_000):
         self.gateway_store = pathlib.Path(store) if store else self.gateway_store
         (self.folder / "gateway.toml").write_text(f"""\
 [gateway]
@@ -128,6 +128,7 @@ directory = "{self.folder}/site"
 directory = "{self.gateway_store}"
 free_bytes_min = 0
 free_bytes_resume = 0
+merge_interval_ms = {merge_interval_ms}
 
 [broker]
 port = {self.broker_port}
@@ -274,6 +275,7 @@ port = {port}
         found, totals = balance.run(gateways or [self.gateway_store], [agent for agent in agents if agent.exists()],
                                     agent_state_lost)
         print(json.dumps(totals), flush=True)
+        print("   " + ", ".join(f"{count} {what}" for what, count in found.stats.items()), flush=True)
         for complaint in found.complaints:
             print("  " + complaint)
         assert balance.holds(totals, stored_min_percent), f"the balance does not hold: {totals}"

@@ -174,6 +174,9 @@ def a_reload_loses_no_point(options):
         time.sleep(1)
         assert agent.alive() and world.gateway.alive()
         world.drain(agent, 30)
+        for program in (agent, world.gateway):
+            log = program.log.read_text(errors="replace")
+            assert " error " not in log, f"{program.name} complains of a reload"
         agent.stop()
         world.gateway.stop()
         totals = world.balance(stored_min_percent=90)

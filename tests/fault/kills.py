@@ -88,7 +88,7 @@ def everything_is_killed_and_nothing_is_lost_or_doubled(options):
     between_wanted = 10 if options.full else 2
     blocks_wanted = 100_000 if options.full else 3_000
     with options.world("kills") as world:
-        world.make_gateway(extra="")
+        world.make_gateway(merge_interval_ms=1000)   # merging goes on under the kills too
         world.start_gateway()
         agent = world.make_agent("press-7", series=500 if options.full else 100, interval_ms=250, seal_ms=500)
         world.enrol(agent)

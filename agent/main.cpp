@@ -17,9 +17,12 @@
 #include "base/os/network.h"
 #include "base/os/processes.h"
 #include "base/os/random.h"
+#include "base/os/resident.h"
 
 namespace lambda::agent {
 namespace {
+
+constexpr int64_t kSettledMs = 10'000;  // connected by then, if it can be: what ran until then rarely runs again
 
 struct Arguments {
   std::string config, request, install;
@@ -140,6 +143,7 @@ class Program {
     loop_.on_signal(SIGTERM, [this] { end(); });
     loop_.on_signal(SIGINT, [this] { end(); });
     loop_.on_signal(SIGHUP, [this] { reload(); });
+    loop_.after(kSettledMs, [] { return_startup_memory(); });
     loop_.run();
     node_.reset();
     return status_;

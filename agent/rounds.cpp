@@ -148,7 +148,7 @@ void Rounds::run() {
       auto input = std::make_shared<PackInput>();
       input->declare.assign(job.refs.begin(), job.refs.end());
       if (!boot->held || boot->id == present_) {
-        for (const Gap& gap : boot->pending.all()) input->gaps.push_back(gap);
+        for (const Gap& gap : boot->gaps_to_name()) input->gaps.push_back(gap);
       }
       pack(job.boot, input, false, [this] { end(); });
       return;
@@ -183,7 +183,7 @@ void Rounds::run_live(const Job& job) {
     parts_.memory.store().seal_all();
     add_memory_gaps();
     auto input = std::make_shared<PackInput>();
-    for (const Gap& gap : boot->pending.all()) input->gaps.push_back(gap);
+    for (const Gap& gap : boot->gaps_to_name()) input->gaps.push_back(gap);
     tell_clocks(*boot, *input);
     if (planted("journal_released_early")) journal_->release_below(number);
     pack(id, input, true, [this, number] {
@@ -265,7 +265,7 @@ void Rounds::run_replay() {
     Boot* of = parts_.spool.state().find(id);
     if (!piece->last || of == nullptr || of->pending.empty()) return finish_piece(*piece, id);
     auto gaps = std::make_shared<PackInput>();
-    for (const Gap& gap : of->pending.all()) gaps->gaps.push_back(gap);
+    for (const Gap& gap : of->gaps_to_name()) gaps->gaps.push_back(gap);
     pack(id, gaps, false, [this, id, piece] { finish_piece(*piece, id); });
   });
 }

@@ -64,6 +64,13 @@ bool GapSet::contains(uint32_t ref, uint64_t ordinal, GapReason reason) const {
   return before->first.first == ref && before->second.end > ordinal && before->second.reason == reason;
 }
 
+bool GapSet::touches(const Run& run) const {
+  const auto next = gaps_.lower_bound({run.ref, run.first + run.count});
+  if (next == gaps_.begin()) return false;
+  const auto before = std::prev(next);
+  return before->first.first == run.ref && before->second.end > run.first;
+}
+
 std::vector<Gap> GapSet::all() const {
   std::vector<Gap> out;
   out.reserve(gaps_.size());

@@ -30,6 +30,7 @@ class GapSet {
   void add(const Gap& gap);
   void subtract(const Run& run);
   bool contains(uint32_t ref, uint64_t ordinal, GapReason reason) const;
+  bool touches(const Run& run) const;  // holds any of these ordinals
   bool empty() const { return gaps_.empty(); }
   size_t size() const { return gaps_.size(); }
   std::vector<Gap> all() const;  // by ref, then ordinal

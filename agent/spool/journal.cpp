@@ -283,7 +283,7 @@ void Journal::sync_now() {
   // The folder after the file: a name that survives leads to synced bytes.
   env_.disk.sync(file_, [this, alive = alive_, finish, generation = generation_](Status status) {
     if (!*alive) return;
-    if (!status || dir_synced_ || generation != generation_) {
+    if (!status || dir_synced_ || generation != generation_ || planted("journal_no_dir_sync")) {
       finish(std::move(status));
       return;
     }

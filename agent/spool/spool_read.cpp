@@ -72,10 +72,11 @@ Status Spool::open() {
     }
   }
   if (base != 0) {
-    match_files(numbers, base);
     const bool newest = base == numbers.back();
     SpoolFile file{base, env_.disk.size(path(base)).value_or(0), 0, {}, 0};
     read_tail(file, after_head, newest);
+    // Only now: a file that the tail's records call finished may be gone, and nothing is missing then.
+    match_files(numbers, base);
     state_.files().push_back(std::move(file));
   }
   read_headless(numbers, base);

@@ -103,6 +103,16 @@ Status read_boot(const v1::BootState& in, Boot& boot) {
 
 }  // namespace
 
+std::vector<Gap> Boot::gaps_to_name() const {
+  GapSet all = named;
+  for (const Gap& gap : pending.all()) all.add(gap);
+  std::vector<Gap> out;
+  for (const Gap& gap : all.all()) {
+    if (pending.touches(gap.run)) out.push_back(gap);
+  }
+  return out;
+}
+
 void SpoolFile::add(uint64_t boot, uint64_t seq) {
   for (FileRun& run : runs) {
     if (run.boot != boot) continue;
@@ -257,7 +267,10 @@ Status SpoolState::apply_parcel(const ParcelFacts& facts, const Digest& digest, 
     boot.pending.subtract(run);
   };
   for (const Run& run : facts.runs) cover(run);
-  for (const Gap& gap : facts.gaps) cover(gap.run);
+  for (const Gap& gap : facts.gaps) {
+    cover(gap.run);
+    boot.named.add(gap);
+  }
   if (facts.seq > boot.next_seq) boot.gone.add(boot.next_seq, facts.seq - 1);  // the parcels between were lost
   if (facts.seq >= boot.next_seq) {
     boot.next_seq = facts.seq + 1;

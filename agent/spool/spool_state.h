@@ -40,11 +40,15 @@ struct Boot {
   Digest last_digest{};
   bool has_digest = false;
   std::shared_ptr<SeriesTable> series;
-  GapSet pending;
+  GapSet pending;                  // to be named
+  GapSet named;                    // in parcels of the spool or acked ones, as far as this process knows
   std::vector<uint8_t> hello_signature;  // 64 bytes, or empty: not signed yet
   std::vector<Clock64> clocks;
   bool held = false;               // the present boot, or one with journals: kept although nothing is left of it here
 
+  // What the next parcel should name: the pending gaps, each joined with those beside it that were named before. Else
+  // each drop of a parcel that named gaps would leave more and smaller pieces; naming one twice changes nothing.
+  std::vector<Gap> gaps_to_name() const;
   uint64_t floor_seq() const { return gone.next_missing(1); }
   uint64_t unsettled() const { return next_seq - 1 - gone.count(); }
 };

@@ -99,7 +99,7 @@ struct Start {
   void send(Boot& state, BlockFeed* feed) {
     PackInput input;
     input.blocks = feed;
-    for (const Gap& gap : state.pending.all()) input.gaps.push_back(gap);
+    for (const Gap& gap : state.gaps_to_name()) input.gaps.push_back(gap);
     Packed packed;
     std::vector<Run> too_large;
     ASSERT_TRUE(packer.pack(state, world.clock.utc_ms(), input, &packed, &too_large));

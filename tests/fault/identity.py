@@ -81,6 +81,14 @@ def only_certificates_of_the_site_open_the_broker(options):
         assert good.wait(lambda answer: answer.kind == "ack" and answer.nonce == 7), "the good one is still answered"
         acks = [answer for answer in good.answers() if answer.nonce == 1]
         assert not acks, "a hello on another device's topic was taken"
+        # Nor does claiming its client id end its session or read its answers.
+        thief = Mqtt(world.broker_port, good.name, second.ca, second.certificate, second.tls_key)
+        thief.subscribe(good.topic("down"))
+        good.send_hello(8)
+        assert good.wait(lambda answer: answer.kind == "ack" and answer.nonce == 8), "its session was taken over"
+        thief.pump(1)
+        assert not thief.messages, "another device reads its answers"
+        thief.close()
         good.close()
 
 

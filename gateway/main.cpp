@@ -12,11 +12,14 @@
 #include "base/os/network.h"
 #include "base/os/processes.h"
 #include "base/os/random.h"
+#include "base/os/workers.h"
 #include "gateway/api/api.h"
 #include "gateway/node.h"
 
 namespace lambda::gateway {
 namespace {
+
+constexpr size_t kQueryThreads = 2;
 
 // Exit statuses: 0 ended as asked, 1 could not start (the reason is on standard error), 2 wrong use.
 int usage(FILE* to, int status) {
@@ -67,7 +70,9 @@ int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
   OsProcesses processes(loop);
   Env env{clock, loop, disk, network, random, processes, log};
 
-  auto node = std::make_unique<Node>(env, std::move(config));
+  Workers workers(kQueryThreads);
+  auto node = std::make_unique<Node>(env, std::move(config),
+                                     [&workers](std::function<void()> task) { workers.run(std::move(task)); });
   if (auto started = node->start(); !started) {
     log.error("not_started", {{"why", started.error().text}});
     return 1;
@@ -91,6 +96,7 @@ int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
     log.info("reloaded", {{"file", file}});
   });
   loop.run();
+  workers.finish();  // queries read the store
   node.reset();
   return 0;
 }
@@ -137,4 +143,6 @@ int main_of(int argc, char** argv) {
 }  // namespace
 }  // namespace lambda::gateway
 
-int main(int argc, char** argv) { return lambda::gateway::main_of(argc, argv); }
+int main(int argc, char** argv) {
+  return lambda::gateway::main_of(argc, argv);
+}

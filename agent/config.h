@@ -20,7 +20,7 @@ struct AgentConfig {
   std::string device;
   std::string state_dir = "/var/lib/lambda-agent";
   uint32_t series_max = kSeriesMaxDefault;
-  uint64_t memory_bytes_max = 48u << 20;
+  uint64_t memory_bytes_max = 16u << 20;
   int64_t retention_ms = 600'000;
   int64_t seal_age_ms = 60'000;
   uint64_t parcel_bytes_max = 256u << 10;

@@ -9,7 +9,7 @@
 namespace lambda::agent {
 namespace {
 
-constexpr uint32_t kPageBytes = 256;
+constexpr uint32_t kPageBytes = 128;
 
 SeriesStoreOptions store_options(const MemoryOptions& options) {
   SeriesStoreOptions out;

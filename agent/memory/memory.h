@@ -19,7 +19,7 @@
 namespace lambda::agent {
 
 struct MemoryOptions {
-  uint64_t bytes_max = 48u << 20;  // address space; pages are used one after the other, so RSS follows what is held
+  uint64_t bytes_max = 16u << 20;  // address space; pages are used one after the other, so RSS follows what is held
   uint32_t series_max = kSeriesMaxDefault;
   int64_t retention_ms = 600'000;
   uint32_t block_bytes_max = 8192;

@@ -47,6 +47,11 @@ class Program:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             env=self.environment)
 
+    def errors(self):
+        """Lines of its log that are errors."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return [line for line in lines if line.split(" ")[1:2] == ["error"]]
+
     @property
     def pid(self):
         return self.process.pid

@@ -175,8 +175,7 @@ def a_reload_loses_no_point(options):
         assert agent.alive() and world.gateway.alive()
         world.drain(agent, 30)
         for program in (agent, world.gateway):
-            log = program.log.read_text(errors="replace")
-            assert " error " not in log, f"{program.name} complains of a reload"
+            assert not program.errors(), f"{program.name} complains of a reload: {program.errors()[0]}"
         agent.stop()
         world.gateway.stop()
         totals = world.balance(stored_min_percent=90)

@@ -73,7 +73,9 @@ def lines(root, path):
 
 
 def is_test(path):
-    return path.endswith(("_test.cpp", "_test.c")) or path.startswith("tests/") or "/test/" in path or "test_world" in path
+    """Tests, and what only tests link: x_test.cpp, test_world.h, a model beside the thing it models."""
+    helper = re.search(r"(^|/)(test_\w+|\w*model)\.(h|cpp)$", path)
+    return path.endswith(("_test.cpp", "_test.c")) or path.startswith("tests/") or "/test/" in path or helper is not None
 
 
 def without_comment(line):

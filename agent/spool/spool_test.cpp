@@ -338,6 +338,33 @@ TEST(Spool, AHigherVersionIsLeftAloneAndTheStartGoesOn) {
   EXPECT_EQ(world.disk.files.count("d/spool-000000000000000a.lam"), 1u);
 }
 
+TEST(Spool, AStartReadsTheNewestFileAndNoOther) {
+  World world(9);
+  SpoolOptions options;
+  options.file_bytes = 3'000;
+  {
+    Start start(world, options, 11);
+    while (start.spool.state().files().size() < 50) {
+      start.parcel(3);
+      world.loop.run_for(10);
+    }
+  }
+  world.loop.clear();
+  std::string newest;
+  for (const auto& [path, file] : world.disk.files) newest = path;
+  world.disk.bytes_read.clear();
+  Start again(world, options, 12);
+  world.loop.run_for(100);
+  EXPECT_TRUE(again.spool.ready());
+  EXPECT_GT(again.spool.parcels_left(), 100u);
+  for (const auto& [path, bytes] : world.disk.bytes_read) EXPECT_EQ(path, newest);
+  // The drain reads the oldest first, and then one file after the other.
+  uint64_t seq = 0;
+  size_t bytes = 0;
+  ASSERT_TRUE(again.spool.next(11, 0, UINT64_MAX, &seq, &bytes));
+  EXPECT_EQ(world.disk.bytes_read.size(), 2u);
+}
+
 // Parcels, acks, refusals, bounds and faults in any order; a kill or a power cut at any step; several starts.
 TEST(Spool, NoCrashForgetsAParcelThatWasOffered) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {

@@ -179,6 +179,7 @@ class FakeDisk final : public Disk {
     if (offset >= bytes.size()) return size_t{0};
     const size_t count = std::min<size_t>(into.size(), bytes.size() - offset);
     std::memcpy(into.data(), bytes.data() + offset, count);
+    bytes_read[path] += count;
     return count;
   }
   Result<uint64_t> size(const std::string& path) override {
@@ -262,6 +263,7 @@ class FakeDisk final : public Disk {
   std::set<Fault> faults;
   uint64_t bytes_max = UINT64_MAX;
   uint64_t appends = 0, syncs = 0;
+  std::map<std::string, uint64_t> bytes_read;
 
  private:
   void task(std::function<void()> work) { loop_.post(std::move(work)); }

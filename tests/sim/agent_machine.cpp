@@ -46,7 +46,11 @@ class AgentMachine::LedgerSource final : public agent::Source {
 };
 
 AgentMachine::AgentMachine(World& world, Oracle& oracle, std::string name, uint32_t series)
-    : Machine(world, std::move(name)), oracle_(oracle), series_(series), key_random_(seed_of(name_)) {
+    : Machine(world, std::move(name)),
+      oracle_(oracle),
+      series_(series),
+      small_spool_(world.random.chance(0.3)),
+      key_random_(seed_of(name_)) {
   const SigningKey key = SigningKey::make(key_random_);
   key_hex_ = key.to_hex();
   public_key_ = key.public_key();
@@ -65,6 +69,10 @@ void AgentMachine::start() {
   config.reserve_bytes = 4'096;
   config.journal.sync_ms = kJournalSyncMs;
   config.spool.retry_ms = 300;
+  if (small_spool_) {
+    config.spool.file_bytes = 2u << 10;
+    config.spool.bytes_max = 10u << 10;
+  }
   config.uplink.gateways = {kBrokerUrl};
   config.uplink.site = kSite;
   config.uplink.device = name_;

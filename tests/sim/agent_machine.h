@@ -43,6 +43,7 @@ class AgentMachine final : public Machine {
 
   Oracle& oracle_;
   const uint32_t series_;
+  const bool small_spool_;  // parcels are dropped when the gateway is away for a while
   SimRandom key_random_;
   std::string key_hex_;
   PublicKey public_key_;

@@ -307,9 +307,18 @@ void Spool::unreadable(SpoolFile* file, const FileRun& seqs) {
     give_up({seqs}, {}, {});
     return;
   }
+  const Content content = content_of(*file, nullptr);
+  const bool lost = std::any_of(content.seqs.begin(), content.seqs.end(), [&](const FileRun& run) {
+    return run.boot == seqs.boot && run.first_seq == seqs.first_seq;
+  });
+  if (!lost) {
+    // It is there after all: what looked for it was wrong, and nothing may be given up for that.
+    env_.log.error("spool_index_wrong",
+                   {{"file", path(file->number)}, {"boot", seqs.boot}, {"seq", seqs.first_seq}});
+    indices_.remove_if([&](const Index& index) { return index.file == file->number; });
+    return;
+  }
   if (std::find(damaged_.begin(), damaged_.end(), file->number) == damaged_.end()) damaged_.push_back(file->number);
-  Content content = content_of(*file, nullptr);
-  content.seqs.push_back(seqs);
   uint64_t points = 0;
   for (const auto& [boot, gap] : content.lost) points += gap.run.count;
   counters_.points_corrupt += points;

@@ -20,6 +20,7 @@
 #include "cli/query_command.h"
 #include "cli/server.h"
 #include "cli/site_commands.h"
+#include "cli/spool_command.h"
 #include "cli/store_command.h"
 
 namespace {
@@ -91,6 +92,7 @@ class CommandLine {
     add_revoke();
     add_block();
     add_store();
+    add_spool();
   }
 
   CLI::App app{"Asks and looks after a Lambda Edge site."};
@@ -209,6 +211,26 @@ class CommandLine {
     dump->callback([this] { run = [this] { return run_export(); }; });
   }
 
+  void add_spool() {
+    auto* command = app.add_subcommand("spool", "Look into an agent's spool");
+    command->require_subcommand(1);
+    const auto add = [&](const char* name, const char* help,
+                         int (*show)(cli::Output&, const cli::SpoolOptions&, Disk&)) {
+      auto* action = command->add_subcommand(name, help);
+      action->add_option("directory", spool_.directory, "The agent's state directory")->required()->type_name("DIR");
+      action->callback([this, show] {
+        run = [this, show] {
+          Files files;
+          return show(output, spool_, files.disk);
+        };
+      });
+      return action;
+    };
+    add("check", "Read every record of its spool and journal files", cli::spool_check);
+    add("dump", "Its parcels, one a line", cli::spool_dump)
+        ->add_flag("--unsettled", spool_.unsettled, "Only those that no gateway has acknowledged");
+  }
+
   int run_export() {
     World world;
     bool interrupted = false;
@@ -223,6 +245,7 @@ class CommandLine {
   }
 
   cli::StoreOptions store_;
+  cli::SpoolOptions spool_;
   cli::QueryOptions query_;
   cli::Server devices_server_;
   cli::EnrollOptions enroll_;

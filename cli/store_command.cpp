@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/record/record.h"
+#include "cli/facts.h"
 #include "cli/query_command.h"
 #include "gateway/store/inspect.h"
 #include "gateway/store/store.h"
@@ -22,25 +23,6 @@ constexpr uint8_t kRecordSkeleton = 4;
 constexpr int64_t kTimeMsMax = int64_t{1} << 52;
 constexpr size_t kBytesBetweenLooks = 1u << 20;
 constexpr int64_t kReadyPollMs = 20;
-
-void print(Output& output, const ordered_json& facts) {
-  if (output.json) {
-    output.out << facts.dump(-1, ' ', false, ordered_json::error_handler_t::replace) << "\n";
-    return;
-  }
-  Table table({"FACT", "VALUE"});
-  for (const auto& [name, value] : facts.items()) {
-    if (!value.is_array()) {
-      table.add({name, value.is_string() ? value.get<std::string>() : value.dump()});
-    }
-  }
-  table.print(output.out);
-  for (const auto& [name, value] : facts.items()) {
-    for (const auto& found : value.is_array() ? value : ordered_json::array()) {
-      output.out << name << ": " << (found.is_string() ? found.get<std::string>() : found.dump()) << "\n";
-    }
-  }
-}
 
 ordered_json facts_of(const gateway::StoreReport& report) {
   ordered_json facts{{"ok", report.ok()},
@@ -196,7 +178,7 @@ int store_check(Output& output, const StoreOptions& options, Disk& disk) {
   if (!checked) {
     return report(output, checked.error());
   }
-  print(output, facts_of(*checked));
+  print_facts(output, facts_of(*checked));
   return checked->ok() ? kExitDone : kExitFailed;
 }
 
@@ -208,11 +190,11 @@ int store_repair(Output& output, const StoreOptions& options, Disk& disk) {
   if (!repaired) {
     return report(output, repaired.error());
   }
-  print(output, {{"torn_bytes_cut", repaired->torn_bytes_cut},
-                 {"records_lost", repaired->records_lost},
-                 {"index_dropped", repaired->index_dropped},
-                 {"quarantined", repaired->quarantined},
-                 {"deleted", repaired->deleted}});
+  print_facts(output, {{"torn_bytes_cut", repaired->torn_bytes_cut},
+                       {"records_lost", repaired->records_lost},
+                       {"index_dropped", repaired->index_dropped},
+                       {"quarantined", repaired->quarantined},
+                       {"deleted", repaired->deleted}});
   return kExitDone;
 }
 

@@ -10,8 +10,8 @@
 namespace lambda::gateway {
 namespace {
 
-constexpr int64_t kCommitIntervalUs = 1'000'000;
-constexpr uint64_t kCommitRows = 50'000;
+constexpr int64_t kCommitIntervalUs = 2'000'000;
+constexpr uint64_t kCommitRows = 200'000;
 constexpr int64_t kSpaceCheckUs = 250'000;
 // A record may be 4 MiB; this leaves room for what stands beside the parcel.
 constexpr size_t kMessageBytesMax = 3u << 20;
@@ -296,6 +296,7 @@ void StoreImpl::examine_block(const Device& device, Boot& boot, const StoreReque
   mine.add(first, end);
   if (stream == nullptr || planted("store_no_dedupe") || !stream->stored.intersects(first, end)) {
     finding->accepted.push_back({static_cast<uint32_t>(index), {first, end}});
+    finding->streams.push_back(stream);
     finding->points_new += slip.info.count;
     return;
   }
@@ -307,6 +308,7 @@ void StoreImpl::examine_block(const Device& device, Boot& boot, const StoreReque
   finding->partial = true;
   for (const OrdinalRun& run : stream->stored.missing(first, end)) {
     finding->accepted.push_back({static_cast<uint32_t>(index), run});
+    finding->streams.push_back(stream);
     finding->points_new += run.count();
   }
 }
@@ -371,13 +373,15 @@ void StoreImpl::write_parcel(Batch& batch, Item& item, const Device& device, Boo
     stream.declared_pending = true;
     arrival.declarations.push_back(request.declarations[i]);
   }
-  for (const AcceptedRun& run : finding.accepted) {
+  for (size_t i = 0; i < finding.accepted.size(); ++i) {
+    const AcceptedRun& run = finding.accepted[i];
     const BlockSlip& slip = request.blocks[run.block];
-    Stream& stream = catalog_->stream(boot, slip.info.ref);
+    Stream& stream = finding.streams[i] != nullptr ? *finding.streams[i] : catalog_->stream(boot, slip.info.ref);
     stage(stream);
     stream.pending.add(run.run.first, run.run.end);
     PlacedBlock block;
     block.ref = slip.info.ref;
+    block.at = &stream;
     block.first = run.run.first;
     block.count = static_cast<uint32_t>(run.run.count());
     block.clock = slip.info.clock;

@@ -161,7 +161,8 @@ void Catalog::settle(Arrival arrival) {
   }
   IndexedSegment& home = segment(arrival.segment);
   for (PlacedBlock& block : arrival.blocks) {
-    Stream& target = stream(from, block.ref);
+    Stream& target = block.at != nullptr ? *block.at : stream(from, block.ref);
+    block.at = nullptr;
     block.stream = target.row.id;
     owner.row.points += target.stored.add(block.first, block.first + block.count);
     owner.row.blocks++;

@@ -65,6 +65,7 @@ struct PlacedBlock {
   uint32_t length = 0;
   std::optional<Digest> root;  // only when the whole block counts
   int64_t stream = 0;          // filled by settle()
+  Stream* at = nullptr;        // its stream where it is known; something is pending in it, so that it stays
 };
 
 // A parcel that is durable now.
@@ -155,10 +156,14 @@ class Catalog {
   };
   struct Hash {
     size_t operator()(const StreamKey& key) const {
-      return (static_cast<uint64_t>(key.boot) * 0x9E3779B97F4A7C15u) ^ (uint64_t{key.ref} * 0xC2B2AE3D27D4EB4Fu);
+      return mixed(static_cast<uint64_t>(key.boot) << 32 ^ key.ref);
     }
     size_t operator()(const BootKey& key) const {
-      return (static_cast<uint64_t>(key.device) * 0x9E3779B97F4A7C15u) ^ key.boot;
+      return mixed(static_cast<uint64_t>(key.device) * 0x9E3779B97F4A7C15u ^ key.boot);
+    }
+    static size_t mixed(uint64_t value) {
+      value = (value ^ value >> 33) * 0xFF51AFD7ED558CCDu;
+      return value ^ value >> 33;
     }
   };
 

@@ -22,6 +22,12 @@ Status StoreImpl::open_catalog() {
   bool made = false;
   const std::string path = options_.index_in_memory ? std::string() : options_.directory + "/index.db";
   auto catalog = Catalog::open(path, options_.coverage_bytes_max, options_.merge_points_min, &made);
+  if (!catalog && !path.empty() && catalog.error().code != ErrorCode::kFull) {
+    // It opens and cannot be read: no better than none.
+    env_.log.error("index_unusable", {{"error", catalog.error().text}});
+    if (auto removed = Index::remove(path); !removed) return removed;
+    catalog = Catalog::open(path, options_.coverage_bytes_max, options_.merge_points_min, &made);
+  }
   if (!catalog) return tl::unexpected(catalog.error());
   if (catalog_) chain_breaks_before_ += catalog_->chain_breaks();
   catalog_ = std::move(*catalog);

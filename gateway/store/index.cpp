@@ -12,7 +12,7 @@ constexpr int kSchemaVersion = 1;
 
 // Want of sync at a commit is meant: a power cut may take the newest commits away, never a part of one.
 constexpr const char* kSettings =
-    "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16384;"
+    "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-32768;"
     "PRAGMA journal_size_limit=33554432; PRAGMA wal_autocheckpoint=4096; PRAGMA temp_store=MEMORY;";
 
 constexpr const char* kSchema =

@@ -69,8 +69,7 @@ bool RetentionJob::read() {
                                    });
   if (!result) {
     store_.env_.log.error("retention_failed", {{"segment", number_}, {"error", result.error().text}});
-    stage_ = Stage::kIdle;
-    number_ = 0;
+    reset();
     return false;
   }
   if (stopped) return true;
@@ -111,8 +110,10 @@ void RetentionJob::read_record(const RecordView& record) {
     case SegmentRecord::kStoredHello: {
       const auto hello = parse_stored_hello(record.body);
       if (!hello || !outlives(hello->device, hello->boot)) return;
-      append_record(carried_, record.type, record.body);
-      carried_records_++;
+      Carried carried;
+      append_record(carried.record, record.type, record.body);
+      carried.always = true;
+      carried_.push_back(std::move(carried));
       return;
     }
     case SegmentRecord::kReplaces:
@@ -141,9 +142,15 @@ bool RetentionJob::outlives(const std::string& device_name, uint64_t boot_id) {
 void RetentionJob::carry(const RecordView& record, const ParcelRecord& parcel) {
   if (parcel.declarations.empty() && parcel.clocks.empty() && parcel.gaps.empty()) return;
   if (!outlives(parcel.device, parcel.boot)) return;
+  Carried carried;
+  carried.device = parcel.device;
+  carried.boot = parcel.boot;
+  carried.always = !parcel.gaps.empty();
+  for (const Declared& declared : parcel.declarations) carried.refs.push_back(declared.ref);
+  for (const ClockView& clock : parcel.clocks) carried.clocks.push_back(clock.segment);
   if (static_cast<SegmentRecord>(record.type) == SegmentRecord::kSkeleton) {
-    append_record(carried_, record.type, record.body);
-    carried_records_++;
+    append_record(carried.record, record.type, record.body);
+    carried_.push_back(std::move(carried));
     return;
   }
   std::vector<Digest> roots;
@@ -156,7 +163,25 @@ void RetentionJob::carry(const RecordView& record, const ParcelRecord& parcel) {
     for (uint32_t i = 0; i < info.count; ++i) root.add(points[i]);
     root.finish(digest.data());
   }
-  if (append_skeleton(carried_, record.body, roots)) carried_records_++;
+  if (append_skeleton(carried.record, record.body, roots)) carried_.push_back(std::move(carried));
+}
+
+// The newest word on each declaration and clock segment lives on; older ones that add nothing do not.
+void RetentionJob::append_carried(std::vector<std::byte>& out, uint64_t* count) {
+  std::set<Key> refs;
+  std::set<Key> clocks;
+  std::vector<const Carried*> kept;
+  for (auto at = carried_.rbegin(); at != carried_.rend(); ++at) {
+    bool news = at->always;
+    for (const uint32_t ref : at->refs) news = refs.insert({at->device, at->boot, ref}).second || news;
+    for (const uint32_t clock : at->clocks) news = clocks.insert({at->device, at->boot, clock}).second || news;
+    if (news) kept.push_back(&*at);
+  }
+  for (auto at = kept.rbegin(); at != kept.rend(); ++at) {
+    out.insert(out.end(), (*at)->record.begin(), (*at)->record.end());
+    ++*count;
+  }
+  carried_.clear();
 }
 
 void RetentionJob::write() {
@@ -168,10 +193,9 @@ void RetentionJob::write() {
       for (const OrdinalRun& run : runs.runs()) records[device].runs.push_back({boot, ref, run});
     }
   }
-  std::vector<std::byte> bytes = std::move(carried_);
-  uint64_t count = carried_records_;
-  carried_ = {};
-  carried_records_ = 0;
+  std::vector<std::byte> bytes;
+  uint64_t count = 0;
+  append_carried(bytes, &count);
   retired_.clear();
   for (const auto& [device, record] : records) {
     append_retired(bytes, record);
@@ -186,10 +210,7 @@ void RetentionJob::write() {
     if (!status && !planted("store_retire_unsynced")) {
       // Nothing was deleted; it is tried again when somebody asks.
       store_.env_.log.error("retention_failed", {{"segment", number_}, {"error", status.error().text}});
-      stage_ = Stage::kIdle;
-      number_ = 0;
-      held_.clear();
-      return;
+      return reset();
     }
     store_.drive_retention();
   });
@@ -208,10 +229,17 @@ bool RetentionJob::forget() {
   store_.counters_.retired_segments++;
   store_.env_.log.info("segment_retired", {{"segment", number_}});
   store_.end_segments({number_});
+  reset();
+  return true;
+}
+
+void RetentionJob::reset() {
   stage_ = Stage::kIdle;
   number_ = 0;
+  held_.clear();
+  retired_.clear();
   outlives_.clear();
-  return true;
+  carried_.clear();
 }
 
 }  // namespace lambda::gateway

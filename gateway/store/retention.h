@@ -34,6 +34,7 @@ class RetentionJob {
   bool outlives(const std::string& device, uint64_t boot);
   void write();
   bool forget();
+  void reset();
 
   StoreImpl& store_;
   Stage stage_ = Stage::kIdle;
@@ -43,8 +44,17 @@ class RetentionJob {
   std::map<Key, RunSet> held_;     // ordinals of its blocks
   std::map<Key, RunSet> retired_;  // and of the Retired records in it
   std::map<std::pair<std::string, uint64_t>, bool> outlives_;
-  std::vector<std::byte> carried_;
-  uint64_t carried_records_ = 0;
+  // A record that may have to live on, and what it says that another one may say as well.
+  struct Carried {
+    std::vector<std::byte> record;
+    std::string device;
+    uint64_t boot = 0;
+    std::vector<uint32_t> refs;    // declared
+    std::vector<uint32_t> clocks;  // segments
+    bool always = false;           // hellos and gaps
+  };
+  void append_carried(std::vector<std::byte>& out, uint64_t* count);
+  std::vector<Carried> carried_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 

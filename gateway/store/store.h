@@ -102,7 +102,11 @@ struct HelloRecord {
 
 struct DeviceTotals {
   std::string device;
-  uint64_t boots = 0, points = 0, blocks = 0, gap_points = 0, chain_breaks = 0;
+  uint64_t boots = 0;
+  uint64_t points = 0;        // ever stored, each identity once; retention does not lower it
+  uint64_t blocks = 0;        // there now
+  uint64_t gap_points = 0;    // declared as lost and not stored after all
+  uint64_t chain_breaks = 0;  // parcels whose `previous` is not the digest of the one before
   int64_t last_received_ms = 0, t_max = 0;
 };
 
@@ -121,7 +125,8 @@ class Store : public query::SeriesSource {
   static Result<std::unique_ptr<Store>> open(Env& env, const StoreOptions& options);
   ~Store() override = default;
 
-  // Decides in order of arrival for each device. `decided` runs later, never inside this call.
+  // Decides in order of arrival for each device. `decided` runs later, never inside this call, and not after the store
+  // is gone. kBusy and kFull for what is not even queued may come before the answers to earlier parcels.
   virtual void put(StoreRequest request, std::function<void(const Decision&)> decided) = 0;
   // Keeps a boot's hello, durably, once. `done` as above; it also runs, in order, when the hello is known already.
   virtual void put_hello(HelloRecord hello, std::function<void(const Status&)> done) = 0;
@@ -136,7 +141,7 @@ class Store : public query::SeriesSource {
   virtual const StoreCounters& counters() const = 0;
 
   // Background work; the node calls them, tests call them at will. Each does a bounded slice and says whether there
-  // is more to do at once.
+  // is more to do at once. Work that waits for the disk goes on by itself when the disk answers.
   virtual bool merge_slice() = 0;
   virtual bool retention_slice() = 0;
 

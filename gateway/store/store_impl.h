@@ -94,6 +94,7 @@ class StoreImpl final : public Store {
   // What a parcel would bring, found without changing anything.
   struct Finding {
     std::vector<AcceptedRun> accepted;
+    std::vector<Stream*> streams;  // of each accepted run; null: not known before this parcel
     std::vector<size_t> fresh_declarations;
     std::vector<GapView> fresh_gaps;
     std::vector<ClockView> fresh_clocks;

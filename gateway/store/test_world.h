@@ -98,6 +98,9 @@ class TestDisk final : public Disk {
         return done(open.broken);
       }
       target.bytes.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      if (!flip_in.empty() && open.path.ends_with(flip_in) && bytes.size() > 200) {
+        target.bytes[target.bytes.size() - 100] ^= 0x01;  // a disk that says yes and writes something else
+      }
       appended_bytes += bytes.size();
       done({});
     });
@@ -209,6 +212,7 @@ class TestDisk final : public Disk {
   int fail_appends = 0;  // n: the n-th from now fails
   int fail_syncs = 0;
   ErrorCode append_error = ErrorCode::kIo;
+  std::string flip_in;   // the end of a file's name: what is appended there is altered
 
  private:
   struct Open {

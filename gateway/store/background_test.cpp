@@ -1,0 +1,220 @@
+// Merging and retention, and what is left of an index that went bad.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "gateway/store/inspect.h"
+#include "gateway/store/test_world.h"
+
+namespace lambda::gateway {
+namespace {
+
+struct BackgroundWorld : TestWorld {
+  BackgroundWorld() { options.segment_bytes_max = 8'000; }
+  void fill(uint64_t from, uint64_t to) {
+    for (uint64_t i = from; i < to; ++i) {
+      ASSERT_EQ(put(device.parcel({test_block(1, i * 10, 10), test_block(2, i * 10, 10)}, {1, 2})).verdict,
+                Verdict::kStored);
+    }
+  }
+  void merge() {
+    for (int i = 0; i < 100; ++i) {
+      while (store->merge_slice()) {
+      }
+      loop.run();
+    }
+  }
+  void retain() {
+    for (int i = 0; i < 100; ++i) {
+      while (store->retention_slice()) {
+      }
+      loop.run();
+    }
+  }
+  TestDevice device;
+};
+
+TEST(StoreMerge, SmallBlocksBecomeFewAndTheirPointsStayTheSame) {
+  BackgroundWorld world;
+  world.open();
+  world.fill(0, 200);
+  const auto before = read_series(*world.store, 1);
+  const uint64_t blocks = world.store->devices()[0].blocks;
+  world.merge();
+  EXPECT_GT(world.store->counters().merged_blocks, 0u);
+  EXPECT_EQ(world.store->counters().merge_mismatches, 0u);
+  EXPECT_LT(world.store->devices()[0].blocks, blocks / 4);
+  EXPECT_EQ(world.store->devices()[0].points, 4'000u);
+  for (int round = 0; round < 2; ++round) {
+    const auto after = read_series(*world.store, 1);
+    ASSERT_EQ(after.size(), before.size());
+    for (size_t i = 0; i < after.size(); ++i) {
+      ASSERT_EQ(after[i].time_ms, before[i].time_ms);
+      ASSERT_EQ(after[i].value, before[i].value);
+    }
+    EXPECT_EQ(world.store->ack_state("press-7", 11).contiguous_seq, 200u);
+    EXPECT_EQ(world.put(world.device.parcel_of(7, {test_block(1, 60, 10)})).verdict, Verdict::kDuplicate);
+    world.kill();  // the index is computed again, from merged segments
+    world.open();
+  }
+  world.close();
+  const auto report = check_store(world.disk, world.options.directory);
+  EXPECT_TRUE(report->ok());
+  EXPECT_EQ(report->points, 4'000u);
+}
+
+TEST(StoreMerge, IsNotBelievedWhenTheDiskGivesBackSomethingElse) {
+  BackgroundWorld world;
+  world.open();
+  world.fill(0, 100);
+  uint64_t last = 0;
+  for (const auto& [path, file] : world.disk.files) last = std::max<uint64_t>(last, std::stoull(path.substr(path.size() - 20, 16), nullptr, 16));
+  char name[32];
+  std::snprintf(name, sizeof name, "%016llx.lam", static_cast<unsigned long long>(last + 1));
+  world.disk.flip_in = name;
+  const size_t files = world.disk.files.size();
+  world.merge();
+  EXPECT_EQ(world.store->counters().merge_mismatches, 1u);
+  EXPECT_TRUE(world.log.has("merge_mismatch"));
+  EXPECT_EQ(world.disk.files.count("/store/seg-" + std::string(name)), 0u);
+  EXPECT_LE(world.disk.files.size(), files);
+  EXPECT_EQ(read_series(*world.store, 1).size(), 1'000u);
+  const uint64_t appended = world.disk.appended_bytes;
+  world.disk.flip_in.clear();
+  for (int i = 0; i < 50; ++i) EXPECT_FALSE(world.store->merge_slice());
+  world.loop.run();
+  EXPECT_EQ(world.disk.appended_bytes, appended) << "the same merge is tried again";
+}
+
+TEST(StoreMerge, ACursorThatWasMadeBeforeReadsOn) {
+  BackgroundWorld world;
+  world.open();
+  world.fill(0, 200);
+  auto selection = world.store->select({{"__name__", query::MatchOp::kEqual, "m1"}}, INT64_MIN, INT64_MAX, 10);
+  ASSERT_TRUE(selection.has_value());
+  const std::string first = world.disk.files.begin()->first;
+  world.merge();
+  EXPECT_GT(world.store->counters().merged_blocks, 0u);
+  EXPECT_EQ(world.disk.files.count(first), 1u) << "a file that is being read was deleted";
+  const auto samples = selection->series[0].cursor->read(100'000);
+  ASSERT_TRUE(samples.has_value());
+  EXPECT_EQ(samples->size(), 2'000u);
+  EXPECT_TRUE(selection->series[0].cursor->warnings().empty());
+  *selection = query::Selection{};
+  world.merge();
+  EXPECT_EQ(world.disk.files.count(first), 0u);
+}
+
+TEST(StoreRead, ADamagedBlockIsToldAndTheOthersAreAnswered) {
+  BackgroundWorld world;
+  world.open();
+  world.fill(0, 10);
+  auto& bytes = world.disk.files.begin()->second.bytes;
+  const size_t block = bytes.find("\xB1\x01", bytes.size() / 2);
+  ASSERT_NE(block, std::string::npos);
+  bytes[block + 12] ^= 0x08;
+  auto selection = world.store->select({{"__name__", query::MatchOp::kRegex, "m[12]"}}, INT64_MIN, INT64_MAX, 10);
+  ASSERT_TRUE(selection.has_value());
+  size_t samples = 0;
+  size_t warnings = 0;
+  for (auto& series : selection->series) {
+    samples += series.cursor->read(1'000)->size();
+    warnings += series.cursor->warnings().size();
+  }
+  EXPECT_EQ(samples, 190u);
+  EXPECT_EQ(warnings, 1u);
+  EXPECT_EQ(world.store->counters().damaged_records, 1u);
+}
+
+TEST(StoreRetention, TheOldestSegmentsGoAndTheirOrdinalsAreNeverTakenAgain) {
+  BackgroundWorld world;
+  world.options.retention_bytes_max = 20'000;
+  world.options.merge_interval_ms = 0;
+  world.open();
+  world.fill(0, 200);
+  world.retain();
+  const uint64_t retired = world.store->counters().retired_points;
+  EXPECT_GT(retired, 0u);
+  EXPECT_LE(world.store->counters().segment_bytes, 28'000u);
+  const size_t left = read_series(*world.store, 1).size();
+  EXPECT_EQ(left, 2'000u - retired / 2);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(world.put(world.device.parcel_of(1'000, {test_block(1, 0, 30)})).verdict, Verdict::kDuplicate);
+    // Names outlive the segment they came in.
+    EXPECT_EQ(read_series(*world.store, 1).size(), left + static_cast<size_t>(round) * 10);
+    EXPECT_EQ(world.store->devices()[0].points, 4'000u + static_cast<size_t>(round) * 10);
+    EXPECT_EQ(world.put(world.device.parcel_of(900 + static_cast<uint64_t>(round), {test_block(1, 5'000 + static_cast<uint64_t>(round) * 10, 10)})).verdict,
+              Verdict::kStored);
+    world.kill();
+    world.open();
+  }
+}
+
+TEST(StoreRetention, OldSegmentsGoByAgeAlsoTheOneBeingWritten) {
+  BackgroundWorld world;
+  world.options.retention_age_ms_max = 60'000;
+  world.options.merge_interval_ms = 0;
+  world.open();
+  world.fill(0, 20);
+  world.retain();
+  EXPECT_EQ(world.store->counters().retired_points, 0u);
+  world.clock.us += 120'000'000;
+  world.retain();
+  EXPECT_EQ(world.store->counters().retired_points, 400u);
+  EXPECT_TRUE(read_series(*world.store, 1).empty());
+  StoreRequest late = world.device.parcel({test_block(1, 1'000, 10)});
+  late.received_ms = world.clock.utc_ms();
+  EXPECT_EQ(world.put(std::move(late)).verdict, Verdict::kStored);
+  EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
+}
+
+TEST(StoreRetention, NothingIsDeletedWhenWhatIsRetiredCannotBeSynced) {
+  BackgroundWorld world;
+  world.options.retention_bytes_max = 20'000;
+  world.options.merge_interval_ms = 0;
+  world.open();
+  world.fill(0, 200);
+  const size_t files = world.disk.files.size();
+  world.disk.fail_syncs = 1;
+  for (int i = 0; i < 30 && world.disk.fail_syncs > 0; ++i) {
+    world.store->retention_slice();
+    world.loop.run();
+  }
+  EXPECT_EQ(world.disk.fail_syncs, 0);
+  EXPECT_GE(world.disk.files.size(), files);
+  EXPECT_EQ(read_series(*world.store, 1).size(), 2'000u);
+}
+
+TEST(StoreIndex, OneThatIsNoDatabaseIsComputedAgain) {
+  std::string directory = "/tmp/lambda_store_index_XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  BackgroundWorld world;
+  world.options.directory = directory;
+  world.options.index_in_memory = false;
+  world.open();
+  world.fill(0, 50);
+  for (const size_t at : {size_t{0}, size_t{100}, size_t{5'000}, size_t{20'000}}) {
+    SCOPED_TRACE(at);
+    world.close();
+    {
+      std::fstream file(directory + "/index.db", std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp(static_cast<std::streamoff>(at));
+      file << std::string(3'000, '\x5A');
+    }
+    world.open();
+    for (int i = 0; i < 20; ++i) {
+      // Damage that only shows when a page is read turns up here; the store recovers by itself.
+      (void)world.store->devices();
+      (void)world.store->select({{"__name__", query::MatchOp::kEqual, "m1"}}, INT64_MIN, INT64_MAX, 10);
+      (void)world.put(world.device.parcel({test_block(1, 10'000 + at * 100 + static_cast<uint64_t>(i) * 10, 10)}, {1, 2}));
+      world.loop.run(true);
+    }
+    ASSERT_TRUE(world.store->ready());
+    EXPECT_GE(read_series(*world.store, 2).size(), 500u);
+  }
+  world.close();
+  std::filesystem::remove_all(directory);
+}
+
+}  // namespace
+}  // namespace lambda::gateway

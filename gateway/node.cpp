@@ -231,7 +231,7 @@ void Node::connect_bus() {
   MessageBus::Handlers handlers;
   handlers.connected = [this](const std::string&) { on_connected(); };
   handlers.disconnected = [this](const Error& error) {
-    if (parts_->connected) env_.log.warn("broker_lost", {{"why", error.text}});
+    if (parts_->connected && !parts_->stopping) env_.log.warn("broker_lost", {{"why", error.text}});
     // A child needs a moment to listen; what lasts is worth a line.
     if (!parts_->connected) {
       const bool lasting = parts_->connect_delay_ms >= kConnectDelayMsMax;

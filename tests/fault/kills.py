@@ -63,21 +63,24 @@ def settled_seqs(agent):
     return state.is_settled
 
 
-def kill_gateway_between_store_and_ack(world, agent):
-    """Kills the gateway at the moment its segment has grown. True if a parcel was stored whose ack the agent does not
-    have: seen in the files of both, after the kill."""
+def kill_between_store_and_ack(world, agent, jitter_s):
+    """Kills gateway and broker when parcels are stored whose acks cannot have left the broker: it was stopped before the
+    gateway read them. True if such a parcel is seen in the files of both sides, after the kill."""
+    world.gateway.signal(signal.SIGSTOP)
+    time.sleep(1.2)   # two seal rounds: the broker hands parcels to a gateway that does not read
+    broker = world.broker_pid()
     before = world.segment_bytes()
-    deadline = time.monotonic() + 10
-    path = newest(world.gateway_store, "seg-*.lam")
-    while time.monotonic() < deadline:
-        if path is None or os.stat(path).st_size == before:
-            path = path or newest(world.gateway_store, "seg-*.lam")
-            if world.segment_bytes() == before:
-                continue
-        os.kill(world.gateway.pid, signal.SIGKILL)
-        break
+    if broker:
+        os.kill(broker, signal.SIGSTOP)
+    world.gateway.signal(signal.SIGCONT)
+    deadline = time.monotonic() + 5
+    while world.segment_bytes() == before and time.monotonic() < deadline:
+        pass
+    time.sleep(jitter_s)   # between append and sync, between sync and ack, or when the ack waits for the broker
+    if broker:
+        os.kill(broker, signal.SIGKILL)
     world.gateway.kill()
-    time.sleep(0.5)   # an ack that had left already reaches the agent's disk
+    time.sleep(0.3)
     settled = settled_seqs(agent)
     return any(not settled(boot, seq) for boot, seq in stored_seqs(world))
 
@@ -96,7 +99,7 @@ def everything_is_killed_and_nothing_is_lost_or_doubled(options):
         wait_until("points being stored", lambda: world.segment_bytes() > 0, 30)
         counts = {"agent": 0, "broker": 0, "gateway": 0, "between": 0}
         started = time.monotonic()
-        limit = 900 if options.full else 40
+        limit = 900 if options.full else 60
 
         def missing():
             return [name for name, count in counts.items() if count < (between_wanted if name == "between" else kills_wanted)]
@@ -117,8 +120,9 @@ def everything_is_killed_and_nothing_is_lost_or_doubled(options):
                 time.sleep(options.random.uniform(0, 1))
                 world.start_gateway()
             else:
-                counts["between"] += kill_gateway_between_store_and_ack(world, agent)
+                counts["between"] += kill_between_store_and_ack(world, agent, options.random.choice((0, 0.001, 0.01, 0.05)))
                 counts["gateway"] += 1
+                counts["broker"] += 1
                 world.start_gateway()
                 continue
             counts[what] += 1

@@ -58,7 +58,8 @@ void uplink_keys(ConfigTable& table, ConnectionOptions& uplink) {
 }
 
 void http_keys(ConfigTable& table, HttpOptions& http) {
-  table.text("http.address", http.address, "Beyond loopback only with a token or client certificates.", listen_address());
+  table.text("http.address", http.address, "Beyond loopback only with a token or client certificates.",
+             listen_address());
   table.integer("http.port", http.port, 0, 65535, "0: any free one, named in the log.");
   table.secret("http.token", http.token, "When set, \"Authorization: Bearer <token>\" is asked of everyone.");
   table.text("http.certificate_file", http.certificate_file, "PEM; with http.key_file: TLS.");
@@ -77,7 +78,8 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
   table.integer("agent.series_max", config.series_max, 1, 100'000, "Further series are refused and counted.");
   table.integer("memory.bytes_max", config.memory_bytes_max, uint64_t{1} << 20, uint64_t{16} << 30,
                 "Room for points in memory; over it the oldest go before their time.");
-  table.integer("memory.retention_ms", config.retention_ms, 1'000, 86'400'000, "How long points can be asked for here.");
+  table.integer("memory.retention_ms", config.retention_ms, 1'000, 86'400'000,
+                "How long points can be asked for here.");
   table.integer("seal.age_ms", config.seal_age_ms, 100, 600'000, "Points are made into a parcel when they are so old.");
   table.integer("seal.parcel_bytes_max", config.parcel_bytes_max, 2048, 1'000'000, "A parcel's size.");
   table.integer("clock.step_ms", config.clock_step_ms, 50, 3'600'000,

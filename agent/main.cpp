@@ -132,8 +132,13 @@ int enrol(const AgentConfig& config, const Arguments& arguments, OsLoop& loop) {
 class Program {
  public:
   Program(std::string file, AgentConfig config, OsLoop& loop)
-      : file_(std::move(file)), config_(std::move(config)), loop_(loop), log_(make_log(log_options(config_), clock_)),
-        disk_(loop), network_(loop, *log_), processes_(loop) {}
+      : file_(std::move(file)),
+        config_(std::move(config)),
+        loop_(loop),
+        log_(make_log(log_options(config_), clock_)),
+        disk_(loop),
+        network_(loop, *log_),
+        processes_(loop) {}
 
   int run() {
     if (auto status = begin(); !status) {
@@ -269,4 +274,6 @@ int main_of(int argc, char** argv) {
 }  // namespace
 }  // namespace lambda::agent
 
-int main(int argc, char** argv) { return lambda::agent::main_of(argc, argv); }
+int main(int argc, char** argv) {
+  return lambda::agent::main_of(argc, argv);
+}

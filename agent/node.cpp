@@ -62,13 +62,14 @@ Status Node::Parts::start() {
   for (const uint64_t number : listing->bad) spool->quarantine(numbered_name("journal-", number));
 
   rounds = std::make_unique<Rounds>(
-      Rounds::Parts{env, *(memory = std::make_unique<Memory>(
-                               MemoryOptions{config.memory_bytes_max, config.series_max, config.retention_ms,
-                                             static_cast<uint32_t>(
-                                                 std::clamp<uint64_t>(config.parcel_bytes_max / 2, 512, 8192) & ~7u),
-                                             config.device, config.uplink.site},
-                               boot = std::max<uint64_t>(1, env.random.u64()))),
-                    *spool, *packer, config.state_dir, config.journal.keep},
+      Rounds::Parts{
+          env,
+          *(memory = std::make_unique<Memory>(
+                MemoryOptions{config.memory_bytes_max, config.series_max, config.retention_ms,
+                              static_cast<uint32_t>(std::clamp<uint64_t>(config.parcel_bytes_max / 2, 512, 8192) & ~7u),
+                              config.device, config.uplink.site},
+                boot = std::max<uint64_t>(1, env.random.u64()))),
+          *spool, *packer, config.state_dir, config.journal.keep},
       [this] {
         if (connection != nullptr) connection->wake();
       });
@@ -82,16 +83,15 @@ Status Node::Parts::start() {
   if (auto status = listen(); !status) return status;
   register_metrics();
 
-  sampler = std::make_unique<Sampler>(
-      env, config.clock_step_ms,
-      Sampler::Handlers{[this](SeriesRef ref) { memory->add_series(*table, ref); },
-                        [this](uint32_t segment) {
-                          if (Boot* present = spool->state().find(boot)) {
-                            present->clocks.push_back({segment, false, 0, true});
-                            rounds->live(false, {});
-                          }
-                        },
-                        [this](Row row) { take_row(std::move(row)); }});
+  sampler = std::make_unique<Sampler>(env, config.clock_step_ms,
+                                      Sampler::Handlers{[this](SeriesRef ref) { memory->add_series(*table, ref); },
+                                                        [this](uint32_t segment) {
+                                                          if (Boot* present = spool->state().find(boot)) {
+                                                            present->clocks.push_back({segment, false, 0, true});
+                                                            rounds->live(false, {});
+                                                          }
+                                                        },
+                                                        [this](Row row) { take_row(std::move(row)); }});
   sampler->set_table(table);
   sampler->start(std::move(sources));
   keep_reserve();
@@ -103,7 +103,8 @@ Status Node::Parts::start() {
                            {"boot", boot},
                            {"backlog_parcels", spool->parcels_left()},
                            {"journals", uint64_t{listing->files.size()}}});
-  if (!enrolled()) env.log.warn("not_enrolled", {{"do", "lambda-agent --request, lambda enroll, lambda-agent --install"}});
+  if (!enrolled())
+    env.log.warn("not_enrolled", {{"do", "lambda-agent --request, lambda enroll, lambda-agent --install"}});
   if (connection != nullptr) connection->start();
   return {};
 }
@@ -150,8 +151,8 @@ void Node::Parts::begin_boot(uint64_t previous, uint64_t first_journal) {
   if (table == nullptr) table = std::make_shared<SeriesTable>(config.series_max);
   memory->set_table(table);
   if (journal != nullptr) journals_before = sum(journals_before, journal->counters());
-  journal = std::make_unique<Journal>(env, config.journal, JournalHead{boot, previous, started_ms, 0}, *table,
-                                      first_journal);
+  journal =
+      std::make_unique<Journal>(env, config.journal, JournalHead{boot, previous, started_ms, 0}, *table, first_journal);
   if (!enrolled()) return;
   Boot& present = spool->begin_boot(boot, previous, started_ms, table,
                                     sign_hello(key, packer->options(), boot, previous, started_ms));
@@ -186,10 +187,9 @@ void Node::Parts::take_row(Row row) {
     }
     return;
   }
-  journal->append(std::move(row),
-                  [this, living = alive, of = boot](Status status, const Row& written) {
-                    if (*living) row_decided(status, written, of);
-                  });
+  journal->append(std::move(row), [this, living = alive, of = boot](Status status, const Row& written) {
+    if (*living) row_decided(status, written, of);
+  });
 }
 
 void Node::Parts::row_decided(const Status& status, const Row& row, uint64_t of_boot) {
@@ -393,11 +393,23 @@ NodeStatus Node::Parts::status() const {
 Node::Node(Env& env, AgentConfig config, SigningKey key, std::vector<std::unique_ptr<Source>> sources)
     : parts_(std::make_unique<Parts>(env, std::move(config), std::move(key), std::move(sources))) {}
 Node::~Node() = default;
-Status Node::start() { return parts_->start(); }
-void Node::stop(std::function<void()> done) { parts_->stop(std::move(done)); }
-NodeStatus Node::status() const { return parts_->status(); }
-uint16_t Node::http_port() const { return parts_->http == nullptr ? 0 : parts_->http->port(); }
-uint64_t Node::boot() const { return parts_->boot; }
-void Node::begin_new_boot() { parts_->begin_new_boot(); }
+Status Node::start() {
+  return parts_->start();
+}
+void Node::stop(std::function<void()> done) {
+  parts_->stop(std::move(done));
+}
+NodeStatus Node::status() const {
+  return parts_->status();
+}
+uint16_t Node::http_port() const {
+  return parts_->http == nullptr ? 0 : parts_->http->port();
+}
+uint64_t Node::boot() const {
+  return parts_->boot;
+}
+void Node::begin_new_boot() {
+  parts_->begin_new_boot();
+}
 
 }  // namespace lambda::agent

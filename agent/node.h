@@ -1,8 +1,8 @@
 // The agent: sources, journal, memory, spool, uplink and HTTP interface, composed. Knows the world only through Env, so
 // that main and the simulator build the same thing. Everything runs on the loop thread.
 //
-// Before enrolment (no site) points are collected, journalled and can be asked for here; there are no parcels, because a
-// parcel names its site. The journals are bounded by spool.bytes_max then, the oldest go first and are counted; the
+// Before enrolment (no site) points are collected, journalled and can be asked for here; there are no parcels, because
+// a parcel names its site. The journals are bounded by spool.bytes_max then, the oldest go first and are counted; the
 // first start after enrolment makes parcels of what is left.
 #pragma once
 
@@ -54,7 +54,7 @@ class Node {
   NodeStatus status() const;
   uint16_t http_port() const;  // 0: none
   uint64_t boot() const;
-  void begin_new_boot();       // as a gateway may ask
+  void begin_new_boot();  // as a gateway may ask
 
  private:
   struct Parts;

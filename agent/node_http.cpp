@@ -56,8 +56,7 @@ void Node::Parts::answer(const HttpRequest& request, HttpServer::Respond respond
   }
   if (request.path == "/metrics") return respond({200, Metrics::kContentType, metrics.render()});
   if (request.path == "/api/v1/lambda/status") return respond({200, "application/json", status_text()});
-  respond({404, "application/json",
-           "{\"status\":\"error\",\"errorType\":\"not_found\",\"error\":\"no such page\"}"});
+  respond({404, "application/json", "{\"status\":\"error\",\"errorType\":\"not_found\",\"error\":\"no such page\"}"});
 }
 
 std::string Node::Parts::status_text() const {

@@ -76,7 +76,7 @@ struct Node::Parts {
   bool swapping = false;
   bool swap_wanted = false;
   std::map<uint32_t, std::vector<Gap>> unfit;
-  JournalCounters journals_before;       // of journals of boots that this process ended
+  JournalCounters journals_before;  // of journals of boots that this process ended
   uint64_t points_unmade_held = 0;
   uint64_t points_dropped_journal = 0;
   bool disk_full = false;

@@ -105,7 +105,8 @@ Found drain(World& world) {
       const auto facts = parse_parcel(*parcel_in_up(up));
       EXPECT_TRUE(facts.has_value());
       for (const Gap& gap : facts->gaps) {
-        for (uint64_t at = 0; at < gap.run.count; ++at) found.gaps[{boot, gap.run.ref, gap.run.first + at}] = gap.reason;
+        for (uint64_t at = 0; at < gap.run.count; ++at)
+          found.gaps[{boot, gap.run.ref, gap.run.first + at}] = gap.reason;
       }
       for_each_block(*parcel_in_up(up), [&](std::span<const std::byte> bytes) {
         BlockInfo info;

@@ -37,7 +37,8 @@ class PieceFeed final : public BlockFeed {
       options.first_ordinal = run.first_ordinal + next;
       BlockWriter writer(space, options);
       ContentRoot root(host_hash());
-      while (next < run.points.size() && writer.count() < points_max_ && writer.append(run.points[next]) == AppendResult::kOk) {
+      while (next < run.points.size() && writer.count() < points_max_ &&
+             writer.append(run.points[next]) == AppendResult::kOk) {
         root.add(run.points[next++]);
       }
       LAMBDA_ASSERT(writer.count() > 0);
@@ -175,7 +176,8 @@ void Rounds::end() {
 // ---- What is in memory
 
 void Rounds::run_live(const Job& job) {
-  live_waiting_ = std::any_of(jobs_.begin() + 1, jobs_.end(), [](const Job& other) { return other.kind == Kind::kLive; });
+  live_waiting_ =
+      std::any_of(jobs_.begin() + 1, jobs_.end(), [](const Job& other) { return other.kind == Kind::kLive; });
   journal_->rotate(job.force, [this, alive = alive_, id = job.boot](uint64_t number) {
     if (!*alive) return;
     Boot* boot = parts_.spool.state().find(id);
@@ -278,8 +280,7 @@ void Rounds::finish_piece(const ReplayPiece& piece, uint64_t id) {
           std::find(piece.files_damaged.begin(), piece.files_damaged.end(), number) != piece.files_damaged.end();
       if (damaged) {
         parts_.spool.quarantine(numbered_name("journal-", number));
-      } else if (auto status =
-                     release_journal_file(parts_.env.disk, parts_.dir, number, parts_.keep_journals);
+      } else if (auto status = release_journal_file(parts_.env.disk, parts_.dir, number, parts_.keep_journals);
                  !status) {
         parts_.env.log.warn("journal_release_failed", {{"error", status.error().text}});
       }

@@ -1,6 +1,6 @@
 // Makes parcels of points: of what is in memory, each seal round, and of what old journals still hold. One job at a
-// time, one parcel at a time, each synced in the spool before the next is built, so that its seq, its place in the chain
-// and the series it must declare are known.
+// time, one parcel at a time, each synced in the spool before the next is built, so that its seq, its place in the
+// chain and the series it must declare are known.
 //
 // Order within a live round: the journal goes on in a new file (if the present one is large), everything in memory is
 // sealed, parcels are made until nothing is loose, and only when all of them are synced the journal files before are

@@ -4,7 +4,9 @@
 
 namespace lambda::agent {
 
-Sampler::~Sampler() { env_.loop.cancel(timer_); }
+Sampler::~Sampler() {
+  env_.loop.cancel(timer_);
+}
 
 void Sampler::start(std::vector<std::unique_ptr<Source>> sources) {
   for (auto& source : sources) due_.push_back({std::move(source), 0, false});

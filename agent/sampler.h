@@ -1,10 +1,10 @@
 // Asks the sources when they are due, and says which moment their points belong to.
 //
-// Time: within a clock segment it is monotonic time plus an offset that follows the system's UTC slowly (1 ms a second),
-// so points never go back in time by themselves. When UTC differs by more than `step_ms`, somebody set the clock: a new
-// segment begins, sources are aligned anew. Collections are due at multiples of their interval in that time; all points
-// of sources due at one moment carry that moment. A moment that was slept through is skipped and counted, not made up.
-// Loop thread only.
+// Time: within a clock segment it is monotonic time plus an offset that follows the system's UTC slowly (1 ms a
+// second), so points never go back in time by themselves. When UTC differs by more than `step_ms`, somebody set the
+// clock: a new segment begins, sources are aligned anew. Collections are due at multiples of their interval in that
+// time; all points of sources due at one moment carry that moment. A moment that was slept through is skipped and
+// counted, not made up. Loop thread only.
 #pragma once
 
 #include <functional>
@@ -31,7 +31,8 @@ class Sampler final : private Sink {
     std::function<void(Row row)> row;
   };
 
-  Sampler(Env& env, int64_t step_ms, Handlers handlers) : env_(env), step_ms_(step_ms), handlers_(std::move(handlers)) {}
+  Sampler(Env& env, int64_t step_ms, Handlers handlers)
+      : env_(env), step_ms_(step_ms), handlers_(std::move(handlers)) {}
   ~Sampler() override;
 
   // A new table when a new boot began: the same series at the same refs.

@@ -180,6 +180,8 @@ bool MemoryFeed::peek(BlockHead* head) {
   return true;
 }
 
-void MemoryFeed::take() { go(); }
+void MemoryFeed::take() {
+  go();
+}
 
 }  // namespace lambda::agent

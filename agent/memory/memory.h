@@ -23,7 +23,7 @@ struct MemoryOptions {
   uint32_t series_max = kSeriesMaxDefault;
   int64_t retention_ms = 600'000;
   uint32_t block_bytes_max = 8192;
-  std::string device, site;        // the labels `instance` and `site` of every series
+  std::string device, site;  // the labels `instance` and `site` of every series
 };
 
 class Memory final : public query::SeriesSource {

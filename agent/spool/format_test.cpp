@@ -120,7 +120,8 @@ TEST(SpoolFormat, ACheckpointGivesTheSameStateAgain) {
         boot.series->at(ref).covered = world.random.below(1000);
         boot.series->at(ref).declared = world.random.below(2) == 0;
       }
-      for (int i = 0; i < 5; ++i) boot.pending.add({{1, world.random.below(500), 1 + world.random.below(9)}, GapReason::kRefused});
+      for (int i = 0; i < 5; ++i)
+        boot.pending.add({{1, world.random.below(500), 1 + world.random.below(9)}, GapReason::kRefused});
     }
     SpoolState again(100'000);
     bool more = true;
@@ -167,9 +168,9 @@ TEST(SeriesTable, RefusesWhatTheWireCannotCarryAndHoldsItsCap) {
     EXPECT_EQ(table.find_or_add(spec).error().code, ErrorCode::kInvalid) << name;
   }
   spec.name = "ok";
-  for (const LabelList& labels : {LabelList{{"instance", "x"}}, LabelList{{"site", "x"}}, LabelList{{"__name__", "x"}},
-                                  LabelList{{"a", "1"}, {"a", "2"}}, LabelList{{"a", "\xc0\x80"}},
-                                  LabelList{{"a", std::string(1025, 'x')}}}) {
+  for (const LabelList& labels :
+       {LabelList{{"instance", "x"}}, LabelList{{"site", "x"}}, LabelList{{"__name__", "x"}},
+        LabelList{{"a", "1"}, {"a", "2"}}, LabelList{{"a", "\xc0\x80"}}, LabelList{{"a", std::string(1025, 'x')}}}) {
     spec.labels = labels;
     EXPECT_EQ(table.find_or_add(spec).error().code, ErrorCode::kInvalid);
   }
@@ -190,7 +191,8 @@ TEST(GapSet, IsWhatASetOfOrdinalsWouldBe) {
     GapSet set;
     std::map<std::pair<uint32_t, uint64_t>, GapReason> naive;
     for (int i = 0; i < 60; ++i) {
-      const agent::Run run{static_cast<uint32_t>(world.random.below(2)), world.random.below(30), 1 + world.random.below(8)};
+      const agent::Run run{static_cast<uint32_t>(world.random.below(2)), world.random.below(30),
+                           1 + world.random.below(8)};
       const auto reason = static_cast<GapReason>(1 + world.random.below(3));
       const bool add = world.random.below(3) > 0;
       if (add) {
@@ -207,7 +209,8 @@ TEST(GapSet, IsWhatASetOfOrdinalsWouldBe) {
       }
       std::map<std::pair<uint32_t, uint64_t>, GapReason> mine;
       for (const Gap& gap : set.all()) {
-        for (uint64_t at = gap.run.first; at < gap.run.first + gap.run.count; ++at) mine[{gap.run.ref, at}] = gap.reason;
+        for (uint64_t at = gap.run.first; at < gap.run.first + gap.run.count; ++at)
+          mine[{gap.run.ref, at}] = gap.reason;
       }
       ASSERT_EQ(mine, naive) << "seed " << seed << " step " << i;
     }

@@ -8,7 +8,9 @@
 namespace lambda::agent {
 namespace {
 
-uint64_t ram_bytes(const Row& row) { return sizeof(Row) + row.points.capacity() * sizeof(RowPoint); }
+uint64_t ram_bytes(const Row& row) {
+  return sizeof(Row) + row.points.capacity() * sizeof(RowPoint);
+}
 
 }  // namespace
 
@@ -19,7 +21,11 @@ Status release_journal_file(Disk& disk, const std::string& dir, uint64_t number,
 }
 
 Journal::Journal(Env& env, JournalOptions options, JournalHead head, SeriesTable& table, uint64_t first_number)
-    : env_(env), options_(std::move(options)), head_(head), table_(table), first_number_(first_number),
+    : env_(env),
+      options_(std::move(options)),
+      head_(head),
+      table_(table),
+      first_number_(first_number),
       next_number_(first_number) {}
 
 Journal::~Journal() {
@@ -28,7 +34,9 @@ Journal::~Journal() {
   if (open_) env_.disk.close(file_);
 }
 
-std::string Journal::path(uint64_t number) const { return options_.dir + "/" + numbered_name("journal-", number); }
+std::string Journal::path(uint64_t number) const {
+  return options_.dir + "/" + numbered_name("journal-", number);
+}
 
 uint64_t Journal::bytes() const {
   uint64_t bytes = 0;
@@ -299,7 +307,8 @@ void Journal::synced(Status status, size_t rows) {
   if (!status) {
     counters_.sync_errors++;
     barrier_failed_ = barrier_waits_;
-    env_.log.error("journal_sync_failed", {{"error", status.error().text}, {"rows_to_repeat", uint64_t{unsynced_.size()}}});
+    env_.log.error("journal_sync_failed",
+                   {{"error", status.error().text}, {"rows_to_repeat", uint64_t{unsynced_.size()}}});
     if (writing_) {
       failed_sync_ = true;  // the row under way ends first
     } else {

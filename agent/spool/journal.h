@@ -117,20 +117,20 @@ class Journal {
   uint32_t rows_waiting_ = 0;
   std::deque<Row> unsynced_;  // made, in order, since the last good sync
   uint64_t unsynced_bytes_ = 0;
-  std::deque<File> files_;    // the last one is the present one while open_
+  std::deque<File> files_;  // the last one is the present one while open_
   bool open_ = false;
   FileId file_ = 0;
-  uint64_t generation_ = 0;   // of the present file: answers about an earlier one say nothing
+  uint64_t generation_ = 0;  // of the present file: answers about an earlier one say nothing
   bool dir_synced_ = false;
-  bool repeat_ = false;       // unsynced_ must be written again
-  uint32_t declared_ = 0;     // refs below were declared in the present file
-  uint32_t clock_ = 0;        // segment that the present file is in
+  bool repeat_ = false;    // unsynced_ must be written again
+  uint32_t declared_ = 0;  // refs below were declared in the present file
+  uint32_t clock_ = 0;     // segment that the present file is in
   JournalEncoder encoder_;
   std::shared_ptr<std::vector<std::byte>> buffer_ = std::make_shared<std::vector<std::byte>>();
   bool writing_ = false;
   bool writing_row_ = false;  // jobs_.front() is being written, not only repeats
   bool syncing_ = false;
-  bool failed_sync_ = false;  // noticed while a row was being written
+  bool failed_sync_ = false;     // noticed while a row was being written
   bool barrier_waits_ = false;   // jobs_.front() waits for a sync
   bool barrier_failed_ = false;  // and that one failed
   bool failing_ = false;

@@ -61,7 +61,9 @@ class Reader {
   std::span<const std::byte> bytes_;
 };
 
-bool is_float(ValueType type) { return type == ValueType::kF64; }
+bool is_float(ValueType type) {
+  return type == ValueType::kF64;
+}
 
 void put_xor(std::vector<std::byte>& out, uint64_t x) {
   const unsigned zeros = x == 0 ? 0 : static_cast<unsigned>(std::countr_zero(x)) / 8;
@@ -86,7 +88,9 @@ bool take_xor(Reader& in, uint64_t* out) {
   return true;
 }
 
-Status corrupt(std::string what) { return fail(ErrorCode::kCorrupt, "journal: " + std::move(what)); }
+Status corrupt(std::string what) {
+  return fail(ErrorCode::kCorrupt, "journal: " + std::move(what));
+}
 
 template <class Message>
 void put_message(std::vector<std::byte>& out, uint8_t type, const Message& message) {

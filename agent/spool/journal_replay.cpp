@@ -37,8 +37,8 @@ Result<JournalListing> list_journals(Disk& disk, const std::string& dir) {
       listing.files.push_back(std::move(file));
     } else if (!scanned && scanned.error().code == ErrorCode::kUnsupported) {
       listing.foreign.push_back(entry.name);
-    } else if (entry.bytes <= kFileHeaderBytes || (scanned && opened.error().code == ErrorCode::kNotFound &&
-                                                  scanned->damage_count == 0)) {
+    } else if (entry.bytes <= kFileHeaderBytes ||
+               (scanned && opened.error().code == ErrorCode::kNotFound && scanned->damage_count == 0)) {
       listing.empty.push_back(*number);
     } else {
       listing.bad.push_back(*number);
@@ -49,8 +49,14 @@ Result<JournalListing> list_journals(Disk& disk, const std::string& dir) {
 
 JournalReplay::JournalReplay(Disk& disk, Log& log, std::string dir, std::vector<JournalFile> files, SeriesTable& table,
                              const GapSet& pending, GapReason missing_reason, uint64_t points_max)
-    : disk_(disk), log_(log), dir_(std::move(dir)), files_(std::move(files)), table_(table), pending_(pending),
-      missing_reason_(missing_reason), points_max_(points_max) {
+    : disk_(disk),
+      log_(log),
+      dir_(std::move(dir)),
+      files_(std::move(files)),
+      table_(table),
+      pending_(pending),
+      missing_reason_(missing_reason),
+      points_max_(points_max) {
   for (uint32_t ref = 0; ref < table_.size(); ++ref) reach(ref);
 }
 
@@ -123,9 +129,10 @@ bool JournalReplay::read_file(ReplayPiece& piece) {
       damaged = true;
       return false;
     }
-    const auto status = decoder_->apply(record.type, record.body,
-                                        [&](uint32_t ref, uint64_t ordinal, int64_t time_ms, uint64_t bits,
-                                            uint32_t clock) { take(piece, ref, ordinal, {time_ms, bits}, clock); });
+    const auto status = decoder_->apply(
+        record.type, record.body, [&](uint32_t ref, uint64_t ordinal, int64_t time_ms, uint64_t bits, uint32_t clock) {
+          take(piece, ref, ordinal, {time_ms, bits}, clock);
+        });
     if (!status) {
       log_.error("journal_record_wrong", {{"file", path}, {"offset", record.offset}, {"error", status.error().text}});
       damaged = true;

@@ -26,11 +26,11 @@ struct JournalFile {
 };
 
 struct JournalListing {
-  std::vector<JournalFile> files;      // by number
-  std::vector<uint64_t> empty;         // no whole JournalOpen in it: nothing was made
-  std::vector<uint64_t> bad;           // not readable as a journal, though it is no torn beginning
-  std::vector<std::string> foreign;    // of a higher version: left alone
-  uint64_t number_max = 0;             // over all names, of kept and bad ones too
+  std::vector<JournalFile> files;    // by number
+  std::vector<uint64_t> empty;       // no whole JournalOpen in it: nothing was made
+  std::vector<uint64_t> bad;         // not readable as a journal, though it is no torn beginning
+  std::vector<std::string> foreign;  // of a higher version: left alone
+  uint64_t number_max = 0;           // over all names, of kept and bad ones too
 };
 Result<JournalListing> list_journals(Disk& disk, const std::string& dir);
 
@@ -44,9 +44,9 @@ struct PointRun {
 
 struct ReplayPiece {
   std::vector<PointRun> runs;
-  std::vector<Gap> gaps;               // lost with damaged or missing files
-  std::vector<uint64_t> files_done;    // may be released once the runs and gaps are in synced parcels
-  std::vector<uint64_t> files_damaged; // among them those that are to be quarantined
+  std::vector<Gap> gaps;                // lost with damaged or missing files
+  std::vector<uint64_t> files_done;     // may be released once the runs and gaps are in synced parcels
+  std::vector<uint64_t> files_damaged;  // among them those that are to be quarantined
   uint64_t points = 0;
   bool last = false;
 };
@@ -76,13 +76,13 @@ class JournalReplay {
   const GapReason missing_reason_;
   const uint64_t points_max_;
 
-  size_t at_ = 0;                          // index of the file being read
-  uint64_t offset_ = 0;                    // 0: not begun
+  size_t at_ = 0;        // index of the file being read
+  uint64_t offset_ = 0;  // 0: not begun
   std::unique_ptr<JournalDecoder> decoder_;
-  std::vector<uint64_t> void_from_;        // by ref, for the file being read
-  bool void_beyond_ = false;               // refs past void_from_ are void from 0
-  std::vector<uint64_t> reached_;          // by ref: ordinals below were handed over, in parcels before, or named
-  std::vector<uint32_t> open_run_;         // by ref: index + 1 into the piece's runs
+  std::vector<uint64_t> void_from_;  // by ref, for the file being read
+  bool void_beyond_ = false;         // refs past void_from_ are void from 0
+  std::vector<uint64_t> reached_;    // by ref: ordinals below were handed over, in parcels before, or named
+  std::vector<uint32_t> open_run_;   // by ref: index + 1 into the piece's runs
   uint64_t records_damaged_ = 0;
 };
 

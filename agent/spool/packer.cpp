@@ -18,8 +18,12 @@ SignPort sign_port(const SigningKey& key) {
           }};
 }
 
-GapView view(const Gap& gap) { return {gap.run.ref, gap.run.first, gap.run.count, gap.reason}; }
-ClockView view(const Clock64& clock) { return {clock.segment, clock.relative, clock.offset_ms, clock.known}; }
+GapView view(const Gap& gap) {
+  return {gap.run.ref, gap.run.first, gap.run.count, gap.reason};
+}
+ClockView view(const Clock64& clock) {
+  return {clock.segment, clock.relative, clock.offset_ms, clock.known};
+}
 
 }  // namespace
 
@@ -61,8 +65,7 @@ bool Packer::pack(const Boot& boot, int64_t created_ms, PackInput& input, Packed
   while (input.blocks != nullptr && input.blocks->peek(&block)) {
     const uint32_t ref = block.info.ref;
     const bool wants = table.known(ref) && !table.at(ref).declared && !declared_now[ref];
-    const bool fits =
-        wants ? plan.add_block(block.bytes, table.declaration(ref, labels)) : plan.add_block(block.bytes);
+    const bool fits = wants ? plan.add_block(block.bytes, table.declaration(ref, labels)) : plan.add_block(block.bytes);
     if (!fits && !plan.empty()) break;
     input.blocks->take();
     if (!fits) {

@@ -36,8 +36,8 @@ class BlockFeed {
 };
 
 struct PackInput {
-  BlockFeed* blocks = nullptr;           // may be null
-  std::deque<uint32_t> declare;          // refs to declare whether or not they were
+  BlockFeed* blocks = nullptr;   // may be null
+  std::deque<uint32_t> declare;  // refs to declare whether or not they were
   std::deque<Gap> gaps;
   std::deque<Clock64> clocks;
 };

@@ -15,8 +15,8 @@ class Fields {
   explicit Fields(std::span<const std::byte> message) : rest_(message) {}
 
   uint32_t number = 0;
-  uint64_t value = 0;                  // varint, fixed32, fixed64
-  std::span<const std::byte> bytes;    // length-delimited
+  uint64_t value = 0;                // varint, fixed32, fixed64
+  std::span<const std::byte> bytes;  // length-delimited
 
   // False at the end or at the first wrong byte; broken() tells which.
   bool next() {
@@ -76,7 +76,9 @@ class Fields {
   bool broken_ = false;
 };
 
-tl::unexpected<Error> corrupt(const char* what) { return fail(ErrorCode::kCorrupt, std::string("parcel: ") + what); }
+tl::unexpected<Error> corrupt(const char* what) {
+  return fail(ErrorCode::kCorrupt, std::string("parcel: ") + what);
+}
 
 template <class Byte>
 void put_varint(std::vector<Byte>& out, uint64_t value) {

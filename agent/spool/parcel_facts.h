@@ -20,8 +20,8 @@ struct ParcelFacts {
   uint64_t seq = 0;
   int64_t created_ms = 0;
   uint64_t points = 0;
-  std::vector<Run> runs;  // of its blocks
-  std::vector<Gap> gaps;  // that it names
+  std::vector<Run> runs;                                 // of its blocks
+  std::vector<Gap> gaps;                                 // that it names
   std::vector<std::span<const std::byte>> declarations;  // views into the parcel
 
   // Puts its declarations into the boot's table and marks them as declared. kInvalid: one disagrees.

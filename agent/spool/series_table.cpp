@@ -79,7 +79,8 @@ void write_key(std::string& out, std::string_view name, LabelList& labels) {
 Status check_series(std::string_view name, const LabelList& labels, ValueType type, uint8_t scale,
                     std::string_view unit) {
   const auto wrong = [&](std::string what) {
-    return fail(ErrorCode::kInvalid, "series \"" + std::string(name.substr(0, kNameBytesMax)) + "\": " + std::move(what));
+    return fail(ErrorCode::kInvalid,
+                "series \"" + std::string(name.substr(0, kNameBytesMax)) + "\": " + std::move(what));
   };
   if (name.size() > kNameBytesMax || !is_name(name, true)) {
     return wrong("a metric name is [a-zA-Z_:][a-zA-Z0-9_:]*, at most 200 bytes");

@@ -24,11 +24,11 @@ struct Series {
   uint64_t covered = 0;       // ordinals below are in parcels of the spool, or in gaps
   uint32_t text_offset = 0;
   uint32_t key_bytes = 0;
-  uint32_t text_bytes = 0;    // 0: no series of this ref is known
+  uint32_t text_bytes = 0;  // 0: no series of this ref is known
   Kind kind = Kind::kGauge;
   ValueType type = ValueType::kF64;
   uint8_t scale = 0;
-  bool declared = false;      // in a parcel of the spool
+  bool declared = false;  // in a parcel of the spool
 };
 
 class SeriesTable {

@@ -29,7 +29,9 @@ Spool::~Spool() {
   if (open_) env_.disk.close(file_);
 }
 
-std::string Spool::path(uint64_t number) const { return options_.dir + "/" + numbered_name("spool-", number); }
+std::string Spool::path(uint64_t number) const {
+  return options_.dir + "/" + numbered_name("spool-", number);
+}
 
 uint64_t Spool::bytes() const {
   uint64_t bytes = present_.bytes + bad_bytes_;
@@ -199,9 +201,8 @@ void Spool::begin_file() {
     state_.files().push_back(std::move(present_));
     // Looked up by boot and seq from now on; parcels of an earlier boot's journal were written among those of this one.
     auto& entries = present_index_.entries;
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-      return std::pair(a.boot, a.seq) < std::pair(b.boot, b.seq);
-    });
+    std::sort(entries.begin(), entries.end(),
+              [](const Entry& a, const Entry& b) { return std::pair(a.boot, a.seq) < std::pair(b.boot, b.seq); });
     indices_.push_front(std::move(present_index_));
     while (indices_.size() > options_.indices_max) indices_.pop_back();
   }
@@ -308,8 +309,8 @@ void Spool::append(std::span<const uint8_t> up, const Digest& digest, Done done)
     if (auto status = state_.apply_parcel(*facts, digest, present_); !status) {
       env_.log.error("spool_parcel_disagrees", {{"error", status.error().text}});
     }
-    present_index_.entries.push_back({facts->boot, facts->seq, offset, static_cast<uint32_t>(parcel_bytes),
-                                      static_cast<uint32_t>(facts->points)});
+    present_index_.entries.push_back(
+        {facts->boot, facts->seq, offset, static_cast<uint32_t>(parcel_bytes), static_cast<uint32_t>(facts->points)});
     counters_.parcels_written++;
     counters_.points_written += facts->points;
   };
@@ -491,9 +492,9 @@ void Spool::drop_oldest(GapReason reason) {
   for (const auto& [boot, gap] : content.lost) points += gap.run.count;
   (reason == GapReason::kSpoolAge ? counters_.points_dropped_age : counters_.points_dropped_bytes) += points;
   counters_.files_dropped++;
-  env_.log.warn("spool_file_dropped", {{"file", path(file.number)},
-                                       {"reason", reason == GapReason::kSpoolAge ? "age" : "bytes"},
-                                       {"points", points}});
+  env_.log.warn(
+      "spool_file_dropped",
+      {{"file", path(file.number)}, {"reason", reason == GapReason::kSpoolAge ? "age" : "bytes"}, {"points", points}});
   give_up(content.seqs, content.lost, [this](Status) {
     dropping_ = false;
     sweep();

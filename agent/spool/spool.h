@@ -17,8 +17,8 @@
 // - Losing Settled records (they wait for the next batch) only means that parcels are sent again.
 //
 // Bounds: `bytes_max` for all files together with the journals (`extra_bytes`), `age_ms_max`: over it the oldest file
-// goes. RAM: about 100 bytes a file, an index of at most `indices_max` files, one parcel. Nothing grows with the backlog
-// but the list of files. Loop thread only.
+// goes. RAM: about 100 bytes a file, an index of at most `indices_max` files, one parcel. Nothing grows with the
+// backlog but the list of files. Loop thread only.
 #pragma once
 
 #include <cstdint>
@@ -38,12 +38,12 @@ struct SpoolOptions {
   std::string dir;
   uint64_t bytes_max = 1u << 30;
   int64_t age_ms_max = int64_t{7} * 24 * 3600 * 1000;
-  uint64_t file_bytes = 0;       // 0: a sixteenth of bytes_max, within 64 KB and 16 MB
+  uint64_t file_bytes = 0;  // 0: a sixteenth of bytes_max, within 64 KB and 16 MB
   uint32_t indices_max = 3;
-  uint32_t bad_files_max = 8;    // quarantined files that are kept; older ones are removed
+  uint32_t bad_files_max = 8;  // quarantined files that are kept; older ones are removed
   uint32_t series_max = kSeriesMaxDefault;
   int64_t settled_flush_ms = 1'000;
-  int64_t retry_ms = 1'000;      // after an error of the disk
+  int64_t retry_ms = 1'000;  // after an error of the disk
 };
 
 struct SpoolCounters {
@@ -182,14 +182,14 @@ class Spool {
   bool busy_ = false;
   bool failing_ = false;
   FileId file_ = 0;
-  SpoolFile present_;               // bytes: up to the last good batch
+  SpoolFile present_;  // bytes: up to the last good batch
   Index present_index_;
   uint64_t next_number_ = 1;
-  uint64_t to_sync_ = 0;            // number of the file that open() read; 0: none
-  std::list<Index> indices_;        // most recently used first
+  uint64_t to_sync_ = 0;      // number of the file that open() read; 0: none
+  std::list<Index> indices_;  // most recently used first
   std::vector<std::byte> body_;
   std::vector<uint8_t> up_;
-  std::vector<uint64_t> damaged_;   // files to quarantine instead of removing them
+  std::vector<uint64_t> damaged_;                           // files to quarantine instead of removing them
   std::deque<std::pair<std::string, uint64_t>> bad_files_;  // name, bytes
   uint64_t bad_bytes_ = 0;
   bool dropping_ = false;

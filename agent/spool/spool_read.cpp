@@ -121,7 +121,8 @@ void Spool::match_files(const std::vector<uint64_t>& numbers, uint64_t base) {
   auto& files = state_.files();
   for (const uint64_t number : numbers) {
     if (number >= base) continue;
-    const bool listed = std::any_of(files.begin(), files.end(), [&](const auto& file) { return file.number == number; });
+    const bool listed =
+        std::any_of(files.begin(), files.end(), [&](const auto& file) { return file.number == number; });
     if (!listed) (void)env_.disk.remove(path(number));  // finished before the checkpoint, removed too late
   }
   for (auto file = files.begin(); file != files.end();) {
@@ -174,10 +175,9 @@ void Spool::read_tail(SpoolFile& file, uint64_t from, bool newest) {
     return;
   }
   for (const RecordDamage& damage : scanned->damage) {
-    env_.log.error("spool_record_damaged", {{"file", path(file.number)},
-                                            {"offset", damage.offset},
-                                            {"bytes", damage.bytes},
-                                            {"what", damage.what}});
+    env_.log.error(
+        "spool_record_damaged",
+        {{"file", path(file.number)}, {"offset", damage.offset}, {"bytes", damage.bytes}, {"what", damage.what}});
   }
   counters_.records_damaged += scanned->damage_count;
   if (scanned->damage_count > 0) damaged_.push_back(file.number);
@@ -252,8 +252,9 @@ Spool::Entry* Spool::find(uint64_t boot, uint64_t seq, SpoolFile** file) {
 uint64_t Spool::take_points(uint64_t boot, uint64_t seq) {
   SpoolFile* file = file_of(boot, seq);
   if (file == nullptr) return 0;
-  const bool loaded = file->number == present_.number ||
-                      std::any_of(indices_.begin(), indices_.end(), [&](auto& index) { return index.file == file->number; });
+  const bool loaded =
+      file->number == present_.number ||
+      std::any_of(indices_.begin(), indices_.end(), [&](auto& index) { return index.file == file->number; });
   if (!loaded) return 0;  // counted with the file when it goes
   const Entry* entry = find(boot, seq, &file);
   if (entry == nullptr) return 0;
@@ -313,8 +314,7 @@ void Spool::unreadable(SpoolFile* file, const FileRun& seqs) {
   });
   if (!lost) {
     // It is there after all: what looked for it was wrong, and nothing may be given up for that.
-    env_.log.error("spool_index_wrong",
-                   {{"file", path(file->number)}, {"boot", seqs.boot}, {"seq", seqs.first_seq}});
+    env_.log.error("spool_index_wrong", {{"file", path(file->number)}, {"boot", seqs.boot}, {"seq", seqs.first_seq}});
     indices_.remove_if([&](const Index& index) { return index.file == file->number; });
     return;
   }
@@ -388,8 +388,8 @@ Spool::Content Spool::content_of(const SpoolFile& file, const GapReason* reason)
     if (!lost || !headed) continue;
     const Covers::OfBoot* end = after.find(run.boot);
     for (uint32_t ref = 0; ref < boot->series->size(); ++ref) {
-      const uint64_t to = bounded ? (end != nullptr && ref < end->next.size() ? end->next[ref] : 0)
-                                  : boot->series->at(ref).covered;
+      const uint64_t to =
+          bounded ? (end != nullptr && ref < end->next.size() ? end->next[ref] : 0) : boot->series->at(ref).covered;
       if (to > 0) walk(run.boot, {ref, to, 0});
     }
     for (const Run& hole : seen[run.boot].holes) content.lost.push_back({run.boot, {hole, GapReason::kCorrupt}});

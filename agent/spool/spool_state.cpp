@@ -13,7 +13,9 @@ constexpr size_t kItemsPerCheckpointMax = 4096;  // declarations and covers; kee
 constexpr size_t kFilesPerCheckpointMax = 16'384;
 constexpr uint64_t kSeqMax = uint64_t{1} << 62;
 
-tl::unexpected<Error> corrupt(const char* what) { return fail(ErrorCode::kCorrupt, std::string("spool: ") + what); }
+tl::unexpected<Error> corrupt(const char* what) {
+  return fail(ErrorCode::kCorrupt, std::string("spool: ") + what);
+}
 
 template <class Message>
 bool parse(std::span<const std::byte> body, Message& message) {

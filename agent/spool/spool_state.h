@@ -34,17 +34,17 @@ struct Boot {
   uint64_t previous = 0;
   int64_t started_ms = 0;
   uint64_t next_seq = 1;
-  uint64_t seq_known_max = 0;      // a gateway knows seqs up to here (of a restored copy): number above
-  SeqSet gone;                     // settled or given up
-  SeqSet gone_unsaved;             // of those, the ones no record says yet
+  uint64_t seq_known_max = 0;  // a gateway knows seqs up to here (of a restored copy): number above
+  SeqSet gone;                 // settled or given up
+  SeqSet gone_unsaved;         // of those, the ones no record says yet
   Digest last_digest{};
   bool has_digest = false;
   std::shared_ptr<SeriesTable> series;
-  GapSet pending;                  // to be named
-  GapSet named;                    // in parcels of the spool or acked ones, as far as this process knows
+  GapSet pending;                        // to be named
+  GapSet named;                          // in parcels of the spool or acked ones, as far as this process knows
   std::vector<uint8_t> hello_signature;  // 64 bytes, or empty: not signed yet
   std::vector<Clock64> clocks;
-  bool held = false;               // the present boot, or one with journals: kept although nothing is left of it here
+  bool held = false;  // the present boot, or one with journals: kept although nothing is left of it here
 
   // What the next parcel should name: the pending gaps, each joined with those beside it that were named before. Else
   // each drop of a parcel that named gaps would leave more and smaller pieces; naming one twice changes nothing.
@@ -75,7 +75,7 @@ class SpoolState {
 
   Boot* find(uint64_t id);
   Boot& find_or_add(uint64_t id);
-  void forget_finished();                       // boots with nothing left that nobody holds
+  void forget_finished();                                        // boots with nothing left that nobody holds
   std::deque<std::unique_ptr<Boot>>& boots() { return boots_; }  // in the order in which they began
   const std::deque<std::unique_ptr<Boot>>& boots() const { return boots_; }
   std::deque<SpoolFile>& files() { return files_; }  // oldest first, without the present one
@@ -90,7 +90,7 @@ class SpoolState {
   // A parcel that is in the file `file` now.
   Status apply_parcel(const ParcelFacts& facts, const Digest& digest, SpoolFile& file);
 
-  bool finished(const SpoolFile& file) const;   // all its parcels are settled or given up
+  bool finished(const SpoolFile& file) const;  // all its parcels are settled or given up
 
  private:
   uint32_t series_max_;

@@ -58,8 +58,11 @@ void note(Ordinals& ordinals, uint64_t boot, const Run& run) {
 // One start of a spool with a boot of its own.
 struct Start {
   Start(World& in, SpoolOptions options, uint64_t id)
-      : world(in), key(SigningKey::from_hex(std::string(63, '0') + "1").value()),
-        packer({"site", "device", 64u << 10}, key), spool(in.env, with_dir(options)), boot(id) {
+      : world(in),
+        key(SigningKey::from_hex(std::string(63, '0') + "1").value()),
+        packer({"site", "device", 64u << 10}, key),
+        spool(in.env, with_dir(options)),
+        boot(id) {
     opened = spool.open();
     auto table = std::make_shared<SeriesTable>();
     for (int i = 0; i < 3; ++i) {
@@ -154,8 +157,8 @@ void expect_covered(const Ordinals& made, const Ordinals& stored, const Ordinals
           const auto found = set.find(place);
           return found != set.end() && found->second.contains(at);
         };
-        ASSERT_TRUE(in(stored) || in(gaps)) << when << " boot " << place.first << " ref " << place.second
-                                            << " ordinal " << at - 1;
+        ASSERT_TRUE(in(stored) || in(gaps))
+            << when << " boot " << place.first << " ref " << place.second << " ordinal " << at - 1;
       }
     }
   }
@@ -222,7 +225,8 @@ TEST(Spool, OverItsBoundTheOldestGoesAndGapsNameExactlyWhatIsMissing) {
   expect_covered(start.made, stored, gaps, "at the bound");
   for (const auto& [place, runs] : gaps) {
     for (const auto& [first, last] : runs.runs()) {
-      for (uint64_t at = first; at <= last; ++at) ASSERT_FALSE(stored[place].contains(at)) << "a gap over what is there";
+      for (uint64_t at = first; at <= last; ++at)
+        ASSERT_FALSE(stored[place].contains(at)) << "a gap over what is there";
     }
   }
 }

@@ -240,15 +240,20 @@ class FakeDisk final : public Disk {
     for (auto& [path, file] : files) {
       const size_t loose = file.bytes.size() - file.synced;
       switch (random_.below(4)) {
-        case 0: file.bytes.resize(file.synced); break;
-        case 1: file.bytes.resize(file.synced + random_.below(loose + 1)); break;
+        case 0:
+          file.bytes.resize(file.synced);
+          break;
+        case 1:
+          file.bytes.resize(file.synced + random_.below(loose + 1));
+          break;
         case 2:  // pages reached the disk in another order: a hole of zeros
           if (loose > 0) {
             const size_t at = file.synced + random_.below(loose), end = at + random_.below(file.bytes.size() - at + 1);
             std::fill(file.bytes.begin() + static_cast<long>(at), file.bytes.begin() + static_cast<long>(end), '\0');
           }
           break;
-        default: break;
+        default:
+          break;
       }
       file.synced = file.bytes.size();
       file.name_synced = true;

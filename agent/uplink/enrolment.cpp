@@ -8,7 +8,9 @@ namespace {
 using Json = nlohmann::json;
 constexpr uint64_t kFileBytesMax = 1u << 20;
 
-std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
 
 struct Bundle {
   std::string site, device, certificate, ca;
@@ -25,7 +27,8 @@ Result<Bundle> parse_bundle(const std::string& text) {
   if (!json.is_object()) return fail(ErrorCode::kInvalid, "bundle: not a JSON object");
   const auto version = json.find("version");
   if (version == json.end() || !version->is_number_integer()) return fail(ErrorCode::kInvalid, "bundle: no version");
-  if (*version != 1) return fail(ErrorCode::kUnsupported, "bundle: version " + version->dump() + "; this program reads 1");
+  if (*version != 1)
+    return fail(ErrorCode::kUnsupported, "bundle: version " + version->dump() + "; this program reads 1");
   Bundle bundle;
   for (const auto& [name, field] : {std::pair<const char*, std::string*>{"site", &bundle.site},
                                     {"device", &bundle.device},
@@ -109,9 +112,8 @@ Result<std::string> make_request(const Identity& identity, const std::string& de
   put_str(signed_form, device);
   put_str(signed_form, *csr);
   const Signature proof = identity.key.sign(sha256(signed_form));
-  const Json json{{"version", 1},   {"device", device},
-                  {"csr", *csr},    {"public_key", hex(identity.key.public_key())},
-                  {"key_spec", 1},  {"proof", hex(proof)}};
+  const Json json{{"version", 1},  {"device", device},   {"csr", *csr}, {"public_key", hex(identity.key.public_key())},
+                  {"key_spec", 1}, {"proof", hex(proof)}};
   return json.dump(2) + "\n";
 }
 
@@ -120,8 +122,7 @@ Status install_bundle(Disk& disk, const std::string& state_dir, const std::strin
   const auto bundle = parse_bundle(text);
   if (!bundle) return tl::unexpected(bundle.error());
   if (bundle->device != device) {
-    return fail(ErrorCode::kInvalid,
-                "bundle: it is for device \"" + bundle->device + "\", this is \"" + device + "\"");
+    return fail(ErrorCode::kInvalid, "bundle: it is for device \"" + bundle->device + "\", this is \"" + device + "\"");
   }
   const auto facts = read_certificate(bundle->certificate);
   if (!facts) return fail(facts.error().code, "bundle: certificate: " + facts.error().text);

@@ -1,6 +1,7 @@
 // What makes a device a member of a site, on the device's side: its two keys, the request, the bundle.
-// Files and checks: proto/enrolment.md. In the state folder: device.key (64 hex digits) and tls.key (PEM), made on first
-// use and never sent; enrolment.json, the bundle as installed; certificate-*.pem and ca-*.pem, what it holds, for TLS.
+// Files and checks: proto/enrolment.md. In the state folder: device.key (64 hex digits) and tls.key (PEM), made on
+// first use and never sent; enrolment.json, the bundle as installed; certificate-*.pem and ca-*.pem, what it holds, for
+// TLS.
 #pragma once
 
 #include <memory>

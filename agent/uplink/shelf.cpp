@@ -7,11 +7,16 @@ namespace {
 
 const char* code_name(RefusalCode code) {
   switch (code) {
-    case RefusalCode::kMalformed: return "malformed";
-    case RefusalCode::kSignature: return "signature";
-    case RefusalCode::kConflict: return "conflict";
-    case RefusalCode::kTooLarge: return "too_large";
-    case RefusalCode::kWrongSender: return "wrong_sender";
+    case RefusalCode::kMalformed:
+      return "malformed";
+    case RefusalCode::kSignature:
+      return "signature";
+    case RefusalCode::kConflict:
+      return "conflict";
+    case RefusalCode::kTooLarge:
+      return "too_large";
+    case RefusalCode::kWrongSender:
+      return "wrong_sender";
   }
   return "unknown";
 }

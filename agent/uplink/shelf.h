@@ -1,7 +1,7 @@
 // The spool as the uplink machine sees it: two lanes, hellos, and what to do with a gateway's answers.
 //
-// Fresh are the parcels made since the last connection (or start); at a new connection everything there becomes backlog,
-// so that after an outage what is new does not wait behind hours of old. Loop thread only.
+// Fresh are the parcels made since the last connection (or start); at a new connection everything there becomes
+// backlog, so that after an outage what is new does not wait behind hours of old. Loop thread only.
 #pragma once
 
 #include <functional>

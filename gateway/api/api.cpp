@@ -9,9 +9,13 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
-HttpResponse text_answer(int status, std::string body) { return {status, "text/plain; charset=utf-8", std::move(body)}; }
+HttpResponse text_answer(int status, std::string body) {
+  return {status, "text/plain; charset=utf-8", std::move(body)};
+}
 
 query::HttpApiOptions query_options() {
   query::HttpApiOptions options;
@@ -28,7 +32,9 @@ Api::Api(Env& env, ApiView view, query::HttpApi::Executor executor)
 
 Api::~Api() = default;
 
-bool Api::ready() const { return view_.store->ready() && view_.bus_connected(); }
+bool Api::ready() const {
+  return view_.store->ready() && view_.bus_connected();
+}
 
 void Api::handle(const HttpRequest& request, HttpServer::Respond respond) {
   if (query::HttpApi::serves(request.path)) {
@@ -51,7 +57,8 @@ void Api::handle(const HttpRequest& request, HttpServer::Respond respond) {
   } else if (request.path == "/api/v1/lambda/status") {
     respond({200, "application/json", status_json()});
   } else {
-    respond(text_answer(404, "no such page; see /api/v1/query, /api/v1/lambda/devices, /api/v1/lambda/status, /metrics\n"));
+    respond(
+        text_answer(404, "no such page; see /api/v1/query, /api/v1/lambda/devices, /api/v1/lambda/status, /metrics\n"));
   }
 }
 
@@ -70,11 +77,11 @@ std::string Api::devices_json() const {
     const DeviceSeen* seen = view_.ingest->seen(id);
     const int64_t last_seen_ms = std::max(total.last_received_ms, seen != nullptr ? seen->last_seen_ms : 0);
     Json device{{"device", id}};
-    device["state"] = enrolled == nullptr   ? "unknown"
-                      : enrolled->revoked   ? "revoked"
+    device["state"] = enrolled == nullptr               ? "unknown"
+                      : enrolled->revoked               ? "revoked"
                       : seen != nullptr && seen->online ? "online"
-                      : last_seen_ms == 0   ? "new"
-                                            : "offline";
+                      : last_seen_ms == 0               ? "new"
+                                                        : "offline";
     if (enrolled != nullptr) {
       device["public_key"] = hex(enrolled->public_key);
       device["enrolled_ms"] = enrolled->enrolled_ms;
@@ -149,11 +156,12 @@ void Api::gauge(std::string name, std::string help, std::function<double()> read
 void Api::register_metrics() {
   register_ingest();
   register_store();
-  gauge("lambda_gateway_ready", "1: the index is complete and the broker connected.", [this] { return ready() ? 1.0 : 0.0; });
-  gauge("lambda_gateway_up_seconds", "Since the start.", [this] {
-    return static_cast<double>(env_.clock.mono_ms() - view_.started_mono_ms) / 1000.0;
-  });
-  gauge("lambda_gateway_devices", "In the registry.", [this] { return static_cast<double>(view_.registry->devices().size()); });
+  gauge("lambda_gateway_ready", "1: the index is complete and the broker connected.",
+        [this] { return ready() ? 1.0 : 0.0; });
+  gauge("lambda_gateway_up_seconds", "Since the start.",
+        [this] { return static_cast<double>(env_.clock.mono_ms() - view_.started_mono_ms) / 1000.0; });
+  gauge("lambda_gateway_devices", "In the registry.",
+        [this] { return static_cast<double>(view_.registry->devices().size()); });
   gauge("lambda_gateway_registry_malformed_lines", "Lines of the registry that cannot be read.",
         [this] { return static_cast<double>(view_.registry->malformed_lines()); });
   count("lambda_gateway_registry_read_errors_total", "Looks at the registry that failed.", {},
@@ -161,14 +169,17 @@ void Api::register_metrics() {
   count("lambda_gateway_broker_connections_total", "Connections made to the broker.", {},
         [this] { return view_.bus_connections(); });
   if (view_.broker != nullptr) {
-    count("lambda_gateway_broker_starts_total", "Starts of the child broker.", {}, [this] { return view_.broker->starts(); });
+    count("lambda_gateway_broker_starts_total", "Starts of the child broker.", {},
+          [this] { return view_.broker->starts(); });
   }
   if (view_.sessions != nullptr) {
     const SessionEnderCounters& sessions = view_.sessions->counters();
     count("lambda_gateway_sessions_ended_total", "Sessions of devices that may not be connected.", {},
           [&sessions] { return sessions.ended; });
-    count("lambda_gateway_sessions_end_failed_total", "Attempts that failed.", {}, [&sessions] { return sessions.failed; });
-    count("lambda_gateway_sessions_end_dropped_total", "Given up at the bound.", {}, [&sessions] { return sessions.dropped; });
+    count("lambda_gateway_sessions_end_failed_total", "Attempts that failed.", {},
+          [&sessions] { return sessions.failed; });
+    count("lambda_gateway_sessions_end_dropped_total", "Given up at the bound.", {},
+          [&sessions] { return sessions.dropped; });
   }
 }
 
@@ -187,14 +198,25 @@ void Api::register_ingest() {
   plain("nacks_total", "Refusals sent.", c.nacks);
   plain("nacks_unsent_total", "Refusals not sent: over the rate, or the broker takes no more.", c.nacks_unsent);
   plain("points_ahead_total", "Points of blocks that end too far in the future; kept.", c.points_ahead);
-  const std::pair<const char*, const uint64_t*> reasons[] = {
-      {"foreign_topic", &c.foreign_topic},   {"unknown_device", &c.unknown_device}, {"revoked_device", &c.revoked_device},
-      {"unanswerable", &c.unanswerable},     {"too_large", &c.too_large},           {"rate", &c.rate},
-      {"waiting", &c.waiting},               {"version", &c.version},               {"wrong_sender", &c.wrong_sender},
-      {"malformed", &c.malformed},           {"signature", &c.signature},           {"conflict", &c.conflict},
-      {"undeclared", &c.undeclared},         {"store_full", &c.store_full},         {"store_busy", &c.store_busy},
-      {"hello_rate", &c.hello_rate},         {"hello_malformed", &c.hello_malformed},
-      {"hello_signature", &c.hello_signature}, {"hello_not_kept", &c.hello_not_kept}};
+  const std::pair<const char*, const uint64_t*> reasons[] = {{"foreign_topic", &c.foreign_topic},
+                                                             {"unknown_device", &c.unknown_device},
+                                                             {"revoked_device", &c.revoked_device},
+                                                             {"unanswerable", &c.unanswerable},
+                                                             {"too_large", &c.too_large},
+                                                             {"rate", &c.rate},
+                                                             {"waiting", &c.waiting},
+                                                             {"version", &c.version},
+                                                             {"wrong_sender", &c.wrong_sender},
+                                                             {"malformed", &c.malformed},
+                                                             {"signature", &c.signature},
+                                                             {"conflict", &c.conflict},
+                                                             {"undeclared", &c.undeclared},
+                                                             {"store_full", &c.store_full},
+                                                             {"store_busy", &c.store_busy},
+                                                             {"hello_rate", &c.hello_rate},
+                                                             {"hello_malformed", &c.hello_malformed},
+                                                             {"hello_signature", &c.hello_signature},
+                                                             {"hello_not_kept", &c.hello_not_kept}};
   for (const auto& [reason, value] : reasons) {
     count("lambda_gateway_refused_total", "Messages that were not taken, by reason.", {{"reason", reason}},
           [value = value] { return *value; });
@@ -233,10 +255,12 @@ void Api::register_store() {
   plain("withheld_full_total", "Parcels withheld since the disk is full.", &StoreCounters::parcels_withheld_full);
   plain("withheld_busy_total", "Parcels withheld since too much waited.", &StoreCounters::parcels_withheld_busy);
   plain("chain_breaks_total", "Parcels whose predecessor is not the one stored.", &StoreCounters::chain_breaks);
-  gauge("lambda_store_segments", "Segment files.", [this] { return static_cast<double>(view_.store->counters().segments); });
+  gauge("lambda_store_segments", "Segment files.",
+        [this] { return static_cast<double>(view_.store->counters().segments); });
   gauge("lambda_store_segment_bytes", "Their bytes.",
         [this] { return static_cast<double>(view_.store->counters().segment_bytes); });
-  gauge("lambda_store_full", "1: below the watermark, acks are withheld.", [this] { return view_.store->full() ? 1.0 : 0.0; });
+  gauge("lambda_store_full", "1: below the watermark, acks are withheld.",
+        [this] { return view_.store->full() ? 1.0 : 0.0; });
   const query::HttpApiCounters& q = query_.counters();
   count("lambda_query_total", "Questions answered or refused.", {}, [&q] { return q.queries.load(); });
   count("lambda_query_refused_total", "Wrong requests.", {}, [&q] { return q.refused.load(); });

@@ -1,6 +1,6 @@
-// What the store costs: parcels of 16 blocks of 120 points from 100 devices, put as fast as they are answered, beside the
-// raw append + fdatasync of as many bytes in as many batches on the same disk. Then: how long a start takes, how long
-// computing the index again takes, how fast points come back. The last line is JSON.
+// What the store costs: parcels of 16 blocks of 120 points from 100 devices, put as fast as they are answered, beside
+// the raw append + fdatasync of as many bytes in as many batches on the same disk. Then: how long a start takes, how
+// long computing the index again takes, how fast points come back. The last line is JSON.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -124,7 +124,8 @@ std::vector<StoreRequest> make_parcels(const Shape& shape) {
       slip.bytes = std::string_view(request.message).substr(at, parcel.blocks(b).size());
       at += slip.bytes.size();
       BlockReader reader;
-      if (!reader.open({reinterpret_cast<const uint8_t*>(slip.bytes.data()), slip.bytes.size()}, request.boot).ok()) std::abort();
+      if (!reader.open({reinterpret_cast<const uint8_t*>(slip.bytes.data()), slip.bytes.size()}, request.boot).ok())
+        std::abort();
       slip.info = reader.info();
       slip.root = roots[static_cast<size_t>(b)];
       request.blocks.push_back(slip);
@@ -264,9 +265,10 @@ int main(int argc, char** argv) {
   std::printf("stored    %8.0f blocks/s  %11.0f points/s  %7.1f MB/s  %llu syncs  %.0f blocks per second of CPU\n",
               blocks / took, static_cast<double>(counters.points_stored) / took, megabytes / took,
               static_cast<unsigned long long>(counters.syncs), blocks / used);
-  std::printf("raw       %60.1f MB/s  same bytes, same batches: the store does %.0f %%\n", megabytes / raw, 100 * raw / took);
-  std::printf("read      %11.0f points/s\nstart     %11.3f s\nrebuild   %11.3f s, %.1f MB/s\n", static_cast<double>(read) / read_took,
-              start_again, rebuild, megabytes / rebuild);
+  std::printf("raw       %60.1f MB/s  same bytes, same batches: the store does %.0f %%\n", megabytes / raw,
+              100 * raw / took);
+  std::printf("read      %11.0f points/s\nstart     %11.3f s\nrebuild   %11.3f s, %.1f MB/s\n",
+              static_cast<double>(read) / read_took, start_again, rebuild, megabytes / rebuild);
   std::printf("%s\n", out.dump().c_str());
   std::filesystem::remove_all(directory);
   return refused == 0 && same ? 0 : 1;

@@ -68,7 +68,8 @@ TEST(StoreMerge, IsNotBelievedWhenTheDiskGivesBackSomethingElse) {
   world.open();
   world.fill(0, 100);
   uint64_t last = 0;
-  for (const auto& [path, file] : world.disk.files) last = std::max<uint64_t>(last, std::stoull(path.substr(path.size() - 20, 16), nullptr, 16));
+  for (const auto& [path, file] : world.disk.files)
+    last = std::max<uint64_t>(last, std::stoull(path.substr(path.size() - 20, 16), nullptr, 16));
   char name[32];
   std::snprintf(name, sizeof name, "%016llx.lam", static_cast<unsigned long long>(last + 1));
   world.disk.flip_in = name;
@@ -143,7 +144,10 @@ TEST(StoreRetention, TheOldestSegmentsGoAndTheirOrdinalsAreNeverTakenAgain) {
     // Names outlive the segment they came in.
     EXPECT_EQ(read_series(*world.store, 1).size(), left + static_cast<size_t>(round) * 10);
     EXPECT_EQ(world.store->devices()[0].points, 4'000u + static_cast<size_t>(round) * 10);
-    EXPECT_EQ(world.put(world.device.parcel_of(900 + static_cast<uint64_t>(round), {test_block(1, 5'000 + static_cast<uint64_t>(round) * 10, 10)})).verdict,
+    EXPECT_EQ(world
+                  .put(world.device.parcel_of(900 + static_cast<uint64_t>(round),
+                                              {test_block(1, 5'000 + static_cast<uint64_t>(round) * 10, 10)}))
+                  .verdict,
               Verdict::kStored);
     world.kill();
     world.open();
@@ -206,7 +210,8 @@ TEST(StoreIndex, OneThatIsNoDatabaseIsComputedAgain) {
       // Damage that only shows when a page is read turns up here; the store recovers by itself.
       (void)world.store->devices();
       (void)world.store->select({{"__name__", query::MatchOp::kEqual, "m1"}}, INT64_MIN, INT64_MAX, 10);
-      (void)world.put(world.device.parcel({test_block(1, 10'000 + at * 100 + static_cast<uint64_t>(i) * 10, 10)}, {1, 2}));
+      (void)world.put(
+          world.device.parcel({test_block(1, 10'000 + at * 100 + static_cast<uint64_t>(i) * 10, 10)}, {1, 2}));
       world.loop.run(true);
     }
     ASSERT_TRUE(world.store->ready());

@@ -241,8 +241,7 @@ StoreImpl::Finding StoreImpl::examine(const Device& device, Boot& boot, const St
   return finding;
 }
 
-void StoreImpl::examine_declarations(const Device& device, Boot& boot, const StoreRequest& request,
-                                     Finding* finding) {
+void StoreImpl::examine_declarations(const Device& device, Boot& boot, const StoreRequest& request, Finding* finding) {
   for (size_t i = 0; i < request.declarations.size(); ++i) {
     const Declared& declared = request.declarations[i];
     bool alike = true;
@@ -348,9 +347,9 @@ void StoreImpl::write_parcel(Batch& batch, Item& item, const Device& device, Boo
   item.decision.verdict = Verdict::kStored;
   item.decision.points_new = finding.points_new;
   item.decision.points_duplicate = finding.points_all - finding.points_new;
-  const size_t message_at = append_stored_parcel(batch.bytes, request, finding.partial,
-                                                 finding.partial ? std::span<const AcceptedRun>(finding.accepted)
-                                                                 : std::span<const AcceptedRun>());
+  const size_t message_at = append_stored_parcel(
+      batch.bytes, request, finding.partial,
+      finding.partial ? std::span<const AcceptedRun>(finding.accepted) : std::span<const AcceptedRun>());
   batch.records++;
   Arrival& arrival = item.arrival;
   arrival.device = device.row.name;
@@ -439,12 +438,21 @@ void StoreImpl::answer(std::shared_ptr<Batch> batch, const Status& status) {
                                      : Status());
     } else {
       switch (decision.verdict) {
-        case Verdict::kDuplicate: counters_.parcels_duplicate++; break;
-        case Verdict::kConflict: counters_.parcels_conflict++; break;
-        case Verdict::kFull: counters_.parcels_withheld_full++; break;
-        case Verdict::kBusy: counters_.parcels_withheld_busy++; break;
+        case Verdict::kDuplicate:
+          counters_.parcels_duplicate++;
+          break;
+        case Verdict::kConflict:
+          counters_.parcels_conflict++;
+          break;
+        case Verdict::kFull:
+          counters_.parcels_withheld_full++;
+          break;
+        case Verdict::kBusy:
+          counters_.parcels_withheld_busy++;
+          break;
         case Verdict::kStored:
-        case Verdict::kUndeclared: break;
+        case Verdict::kUndeclared:
+          break;
       }
       counters_.points_duplicate += decision.points_duplicate;
       item.waiting.decided(decision);
@@ -487,7 +495,8 @@ void StoreImpl::check_space(bool now) {
   if (*free < options_.free_bytes_min) full_ = true;
   if (*free >= resume) full_ = false;
   if (full_ != was) {
-    env_.log.warn(full_ ? "disk_nearly_full" : "disk_has_room", {{"free_bytes", *free}, {"directory", options_.directory}});
+    env_.log.warn(full_ ? "disk_nearly_full" : "disk_has_room",
+                  {{"free_bytes", *free}, {"directory", options_.directory}});
   }
 }
 

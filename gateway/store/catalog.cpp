@@ -309,7 +309,8 @@ uint64_t Catalog::place(const std::string& device_name, uint64_t boot_id, Placed
     }
     free = held.missing(block.first, end);
   }
-  if (target.row.series == 0 && target.stored.empty()) index_->put_stream(target.row);  // not declared: damaged, or later
+  if (target.row.series == 0 && target.stored.empty())
+    index_->put_stream(target.row);  // not declared: damaged, or later
   owner.row.points += target.stored.add(block.first, end);
   owner.changed = true;
   mark(from);

@@ -1,8 +1,9 @@
 // What the store knows: devices, boots, streams and where their points stand. Memory in front, the index behind.
 //
 // settle() makes an arrival count in memory at once; its rows go to the index with drain(), later, while the disk is at
-// the next batch. Every question that needs the index drains first. Coverage and settled seqs live in least-recently-used
-// caches of bounded size; what was changed in them is written at commit() or when it leaves the cache.
+// the next batch. Every question that needs the index drains first. Coverage and settled seqs live in
+// least-recently-used caches of bounded size; what was changed in them is written at commit() or when it leaves the
+// cache.
 //
 // Pointers returned stay good until the next trim(). Loop thread only.
 #pragma once
@@ -33,8 +34,8 @@ struct Device {
 };
 
 struct Boot {
-  BootRow row;      // `settled` is kept decoded, below
-  RunSet settled;   // sequence numbers
+  BootRow row;     // `settled` is kept decoded, below
+  RunSet settled;  // sequence numbers
   uint64_t last_seq = 0;
   Digest last_digest{};
   bool hello_pending = false;  // in the batch under way
@@ -47,17 +48,17 @@ struct Boot {
 // The points of one (device, boot, ref).
 struct Stream {
   StreamRow row;
-  RunSet stored;           // durable, also what retention has deleted since
-  RunSet pending;          // in the batch under way
+  RunSet stored;   // durable, also what retention has deleted since
+  RunSet pending;  // in the batch under way
   bool declared = false;
   bool declared_pending = false;
-  bool changed = false;    // `stored` is newer than the index
+  bool changed = false;  // `stored` is newer than the index
   size_t counted_bytes = 0;
 };
 
 struct PlacedBlock {
   uint32_t ref = 0;
-  uint64_t first = 0;   // of the run that counts
+  uint64_t first = 0;  // of the run that counts
   uint32_t count = 0;
   uint32_t clock = 0;
   int64_t t_min = 0, t_max = 0;
@@ -79,7 +80,7 @@ struct Arrival {
   std::vector<GapView> gaps;
   std::vector<ClockView> clocks;
   uint64_t segment = 0;
-  uint64_t end = 0;  // of its record in the file: the index has read so far
+  uint64_t end = 0;        // of its record in the file: the index has read so far
   bool seq_known = false;  // filled by settle(): it was settled before
 };
 
@@ -155,9 +156,7 @@ class Catalog {
     friend bool operator==(const BootKey&, const BootKey&) = default;
   };
   struct Hash {
-    size_t operator()(const StreamKey& key) const {
-      return mixed(static_cast<uint64_t>(key.boot) << 32 ^ key.ref);
-    }
+    size_t operator()(const StreamKey& key) const { return mixed(static_cast<uint64_t>(key.boot) << 32 ^ key.ref); }
     size_t operator()(const BootKey& key) const {
       return mixed(static_cast<uint64_t>(key.device) * 0x9E3779B97F4A7C15u ^ key.boot);
     }

@@ -118,7 +118,8 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
     if (file == bytes.end() && segment.dead) {
       gone.push_back(number);
     } else if (replaced.count(number) == 0) {
-      env_.log.error("segment_missing", {{"segment", number}, {"indexed_bytes", segment.indexed_to},
+      env_.log.error("segment_missing", {{"segment", number},
+                                         {"indexed_bytes", segment.indexed_to},
                                          {"file_bytes", file == bytes.end() ? 0 : file->second}});
       return false;
     }
@@ -166,8 +167,9 @@ Result<FileHeader> StoreImpl::read_header(uint64_t number) {
     auto header = parse_file_header({bytes, *got});
     if (header && header->kind == FileKind::kSegment && header->number == number) return header;
     const bool other = !header && header.error().code == ErrorCode::kUnsupported;
-    env_.log.error(other ? "segment_left_alone" : "segment_header_damaged",
-                   {{"file", path}, {"error", header ? std::string("the number is another file's") : header.error().text}});
+    env_.log.error(
+        other ? "segment_left_alone" : "segment_header_damaged",
+        {{"file", path}, {"error", header ? std::string("the number is another file's") : header.error().text}});
     if (other) return fail(ErrorCode::kUnsupported, path);
     damaged_records_++;
     if (auto status = mend_header(number); !status) return tl::unexpected(status.error());
@@ -252,7 +254,8 @@ void StoreImpl::found_synced(uint64_t number, const Status& status) {
   const std::string path = segment_path(options_.directory, number);
   env_.log.error("segment_sync_failed", {{"file", path}, {"error", status.error().text}});
   start_sync_errors_++;
-  const auto work = std::find_if(behind_.begin(), behind_.end(), [&](const CatchUp& one) { return one.number == number; });
+  const auto work =
+      std::find_if(behind_.begin(), behind_.end(), [&](const CatchUp& one) { return one.number == number; });
   if (work == behind_.end() || work->owner != kOwnerMerged) {
     const auto known = catalog_->segments().find(number);
     if (known != catalog_->segments().end()) (void)env_.disk.truncate(path, known->second.indexed_to);
@@ -332,8 +335,9 @@ bool StoreImpl::catch_up_file(CatchUp& work, uint64_t bytes_max) {
   if (stopped) {
     segment.indexed_to = reached;
     if (from / kProgressBytes != reached / kProgressBytes || behind_.size() % 16 == 0) {
-      env_.log.debug("index_progress", {{"segment", work.number}, {"offset", reached},
-                                        {"files_left", static_cast<uint64_t>(behind_.size())}});
+      env_.log.debug(
+          "index_progress",
+          {{"segment", work.number}, {"offset", reached}, {"files_left", static_cast<uint64_t>(behind_.size())}});
     }
     return false;
   }
@@ -363,8 +367,10 @@ void StoreImpl::note_damage(uint64_t number, const std::vector<RecordDamage>& da
   damaged_records_ += count;
   unmergeable_.insert(number);
   for (const RecordDamage& one : damage) {
-    env_.log.error("segment_damaged", {{"file", segment_path(options_.directory, number)}, {"offset", one.offset},
-                                       {"bytes", one.bytes}, {"what", one.what}});
+    env_.log.error("segment_damaged", {{"file", segment_path(options_.directory, number)},
+                                       {"offset", one.offset},
+                                       {"bytes", one.bytes},
+                                       {"what", one.what}});
   }
 }
 
@@ -374,7 +380,9 @@ void StoreImpl::index_record(const CatchUp& work, const RecordView& record) {
   };
   switch (static_cast<SegmentRecord>(record.type)) {
     case SegmentRecord::kStoredParcel:
-    case SegmentRecord::kSkeleton: index_parcel(work, record); return;
+    case SegmentRecord::kSkeleton:
+      index_parcel(work, record);
+      return;
     case SegmentRecord::kStoredHello: {
       const auto hello = parse_stored_hello(record.body);
       if (!hello) return bad(hello.error());
@@ -406,7 +414,8 @@ void StoreImpl::index_record(const CatchUp& work, const RecordView& record) {
       return;
     }
     case SegmentRecord::kReplaces:
-    case SegmentRecord::kEnd: return;
+    case SegmentRecord::kEnd:
+      return;
   }
 }
 

@@ -222,8 +222,8 @@ void Index::commit(bool durable) {
   open_transaction_ = false;
   uncommitted_ = 0;
   // A commit is written and not synced; a checkpoint syncs the log first, then the database.
-  if (durable && !error_ && sqlite3_wal_checkpoint_v2(database_, nullptr, SQLITE_CHECKPOINT_FULL, nullptr, nullptr) !=
-                                SQLITE_OK) {
+  if (durable && !error_ &&
+      sqlite3_wal_checkpoint_v2(database_, nullptr, SQLITE_CHECKPOINT_FULL, nullptr, nullptr) != SQLITE_OK) {
     refuse("checkpoint");
   }
 }
@@ -262,8 +262,17 @@ std::vector<IndexedSegment> Index::segments() {
 
 void Index::put_segment(const IndexedSegment& s) {
   Query(*this, "INSERT OR REPLACE INTO segments VALUES(?,?,?,?,?,?,?,?,?,?)")
-      .bind(s.number).bind(s.owner).bind(s.indexed_to).bind(int{s.sealed}).bind(int{s.dead}).bind(s.blocks)
-      .bind(s.small_blocks).bind(s.points).bind(s.received_min).bind(s.received_max).write();
+      .bind(s.number)
+      .bind(s.owner)
+      .bind(s.indexed_to)
+      .bind(int{s.sealed})
+      .bind(int{s.dead})
+      .bind(s.blocks)
+      .bind(s.small_blocks)
+      .bind(s.points)
+      .bind(s.received_min)
+      .bind(s.received_max)
+      .write();
 }
 
 void Index::drop_segment(uint64_t number) {
@@ -289,8 +298,14 @@ std::vector<DeviceRow> Index::devices() {
 
 void Index::put_device(const DeviceRow& d) {
   Query(*this, "INSERT OR REPLACE INTO devices VALUES(?,?,?,?,?,?,?)")
-      .bind(d.id).bind(d.name).bind(d.points).bind(d.blocks).bind(d.chain_breaks).bind(d.last_received_ms)
-      .bind(d.t_max).write();
+      .bind(d.id)
+      .bind(d.name)
+      .bind(d.points)
+      .bind(d.blocks)
+      .bind(d.chain_breaks)
+      .bind(d.last_received_ms)
+      .bind(d.t_max)
+      .write();
 }
 
 std::optional<BootRow> Index::boot(int64_t device, uint64_t boot) {
@@ -331,8 +346,16 @@ std::vector<BootRow> Index::boots(int64_t device) {
 
 void Index::put_boot(const BootRow& b) {
   Query(*this, "INSERT OR REPLACE INTO boots VALUES(?,?,?,?,?,?,?,?,?)")
-      .bind(b.device).bind(b.boot).bind(b.id).bind(int{b.has_hello}).bind(b.previous_boot).bind(b.started_ms)
-      .bind(b.t_min).bind(b.t_max).bind_blob(b.settled.data(), b.settled.size()).write();
+      .bind(b.device)
+      .bind(b.boot)
+      .bind(b.id)
+      .bind(int{b.has_hello})
+      .bind(b.previous_boot)
+      .bind(b.started_ms)
+      .bind(b.t_min)
+      .bind(b.t_max)
+      .bind_blob(b.settled.data(), b.settled.size())
+      .write();
 }
 
 std::optional<StreamRow> Index::stream(int64_t boot, uint32_t ref) {
@@ -370,8 +393,15 @@ std::vector<StreamRow> Index::streams(int64_t series) {
 
 void Index::put_stream(const StreamRow& s) {
   Query(*this, "INSERT OR REPLACE INTO streams VALUES(?,?,?,?,?,?,?,?)")
-      .bind(s.boot).bind(s.ref).bind(s.id).bind(s.series).bind(static_cast<int>(s.kind)).bind(static_cast<int>(s.type))
-      .bind(uint32_t{s.scale}).bind(s.unit).write();
+      .bind(s.boot)
+      .bind(s.ref)
+      .bind(s.id)
+      .bind(s.series)
+      .bind(static_cast<int>(s.kind))
+      .bind(static_cast<int>(s.type))
+      .bind(uint32_t{s.scale})
+      .bind(s.unit)
+      .write();
 }
 
 std::optional<int64_t> Index::series(const std::string& gid) {
@@ -394,7 +424,12 @@ std::optional<SeriesRow> Index::series_row(int64_t series) {
 
 void Index::put_series(const SeriesRow& s) {
   Query(*this, "INSERT OR REPLACE INTO series VALUES(?,?,?,?,?)")
-      .bind(s.id).bind_blob(s.gid.data(), s.gid.size()).bind(s.device).bind(s.name).bind(s.canonical).write();
+      .bind(s.id)
+      .bind_blob(s.gid.data(), s.gid.size())
+      .bind(s.device)
+      .bind(s.name)
+      .bind(s.canonical)
+      .write();
 }
 
 void Index::each_series(int64_t device, const std::string& name, const std::function<bool(const SeriesRow&)>& visit) {
@@ -426,8 +461,15 @@ void Index::put_coverage(int64_t stream, const std::string& runs) {
 
 void Index::put_block(const BlockRow& row) {
   Query query(*this, "INSERT OR REPLACE INTO blocks VALUES(?,?,?,?,?,?,?,?,?,?)");
-  query.bind(row.stream).bind(row.first).bind(row.count).bind(row.clock).bind(row.t_min).bind(row.t_max)
-      .bind(row.segment).bind(row.offset).bind(row.length);
+  query.bind(row.stream)
+      .bind(row.first)
+      .bind(row.count)
+      .bind(row.clock)
+      .bind(row.t_min)
+      .bind(row.t_max)
+      .bind(row.segment)
+      .bind(row.offset)
+      .bind(row.length);
   if (row.root) {
     query.bind_blob(row.root->data(), row.root->size());
   } else {
@@ -494,7 +536,12 @@ bool Index::boot_outlives(int64_t boot, uint64_t segment) {
 
 void Index::put_gap(int64_t boot, const GapView& gap) {
   Query(*this, "INSERT OR REPLACE INTO gaps VALUES(?,?,?,?,?)")
-      .bind(boot).bind(gap.ref).bind(gap.first_ordinal).bind(gap.count).bind(static_cast<int>(gap.reason)).write();
+      .bind(boot)
+      .bind(gap.ref)
+      .bind(gap.first_ordinal)
+      .bind(gap.count)
+      .bind(static_cast<int>(gap.reason))
+      .write();
 }
 
 bool Index::has_gap(int64_t boot, const GapView& gap) {
@@ -528,8 +575,11 @@ std::optional<ParcelDigests> Index::parcel(int64_t boot, uint64_t seq) {
 
 void Index::put_parcel(int64_t boot, uint64_t seq, const ParcelDigests& digests) {
   Query(*this, "INSERT OR REPLACE INTO parcels VALUES(?,?,?,?)")
-      .bind(boot).bind(seq).bind_blob(digests.digest.data(), digests.digest.size())
-      .bind_blob(digests.previous.data(), digests.previous.size()).write();
+      .bind(boot)
+      .bind(seq)
+      .bind_blob(digests.digest.data(), digests.digest.size())
+      .bind_blob(digests.previous.data(), digests.previous.size())
+      .write();
 }
 
 void Index::drop_parcels_below(int64_t boot, uint64_t seq) {
@@ -540,8 +590,13 @@ void Index::put_clock(int64_t boot, const ClockView& clock, uint64_t seq) {
   Query(*this,
         "INSERT INTO clocks VALUES(?,?,?,?,?,?) ON CONFLICT(boot, segment) DO UPDATE SET relative=excluded.relative,"
         " offset=excluded.offset, known=excluded.known, seq=excluded.seq WHERE excluded.seq>=seq")
-      .bind(boot).bind(clock.segment).bind(int{clock.relative}).bind(clock.offset_ms).bind(int{clock.known})
-      .bind(seq).write();
+      .bind(boot)
+      .bind(clock.segment)
+      .bind(int{clock.relative})
+      .bind(clock.offset_ms)
+      .bind(int{clock.known})
+      .bind(seq)
+      .write();
 }
 
 std::vector<ClockView> Index::clocks(int64_t boot) {

@@ -29,9 +29,9 @@ namespace lambda::gateway {
 struct IndexedSegment {
   uint64_t number = 0;
   uint32_t owner = 0;
-  uint64_t indexed_to = 0;    // bytes of the file that are in the index
-  bool sealed = false;        // it will not grow
-  bool dead = false;          // merged or retired; the file is to be deleted
+  uint64_t indexed_to = 0;  // bytes of the file that are in the index
+  bool sealed = false;      // it will not grow
+  bool dead = false;        // merged or retired; the file is to be deleted
   uint64_t blocks = 0, small_blocks = 0, points = 0;
   int64_t received_min = INT64_MAX, received_max = INT64_MIN;
 };
@@ -56,7 +56,7 @@ struct BootRow {
 
 struct StreamRow {
   int64_t id = 0;
-  int64_t boot = 0;    // BootRow::id
+  int64_t boot = 0;  // BootRow::id
   uint32_t ref = 0;
   int64_t series = 0;  // SeriesRow::id; 0: not declared
   Kind kind = Kind::kGauge;
@@ -68,17 +68,17 @@ struct StreamRow {
 struct SeriesRow {
   int64_t id = 0;
   int64_t device = 0;
-  std::string gid;        // series_gid()
+  std::string gid;  // series_gid()
   std::string name;
   std::string canonical;  // canonical_name()
 };
 
 struct BlockRow {
   int64_t stream = 0;
-  uint64_t first = 0;      // of the accepted run, which may be a part of the block
+  uint64_t first = 0;  // of the accepted run, which may be a part of the block
   uint32_t count = 0;
   uint32_t clock = 0;
-  int64_t t_min = 0, t_max = 0;  // of the whole block
+  int64_t t_min = 0, t_max = 0;      // of the whole block
   uint64_t segment = 0, offset = 0;  // of the block's bytes in the file
   uint32_t length = 0;
   std::optional<Digest> root;  // of the block; absent when it was computed from segments, or is of another run
@@ -170,7 +170,8 @@ class Index {
   uint64_t uncommitted_ = 0;
 };
 
-// The series' name in the world, 16 bytes: the first of SHA-256 over the device's name, a zero byte and canonical_name().
+// The series' name in the world, 16 bytes: the first of SHA-256 over the device's name, a zero byte and
+// canonical_name().
 std::string series_gid(const std::string& device, const std::string& canonical);
 // up{job="node"}: the name and its labels, sorted and escaped; and back.
 std::string canonical_name(const std::string& name, const std::vector<std::pair<std::string, std::string>>& labels);

@@ -29,9 +29,9 @@ struct File {
   uint64_t bytes = 0;
   std::optional<FileHeader> header;
   std::string header_error;
-  bool refused = false;                         // of a higher version
+  bool refused = false;  // of a higher version
   bool ended = false;
-  std::optional<std::set<uint64_t>> replaces;   // of a merged one whose Replaces can be read
+  std::optional<std::set<uint64_t>> replaces;  // of a merged one whose Replaces can be read
   bool merged() const { return header && header->owner == kOwnerMerged; }
 };
 
@@ -253,7 +253,8 @@ class Checker {
     auto index = Index::open(path, &made);
     if (!index || made) {
       report_.index = IndexState::kUnusable;
-      report_.index_text = index ? path + ": is no index of this version; the next start computes it" : index.error().text;
+      report_.index_text =
+          index ? path + ": is no index of this version; the next start computes it" : index.error().text;
       return;
     }
     report_.index = IndexState::kAgrees;
@@ -289,8 +290,9 @@ class Checker {
       }
       if (indexed && indexed->runs() == all.runs() && placed == runs.total()) continue;
       report_.index = IndexState::kDisagrees;
-      report_.index_text = device + " boot " + std::to_string(boot) + " ref " + std::to_string(ref) + ": the index has " +
-                           std::to_string(placed) + " points, the segments " + std::to_string(runs.total());
+      report_.index_text = device + " boot " + std::to_string(boot) + " ref " + std::to_string(ref) +
+                           ": the index has " + std::to_string(placed) + " points, the segments " +
+                           std::to_string(runs.total());
       return;
     }
   }
@@ -393,11 +395,16 @@ std::string series_text(const query::Labels& labels, ExportFormat format) {
 
 const char* index_state_name(IndexState state) {
   switch (state) {
-    case IndexState::kMissing: return "missing";
-    case IndexState::kAgrees: return "agrees";
-    case IndexState::kBehind: return "behind";
-    case IndexState::kDisagrees: return "disagrees";
-    case IndexState::kUnusable: return "unusable";
+    case IndexState::kMissing:
+      return "missing";
+    case IndexState::kAgrees:
+      return "agrees";
+    case IndexState::kBehind:
+      return "behind";
+    case IndexState::kDisagrees:
+      return "disagrees";
+    case IndexState::kUnusable:
+      return "unusable";
   }
   return "";
 }

@@ -28,7 +28,7 @@ struct DoubleFound {  // an identity that stands in two places
   uint32_t ref = 0;
   uint64_t first_ordinal = 0;
   uint64_t count = 0;
-  std::string file;   // of the second one
+  std::string file;  // of the second one
 };
 
 enum class IndexState { kMissing, kAgrees, kBehind, kDisagrees, kUnusable };
@@ -40,16 +40,16 @@ struct StoreReport {
   uint64_t segments_unfinished = 0;  // merges that did not end; the next start deletes them
   uint64_t segments_refused = 0;     // of a higher version, left alone
   uint64_t records = 0, parcels = 0, hellos = 0, merged_blocks = 0, blocks = 0, devices = 0;
-  uint64_t points = 0;               // identities stored, each once
-  uint64_t retired_points = 0;       // deleted by retention
-  uint64_t gap_points = 0;           // declared as lost by devices and not stored
-  uint64_t torn_bytes = 0;           // at the end of the newest file: never acknowledged
+  uint64_t points = 0;          // identities stored, each once
+  uint64_t retired_points = 0;  // deleted by retention
+  uint64_t gap_points = 0;      // declared as lost by devices and not stored
+  uint64_t torn_bytes = 0;      // at the end of the newest file: never acknowledged
   uint64_t damage_count = 0;
-  std::vector<DamageFound> damage;   // at most 256
+  std::vector<DamageFound> damage;  // at most 256
   uint64_t doubled_points = 0;
   std::vector<DoubleFound> doubled;  // at most 256
   IndexState index = IndexState::kMissing;
-  std::string index_text;            // where it disagrees
+  std::string index_text;  // where it disagrees
   // Nothing is wrong. An index that is missing or behind is no fault: the next start computes it.
   bool ok() const {
     return damage_count == 0 && doubled_points == 0 && segments_refused == 0 && index != IndexState::kDisagrees &&

@@ -33,12 +33,19 @@ bool MergeJob::slice() {
     return false;
   }
   switch (stage_) {
-    case Stage::kIdle: return choose() && begin();
-    case Stage::kGather: return gather();
-    case Stage::kWrite: return write();
-    case Stage::kVerify: return verify();
-    case Stage::kEnd: end(); return false;
-    case Stage::kIndex: return false;
+    case Stage::kIdle:
+      return choose() && begin();
+    case Stage::kGather:
+      return gather();
+    case Stage::kWrite:
+      return write();
+    case Stage::kVerify:
+      return verify();
+    case Stage::kEnd:
+      end();
+      return false;
+    case Stage::kIndex:
+      return false;
   }
   return false;
 }
@@ -96,7 +103,8 @@ bool MergeJob::begin() {
   return true;
 }
 
-// Reads the sources in order: what is no block goes into the new file at once, of the blocks it is noted where they are.
+// Reads the sources in order: what is no block goes into the new file at once, of the blocks it is noted where they
+// are.
 bool MergeJob::gather() {
   const uint64_t segment = *source_;
   const uint64_t stop = source_at_ + kGatherBytes;
@@ -129,7 +137,8 @@ bool MergeJob::gather() {
 
 void MergeJob::gather_record(uint64_t segment, const RecordView& record) {
   switch (static_cast<SegmentRecord>(record.type)) {
-    case SegmentRecord::kStoredParcel: return gather_parcel(segment, record);
+    case SegmentRecord::kStoredParcel:
+      return gather_parcel(segment, record);
     case SegmentRecord::kMerged: {
       const auto merged = parse_merged(record.body);
       if (!merged) {
@@ -140,10 +149,12 @@ void MergeJob::gather_record(uint64_t segment, const RecordView& record) {
       return;
     }
     case SegmentRecord::kReplaces:
-    case SegmentRecord::kEnd: return;
+    case SegmentRecord::kEnd:
+      return;
     case SegmentRecord::kStoredHello:
     case SegmentRecord::kRetired:
-    case SegmentRecord::kSkeleton: break;
+    case SegmentRecord::kSkeleton:
+      break;
   }
   append_record(*buffer_, record.type, record.body);  // unknown types too: a newer program may know them
   ++records_;
@@ -230,8 +241,8 @@ size_t MergeJob::group_end(size_t from) const {
   for (; to < pieces_.size(); ++to) {
     const Piece& next = pieces_[to];
     if (next.device != first.device || next.boot != first.boot || next.ref != first.ref || next.type != first.type ||
-        next.scale != first.scale || next.row.clock != first.row.clock ||
-        next.row.first != pieces_[to - 1].row.end() || count + next.row.count > kBlockPointsMax) {
+        next.scale != first.scale || next.row.clock != first.row.clock || next.row.first != pieces_[to - 1].row.end() ||
+        count + next.row.count > kBlockPointsMax) {
       break;
     }
     t_min = std::min(t_min, next.row.t_min);
@@ -391,9 +402,11 @@ void MergeJob::synced(const Status& status) {
   store_.env_.disk.close(file_);
   file_ = 0;
   store_.counters_.merged_blocks += merged_.size();
-  store_.env_.log.info("merged", {{"segment", number_}, {"sources", static_cast<uint64_t>(sources_.size())},
+  store_.env_.log.info("merged", {{"segment", number_},
+                                  {"sources", static_cast<uint64_t>(sources_.size())},
                                   {"blocks_before", static_cast<uint64_t>(pieces_.size())},
-                                  {"blocks_after", static_cast<uint64_t>(merged_.size())}, {"bytes", written_}});
+                                  {"blocks_after", static_cast<uint64_t>(merged_.size())},
+                                  {"bytes", written_}});
   stage_ = Stage::kIndex;
   store_.publish_merged(number_, replaces_, written_);
 }

@@ -2,7 +2,8 @@
 // consecutive points. proto/segment.md says what that means; this says when it is believed.
 //
 // Invariants
-// - Nothing is published before every merged block was read back from the disk, decoded and found equal, point by point,
+// - Nothing is published before every merged block was read back from the disk, decoded and found equal, point by
+// point,
 //   to the blocks it was made of, decoded again.
 // - A segment with damage is not merged: what cannot be read now might be read by other means later.
 // - What failed once is not tried again by this process.
@@ -27,7 +28,8 @@ class MergeJob {
   MergeJob(const MergeJob&) = delete;
   MergeJob& operator=(const MergeJob&) = delete;
 
-  // Does a bounded piece. True: call again at once; false: nothing to do, or the disk is at work (it goes on by itself).
+  // Does a bounded piece. True: call again at once; false: nothing to do, or the disk is at work (it goes on by
+  // itself).
   bool slice();
   bool uses(uint64_t segment) const { return sources_.count(segment) != 0; }
 
@@ -38,7 +40,7 @@ class MergeJob {
     uint32_t device = 0;  // place in names_
     uint32_t ref = 0;
     uint64_t boot = 0;
-    BlockRow row;         // first, count, clock, times, segment, offset, length
+    BlockRow row;  // first, count, clock, times, segment, offset, length
     ValueType type = ValueType::kF64;
     uint8_t scale = 0;
   };
@@ -71,14 +73,14 @@ class MergeJob {
 
   StoreImpl& store_;
   Stage stage_ = Stage::kIdle;
-  bool waiting_ = false;      // for the disk
+  bool waiting_ = false;  // for the disk
   std::set<uint64_t> sources_;
   std::set<uint64_t> replaces_;
   std::set<uint64_t>::const_iterator source_;
   uint64_t source_at_ = 0;
   uint64_t number_ = 0;
   FileId file_ = 0;
-  uint64_t written_ = 0;      // bytes asked for, with those in buffer_
+  uint64_t written_ = 0;  // bytes asked for, with those in buffer_
   uint64_t records_ = 0;
   std::shared_ptr<std::vector<std::byte>> buffer_ = std::make_shared<std::vector<std::byte>>();
   std::vector<std::string> names_;

@@ -92,7 +92,8 @@ class Model {
     } else if (what < 89) {
       for (uint64_t i = below(10); i > 0; --i) world_.store->retention_slice();
     } else if (what < 91) {
-      if (options_.disk_faults) (below(2) == 0 ? world_.disk.fail_syncs : world_.disk.fail_appends) = 1 + static_cast<int>(below(3));
+      if (options_.disk_faults)
+        (below(2) == 0 ? world_.disk.fail_syncs : world_.disk.fail_appends) = 1 + static_cast<int>(below(3));
     } else if (what < 93) {
       if (!options_.index_directory.empty()) std::filesystem::remove(options_.index_directory + "/index.db");
     } else if (what < 94) {
@@ -142,12 +143,15 @@ class Model {
   // Other content of something that was acked: must never be taken.
   void contradict() {
     if (options_.retention || acked_.empty()) return;
-    auto at = acked_.lower_bound({makers_[below(2)].name, 1 + below(last_boot_), 1 + static_cast<uint32_t>(below(3)), below(300)});
+    auto at = acked_.lower_bound(
+        {makers_[below(2)].name, 1 + below(last_boot_), 1 + static_cast<uint32_t>(below(3)), below(300)});
     if (at == acked_.end()) at = acked_.begin();
     const auto& [name, boot, ref, ordinal] = *at;
     TestDevice device{.name = name, .boot = boot};
     const uint64_t first = ordinal > 3 ? ordinal - below(3) : ordinal;
-    StoreRequest request = device.parcel_of(100'000 + below(1000), {block(boot, ref, first, static_cast<uint32_t>(ordinal - first + 1 + below(5)), 3)}, {1, 2, 3});
+    StoreRequest request = device.parcel_of(
+        100'000 + below(1000), {block(boot, ref, first, static_cast<uint32_t>(ordinal - first + 1 + below(5)), 3)},
+        {1, 2, 3});
     world_.store->put(std::move(request), [this](const Decision& decision) {
       if (decision.verdict == Verdict::kStored || decision.verdict == Verdict::kDuplicate) {
         wrong("other content of an acked ordinal was accepted");
@@ -181,7 +185,8 @@ class Model {
   void send(Parcel& parcel) {
     const std::string name = names_[parcel.device];
     TestDevice device{.name = name, .boot = parcel.boot};
-    StoreRequest request = device.parcel_of(parcel.seq, parcel.blocks, parcel.declares ? std::vector<uint32_t>{1, 2, 3} : std::vector<uint32_t>{});
+    StoreRequest request = device.parcel_of(parcel.seq, parcel.blocks,
+                                            parcel.declares ? std::vector<uint32_t>{1, 2, 3} : std::vector<uint32_t>{});
     const size_t index = static_cast<size_t>(&parcel - parcels_.data());
     world_.store->put(std::move(request), [this, index, name](const Decision& decision) {
       Parcel& sent = parcels_[index];
@@ -193,10 +198,14 @@ class Model {
             for (size_t i = 0; i < b.points.size(); ++i) acked_.insert({name, sent.boot, b.ref, b.first + i});
           }
           return;
-        case Verdict::kConflict: return wrong("a true parcel was refused: " + decision.text);
-        case Verdict::kUndeclared: sent.declares = true; return;
+        case Verdict::kConflict:
+          return wrong("a true parcel was refused: " + decision.text);
+        case Verdict::kUndeclared:
+          sent.declares = true;
+          return;
         case Verdict::kFull:
-        case Verdict::kBusy: return;
+        case Verdict::kBusy:
+          return;
       }
     });
   }
@@ -318,7 +327,8 @@ class Model {
           auto read = selection->series[0].cursor->read(1'000'000);
           if (!read) return wrong("read: " + read.error().text);
           samples = std::move(*read);
-          if (!selection->series[0].cursor->warnings().empty()) return wrong(selection->series[0].cursor->warnings()[0]);
+          if (!selection->series[0].cursor->warnings().empty())
+            return wrong(selection->series[0].cursor->warnings()[0]);
         }
         // Points of a boot whose declaration has not come cannot be found by name; none are stored without it.
         if (samples.size() != expected.size()) {

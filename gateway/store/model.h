@@ -1,5 +1,6 @@
-// A random life of a store beside a naive set of identities: devices that make, send, send again, repack and contradict;
-// a disk that fails, tears and forgets; a process that dies anywhere; merging, retention and a lost index in between.
+// A random life of a store beside a naive set of identities: devices that make, send, send again, repack and
+// contradict; a disk that fails, tears and forgets; a process that dies anywhere; merging, retention and a lost index
+// in between.
 #pragma once
 
 #include <cstdint>

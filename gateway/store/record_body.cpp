@@ -42,13 +42,18 @@ class WireFields {
       case 0:
         if (!varint(&length)) return std::nullopt;
         return field;
-      case 1: length = 8; break;
-      case 5: length = 4; break;
+      case 1:
+        length = 8;
+        break;
+      case 5:
+        length = 4;
+        break;
       case 2:
         if (!varint(&length)) return std::nullopt;
         field.delimited = true;
         break;
-      default: return std::nullopt;
+      default:
+        return std::nullopt;
     }
     if (length > bytes_.size() - at_) return std::nullopt;
     field.offset = at_;
@@ -272,8 +277,8 @@ Result<MergedRecord> parse_merged(std::span<const std::byte> body) {
   }
   record.block.info = reader.info();
   if (!record.block.info.has_boot) return corrupt("a merged block without its boot");
-  record.block.accepted = {{record.block.info.first_ordinal,
-                            record.block.info.first_ordinal + record.block.info.count}};
+  record.block.accepted = {
+      {record.block.info.first_ordinal, record.block.info.first_ordinal + record.block.info.count}};
   return record;
 }
 

@@ -1,5 +1,5 @@
-// What stands in the records of a segment (proto/segment.md, proto/store.proto), read and written. The bytes of a record
-// passed its checksum, and are treated as hostile all the same: parsing refuses what does not fit, by name.
+// What stands in the records of a segment (proto/segment.md, proto/store.proto), read and written. The bytes of a
+// record passed its checksum, and are treated as hostile all the same: parsing refuses what does not fit, by name.
 #pragma once
 
 #include <cstddef>
@@ -31,9 +31,9 @@ inline constexpr uint32_t kOwnerMerged = 1;
 
 struct StoredBlock {
   BlockInfo info;
-  std::span<const uint8_t> bytes;     // within the record's body
-  uint64_t body_offset = 0;           // of `bytes` in it
-  std::vector<OrdinalRun> accepted;   // the ordinals that count, within the block; ascending
+  std::span<const uint8_t> bytes;    // within the record's body
+  uint64_t body_offset = 0;          // of `bytes` in it
+  std::vector<OrdinalRun> accepted;  // the ordinals that count, within the block; ascending
 };
 
 // A StoredParcel, or a Skeleton (then `blocks` is empty).

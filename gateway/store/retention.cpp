@@ -16,9 +16,12 @@ constexpr size_t kStreamsASlice = 256;
 bool RetentionJob::slice() {
   if (waiting_) return false;
   switch (stage_) {
-    case Stage::kIdle: return choose();
-    case Stage::kRead: return read();
-    case Stage::kForget: return forget();
+    case Stage::kIdle:
+      return choose();
+    case Stage::kRead:
+      return read();
+    case Stage::kForget:
+      return forget();
   }
   return false;
 }
@@ -117,7 +120,8 @@ void RetentionJob::read_record(const RecordView& record) {
       return;
     }
     case SegmentRecord::kReplaces:
-    case SegmentRecord::kEnd: return;
+    case SegmentRecord::kEnd:
+      return;
   }
 }
 

@@ -1,6 +1,6 @@
-// Deletes the oldest segments, whole, when they are too many or too old. Before a file goes, a Retired record says which
-// ordinals it held, so that they are never taken again; declarations, hellos and clock segments that other segments
-// still need are carried forward as Skeletons; all of that is synced first.
+// Deletes the oldest segments, whole, when they are too many or too old. Before a file goes, a Retired record says
+// which ordinals it held, so that they are never taken again; declarations, hellos and clock segments that other
+// segments still need are carried forward as Skeletons; all of that is synced first.
 #pragma once
 
 #include <cstdint>

@@ -29,7 +29,8 @@ bool get_varint(std::string_view& in, uint64_t* value) {
 
 std::vector<OrdinalRun>::const_iterator RunSet::at_or_after(uint64_t ordinal) const {
   // Nearly every question is about the newest run.
-  if (!runs_.empty() && runs_.back().first <= ordinal) return runs_.back().end > ordinal ? runs_.end() - 1 : runs_.end();
+  if (!runs_.empty() && runs_.back().first <= ordinal)
+    return runs_.back().end > ordinal ? runs_.end() - 1 : runs_.end();
   return std::upper_bound(runs_.begin(), runs_.end(), ordinal,
                           [](uint64_t value, const OrdinalRun& run) { return value < run.end; });
 }

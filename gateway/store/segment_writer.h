@@ -66,11 +66,11 @@ class SegmentWriter {
   Counters counters_;
   bool busy_ = false;
   FileId file_ = 0;
-  uint64_t number_ = 0;    // of the open file, or the one place() has promised
+  uint64_t number_ = 0;  // of the open file, or the one place() has promised
   uint64_t synced_ = 0;
   uint64_t last_end_ = 0;
   uint64_t records_ = 0;
-  bool begun_ = false;     // the file's name is synced
+  bool begun_ = false;  // the file's name is synced
   struct Cut {
     uint64_t number;
     uint64_t bytes;

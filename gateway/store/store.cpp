@@ -162,7 +162,8 @@ Result<std::vector<Point>> read_points(Disk& disk, const std::string& path, cons
   if (*got != bytes.size()) return bad("the file ends within it");
   std::vector<Point> points(kBlockPointsMax);
   const BlockStatus status = decode_block(bytes, boot, info, points);
-  if (!status.ok()) return bad(std::string(block_error_name(status.error)) + " at its byte " + std::to_string(status.offset));
+  if (!status.ok())
+    return bad(std::string(block_error_name(status.error)) + " at its byte " + std::to_string(status.offset));
   if (info->boot != boot || info->first_ordinal > row.first || info->first_ordinal + info->count < row.end()) {
     return bad("it holds other ordinals than the index says");
   }

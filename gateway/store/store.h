@@ -4,7 +4,8 @@
 // - A point identity (device, boot, ref, ordinal) is accepted at most once, however points were packed, whatever was
 //   restarted, merged or deleted by retention in between.
 // - `decided` says kStored only after the fdatasync that covers the parcel's record.
-// - Segments are the truth. The SQLite index is a cache, advanced after the sync; when it is missing, damaged or behind,
+// - Segments are the truth. The SQLite index is a cache, advanced after the sync; when it is missing, damaged or
+// behind,
 //   it is computed again from the segments, and until then parcels are answered kBusy.
 // - No memory grows with what is on the disk: coverage is cached within `coverage_bytes_max`.
 //
@@ -31,16 +32,16 @@ struct StoreOptions {
   std::string directory;
   std::string site;
   uint64_t segment_bytes_max = 64u << 20;
-  uint64_t retention_bytes_max = 0;            // 0: as much as the disk has, above the watermark
-  int64_t retention_age_ms_max = 0;            // 0: for ever
-  uint64_t free_bytes_min = 256u << 20;        // below: kFull, acks are withheld
-  uint64_t free_bytes_resume = 320u << 20;     // and taken up again above
-  uint64_t batch_bytes_max = 8u << 20;         // waiting for one sync; past it: kBusy
+  uint64_t retention_bytes_max = 0;         // 0: as much as the disk has, above the watermark
+  int64_t retention_age_ms_max = 0;         // 0: for ever
+  uint64_t free_bytes_min = 256u << 20;     // below: kFull, acks are withheld
+  uint64_t free_bytes_resume = 320u << 20;  // and taken up again above
+  uint64_t batch_bytes_max = 8u << 20;      // waiting for one sync; past it: kBusy
   uint64_t batch_parcels_max = 4096;
   uint64_t coverage_bytes_max = 32u << 20;
-  int64_t merge_interval_ms = 60'000;          // 0: never
-  uint32_t merge_points_min = 256;             // blocks below are small
-  bool index_in_memory = false;                // the simulator's: the index dies with the process
+  int64_t merge_interval_ms = 60'000;  // 0: never
+  uint32_t merge_points_min = 256;     // blocks below are small
+  bool index_in_memory = false;        // the simulator's: the index dies with the process
 };
 
 // A block of a verified parcel.
@@ -74,12 +75,12 @@ struct StoreRequest {
 };
 
 enum class Verdict {
-  kStored,        // durable now; `points_new` of them were new
-  kDuplicate,     // everything in it was stored, durably, before
-  kConflict,      // an ordinal is stored with other content; nothing of this parcel was stored
-  kUndeclared,    // `refs` are unknown for this boot; nothing was stored
-  kFull,          // disk below the watermark, or full; nothing was stored
-  kBusy,          // too much waiting, or the index is being computed; nothing was stored
+  kStored,      // durable now; `points_new` of them were new
+  kDuplicate,   // everything in it was stored, durably, before
+  kConflict,    // an ordinal is stored with other content; nothing of this parcel was stored
+  kUndeclared,  // `refs` are unknown for this boot; nothing was stored
+  kFull,        // disk below the watermark, or full; nothing was stored
+  kBusy,        // too much waiting, or the index is being computed; nothing was stored
 };
 struct Decision {
   Verdict verdict = Verdict::kBusy;
@@ -120,8 +121,8 @@ struct StoreCounters {
 class Store : public query::SeriesSource {
  public:
   // Opens or begins a store. Takes as long with a terabyte as with nothing: what the index lacks is read afterwards, in
-  // slices from the loop. Damage is counted, named in the log and survived. Errors: the folder cannot be used at all, or
-  // another process has it.
+  // slices from the loop. Damage is counted, named in the log and survived. Errors: the folder cannot be used at all,
+  // or another process has it.
   static Result<std::unique_ptr<Store>> open(Env& env, const StoreOptions& options);
   ~Store() override = default;
 

@@ -79,16 +79,16 @@ class StoreImpl final : public Store {
     Decision decision;
     bool needs_sync = false;  // the decision stands only if the batch's sync succeeds
     bool writes = false;
-    Arrival arrival;          // when it writes a parcel
+    Arrival arrival;  // when it writes a parcel
   };
   struct Batch {
     SegmentWriter::Place place;
     std::vector<std::byte> bytes;
     uint64_t records = 0;
     std::vector<Item> items;
-    std::vector<Stream*> staged;                                       // with something pending
-    std::map<std::pair<int64_t, uint64_t>, Digest> parcels;            // by (boot row, seq): pending in this batch
-    std::function<void(const Status&)> after;                          // background records that go along
+    std::vector<Stream*> staged;                             // with something pending
+    std::map<std::pair<int64_t, uint64_t>, Digest> parcels;  // by (boot row, seq): pending in this batch
+    std::function<void(const Status&)> after;                // background records that go along
   };
   enum class Step { kTaken, kDefer };
   // What a parcel would bring, found without changing anything.
@@ -197,7 +197,7 @@ class StoreImpl final : public Store {
 
   std::deque<CatchUp> behind_;
   bool catch_up_scheduled_ = false;
-  std::deque<uint64_t> unsynced_;                  // files found at the start that may be in memory only
+  std::deque<uint64_t> unsynced_;  // files found at the start that may be in memory only
   std::vector<std::function<void()>> when_synced_;
   bool found_synced_ = true;
   uint64_t newest_ = 0;  // the last arrivals file of the process before, which may have a torn tail

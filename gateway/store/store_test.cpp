@@ -70,7 +70,8 @@ TEST(Store, RefusesOtherContentOfAStoredOrdinalAndKeepsNothingOfThatParcel) {
   world.open();
   TestDevice device;
   world.put(device.parcel({test_block(1, 0, 100)}, {1}));
-  for (const auto& block : {test_block(1, 0, 100, 1'700'000'000'000, 1), test_block(1, 50, 100, 1'700'000'000'000, 1)}) {
+  for (const auto& block :
+       {test_block(1, 0, 100, 1'700'000'000'000, 1), test_block(1, 50, 100, 1'700'000'000'000, 1)}) {
     const Decision decision = world.put(device.parcel_of(9, {test_block(1, 200, 10), block}));
     EXPECT_EQ(decision.verdict, Verdict::kConflict);
     EXPECT_NE(decision.text.find("ref 1"), std::string::npos);
@@ -237,7 +238,7 @@ TEST(Store, TheLaterBootWinsAtEqualTimeByHelloWhateverTheNumbersAre) {
   const int64_t t0 = 1'700'000'000'000;
   int hellos = 0;
   const auto done = [&](const Status& status) { hellos += status ? 1 : 0; };
-  world.store->put_hello(second.hello(99, 500), done);   // its clock was behind: only the chain orders it
+  world.store->put_hello(second.hello(99, 500), done);  // its clock was behind: only the chain orders it
   world.store->put_hello(first.hello(0, 1'000), done);
   world.store->put_hello(first.hello(0, 1'000), done);
   world.put(second.parcel({test_block(1, 0, 10, t0, 512)}, {1}));

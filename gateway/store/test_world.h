@@ -71,7 +71,7 @@ class TestDisk final : public Disk {
  public:
   struct File {
     std::string bytes;
-    size_t durable = 0;       // of `bytes`
+    size_t durable = 0;  // of `bytes`
     bool name_durable = false;
     std::optional<std::string> uncut;  // a truncation that was not synced: a power cut may take it back
   };
@@ -198,7 +198,8 @@ class TestDisk final : public Disk {
         file.durable = file.bytes.size();
       }
       file.uncut.reset();
-      if (kept > 4 && file.bytes.size() == file.durable + kept && random() % 3 == 0) file.bytes[file.durable + random() % kept] ^= 0x40;  // a torn sector
+      if (kept > 4 && file.bytes.size() == file.durable + kept && random() % 3 == 0)
+        file.bytes[file.durable + random() % kept] ^= 0x40;  // a torn sector
       file.durable = file.bytes.size();
       file.name_durable = true;
       ++at;
@@ -212,7 +213,7 @@ class TestDisk final : public Disk {
   int fail_appends = 0;  // n: the n-th from now fails
   int fail_syncs = 0;
   ErrorCode append_error = ErrorCode::kIo;
-  std::string flip_in;   // the end of a file's name: what is appended there is altered
+  std::string flip_in;  // the end of a file's name: what is appended there is altered
 
  private:
   struct Open {

@@ -45,7 +45,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto bytes = segment_of(std::as_bytes(std::span(data, size)));
   TestWorld world;
   const std::string path = world.options.directory + "/seg-0000000000000001.lam";
-  world.disk.files[path] = {std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), bytes.size(), true, {}};
+  world.disk.files[path] = {
+      std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), bytes.size(), true, {}};
 
   const auto report = check_store(world.disk, world.options.directory);
   check(report.has_value());

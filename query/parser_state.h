@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "query/expression.h"
+#include "query/labels.h"
 #include "query/lexer.h"
 #include "query/parser.h"
 #include "query/signatures.h"

@@ -13,7 +13,7 @@ namespace lambda::gateway {
 namespace {
 
 constexpr uint64_t kSliceBytes = 1u << 20;
-constexpr uint64_t kProgressBytes = 256u << 20;  // between two lines in the log
+constexpr size_t kProgressFiles = 16;  // between two lines in the log
 constexpr int64_t kRetryMs = 1000;
 
 }  // namespace
@@ -289,6 +289,9 @@ void StoreImpl::catch_up_slice() {
     if (catch_up_file(work, kSliceBytes)) {
       const auto finished = std::move(work.finished);
       behind_.pop_front();
+      if (!ready_ && behind_.size() % kProgressFiles == 0) {
+        env_.log.info("index_progress", {{"files_left", static_cast<uint64_t>(behind_.size())}});
+      }
       if (catalog_->ok() && finished) finished();
     }
     catalog_->trim();
@@ -334,11 +337,6 @@ bool StoreImpl::catch_up_file(CatchUp& work, uint64_t bytes_max) {
   note_damage(work.number, result->damage, result->damage_count);
   if (stopped) {
     segment.indexed_to = reached;
-    if (from / kProgressBytes != reached / kProgressBytes || behind_.size() % 16 == 0) {
-      env_.log.debug(
-          "index_progress",
-          {{"segment", work.number}, {"offset", reached}, {"files_left", static_cast<uint64_t>(behind_.size())}});
-    }
     return false;
   }
   if (result->torn_tail && work.number == newest_) cut_torn_tail(work, path, *result);

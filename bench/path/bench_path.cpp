@@ -49,7 +49,8 @@ int64_t percentile(std::vector<int64_t> values, double p) {
 
 class Bench {
  public:
-  Bench(Env& env, OsLoop& loop, SiteProcess& site) : env_(env), loop_(loop), site_(site), broker_pid_(site.broker_pid()) {
+  Bench(Env& env, OsLoop& loop, SiteProcess& site)
+      : env_(env), loop_(loop), site_(site), broker_pid_(site.broker_pid()) {
     for (size_t i = 0; i < kDevices; ++i) {
       devices_.push_back(
           std::make_unique<Device>(env_, site_.enrol("bench-" + std::to_string(i)), site_.url(), tally_));
@@ -60,17 +61,19 @@ class Bench {
     bool good = paced();
     good = full() && good;
     good = drain() && good;
-    std::printf("{\"paced_blocks_per_s\":%.0f,\"ack_ms_p50\":%.1f,\"ack_ms_p99\":%.1f,\"full_blocks_per_s\":%.0f,"
-                "\"full_points_per_s\":%.0f,\"drain_points_per_s\":%.0f,\"fresh_age_ms_p99\":%.0f,"
-                "\"gateway_rss_bytes\":%llu,\"must\":%s}\n",
-                paced_rate_, ack_ms_p50_, ack_ms_p99_, full_rate_, full_rate_ * kPointsPerBlock, drain_rate_,
-                fresh_age_ms_p99_, static_cast<unsigned long long>(process_rss_bytes(site_.gateway_pid())),
-                good ? "true" : "false");
+    std::printf(
+        "{\"paced_blocks_per_s\":%.0f,\"ack_ms_p50\":%.1f,\"ack_ms_p99\":%.1f,\"full_blocks_per_s\":%.0f,"
+        "\"full_points_per_s\":%.0f,\"drain_points_per_s\":%.0f,\"fresh_age_ms_p99\":%.0f,"
+        "\"gateway_rss_bytes\":%llu,\"must\":%s}\n",
+        paced_rate_, ack_ms_p50_, ack_ms_p99_, full_rate_, full_rate_ * kPointsPerBlock, drain_rate_, fresh_age_ms_p99_,
+        static_cast<unsigned long long>(process_rss_bytes(site_.gateway_pid())), good ? "true" : "false");
     return good;
   }
 
  private:
-  Cpu cpu() const { return {process_cpu_us(site_.gateway_pid()), process_cpu_us(broker_pid_), process_cpu_us(getpid())}; }
+  Cpu cpu() const {
+    return {process_cpu_us(site_.gateway_pid()), process_cpu_us(broker_pid_), process_cpu_us(getpid())};
+  }
 
   void show_cpu(const char* phase, const Cpu& before, double seconds) const {
     const Cpu now = cpu();
@@ -108,10 +111,13 @@ class Bench {
     // A few at a time, as a site's devices come: TLS handshakes are work of their own.
     for (size_t i = 0; i < devices_.size(); i += 10) {
       for (size_t k = i; k < std::min(i + 10, devices_.size()); ++k) devices_[k]->connect();
-      if (!run_until([&] { return std::all_of(devices_.begin() + static_cast<std::ptrdiff_t>(i),
-                                              devices_.begin() + static_cast<std::ptrdiff_t>(std::min(i + 10, devices_.size())),
-                                              [](const auto& device) { return device->answered(); }); },
-                     30)) {
+      if (!run_until(
+              [&] {
+                return std::all_of(devices_.begin() + static_cast<std::ptrdiff_t>(i),
+                                   devices_.begin() + static_cast<std::ptrdiff_t>(std::min(i + 10, devices_.size())),
+                                   [](const auto& device) { return device->answered(); });
+              },
+              30)) {
         std::fprintf(stderr, "bench_path: devices are not answered after 30 s\n");
         std::exit(1);
       }
@@ -158,8 +164,8 @@ class Bench {
     run_until([&] { return unsettled() == 0; }, 120);
     const double seconds = static_cast<double>(env_.clock.mono_us() - start_us) / 1e6;
     full_rate_ = static_cast<double>(tally_.blocks_settled) / seconds;
-    std::printf("full    %.0f blocks/s durable and acked (%.0f points/s) over %.1f s, %zu parcels not settled\n", full_rate_,
-                full_rate_ * kPointsPerBlock, seconds, unsettled());
+    std::printf("full    %.0f blocks/s durable and acked (%.0f points/s) over %.1f s, %zu parcels not settled\n",
+                full_rate_, full_rate_ * kPointsPerBlock, seconds, unsettled());
     show_cpu("full", before, seconds);
     return full_rate_ >= kBlocksPerSecondMust && unsettled() == 0 && tally_.refused == 0;
   }
@@ -192,8 +198,10 @@ class Bench {
     drain_rate_ = static_cast<double>(tally_.points_settled) / seconds;
     // The oldest point of a fresh parcel has waited one interval before the parcel was made.
     fresh_age_ms_p99_ = static_cast<double>(percentile(tally_.fresh_age_us, 0.99)) / 1000 + double{kFreshIntervalMs};
-    std::printf("drain   %.0f points/s end to end over %.1f s; %llu fresh parcels, p99 age of a live point at its ack %.0f ms\n",
-                drain_rate_, seconds, static_cast<unsigned long long>(fresh_made), fresh_age_ms_p99_);
+    std::printf(
+        "drain   %.0f points/s end to end over %.1f s; %llu fresh parcels, p99 age of a live point at its ack %.0f "
+        "ms\n",
+        drain_rate_, seconds, static_cast<unsigned long long>(fresh_made), fresh_age_ms_p99_);
     show_cpu("drain", before, seconds);
     return drained && drain_rate_ >= kDrainPointsMust && fresh_age_ms_p99_ <= kFreshAgeMsMust && tally_.refused == 0;
   }
@@ -237,4 +245,6 @@ int run(const char* self) {
 }  // namespace
 }  // namespace lambda::bench
 
-int main(int, char** arguments) { return lambda::bench::run(arguments[0]); }
+int main(int, char** arguments) {
+  return lambda::bench::run(arguments[0]);
+}

@@ -24,7 +24,9 @@ SignPort signer_of(const SigningKey& key) {
 Device::Device(Env& env, DeviceIdentity identity, std::string url, Tally& tally)
     : env_(env), identity_(std::move(identity)), url_(std::move(url)), tally_(tally) {}
 
-Device::~Device() { env_.loop.cancel(timer_); }
+Device::~Device() {
+  env_.loop.cancel(timer_);
+}
 
 void Device::begin_boot() {
   disconnect();
@@ -249,6 +251,8 @@ void Device::refused(ParcelKey key, RefusalCode code) {
   settled(key);
 }
 
-void Device::declare(uint64_t, std::span<const uint32_t>) { tally_.refused += 1; }
+void Device::declare(uint64_t, std::span<const uint32_t>) {
+  tally_.refused += 1;
+}
 
 }  // namespace lambda::bench

@@ -49,30 +49,6 @@ int connect_loopback(uint16_t port) {
   return fd;
 }
 
-uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    give_up("no free port");
-  }
-  ::close(fd);
-  return ntohs(address.sin_port);
-}
-
-bool ready(uint16_t port) {
-  const int fd = connect_loopback(port);
-  if (fd < 0) return false;
-  const std::string request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-  char answer[64] = {};
-  const bool said = ::write(fd, request.data(), request.size()) > 0 && ::read(fd, answer, sizeof answer - 1) > 0;
-  ::close(fd);
-  return said && std::string_view(answer).find(" 200 ") != std::string_view::npos;
-}
-
 void write_file(const std::string& path, const std::string& text, bool append = false) {
   std::ofstream file(path, append ? std::ios::app : std::ios::trunc);
   file << text;
@@ -91,6 +67,30 @@ std::vector<std::string> stat_fields(int64_t pid) {
 
 }  // namespace
 
+uint16_t free_port() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    give_up("no free port");
+  }
+  ::close(fd);
+  return ntohs(address.sin_port);
+}
+
+bool answers_ready(uint16_t port) {
+  const int fd = connect_loopback(port);
+  if (fd < 0) return false;
+  const std::string request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+  char answer[64] = {};
+  const bool said = ::write(fd, request.data(), request.size()) > 0 && ::read(fd, answer, sizeof answer - 1) > 0;
+  ::close(fd);
+  return said && std::string_view(answer).find(" 200 ") != std::string_view::npos;
+}
+
 int64_t process_cpu_us(int64_t pid) {
   const auto fields = stat_fields(pid);
   if (fields.size() < 13) return 0;
@@ -108,10 +108,10 @@ SiteProcess::SiteProcess(Env& env, std::string program, std::string folder) : en
   http_port_ = free_port();
   url_ = "mqtts://localhost:" + std::to_string(broker_port);
   std::filesystem::create_directories(folder_ + "/devices");
-  write_file(folder_ + "/gateway.toml",
-             "[gateway]\nid = \"bench-gateway\"\n[site]\nname = \"bench\"\ndirectory = \"" + folder_ +
-                 "/site\"\n[store]\ndirectory = \"" + folder_ + "/store\"\n[broker]\nport = " +
-                 std::to_string(broker_port) + "\n[http]\nport = " + std::to_string(http_port_) + "\n");
+  write_file(folder_ + "/gateway.toml", "[gateway]\nid = \"bench-gateway\"\n[site]\nname = \"bench\"\ndirectory = \"" +
+                                            folder_ + "/site\"\n[store]\ndirectory = \"" + folder_ +
+                                            "/store\"\n[broker]\nport = " + std::to_string(broker_port) +
+                                            "\n[http]\nport = " + std::to_string(http_port_) + "\n");
   const std::string config = folder_ + "/gateway.toml", log = folder_ + "/gateway.log";
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -150,7 +150,7 @@ SiteProcess::~SiteProcess() {
 
 void SiteProcess::wait_until_ready() {
   for (int i = 0; i < 200; ++i) {
-    if (ready(http_port_)) return;
+    if (answers_ready(http_port_)) return;
     ::usleep(100'000);
   }
   give_up("the gateway is not ready after 20 s; see " + folder_ + "/gateway.log");

@@ -15,6 +15,10 @@ int64_t process_cpu_us(int64_t pid);
 // Resident memory, in bytes.
 uint64_t process_rss_bytes(int64_t pid);
 
+uint16_t free_port();
+// Whether the program there answers 200 on /readyz.
+bool answers_ready(uint16_t port);
+
 class SiteProcess {
  public:
   // Starts `program` (lambda-gateway) on fresh folders inside `folder` and waits until its site exists.

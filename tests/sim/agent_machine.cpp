@@ -9,7 +9,7 @@ constexpr const char* kStateFolder = "/var/agent";
 constexpr int64_t kJournalSyncMs = 1'000;
 // A row is on its way to the disk behind a sync that stalls; a sync each second, which may stall too.
 constexpr int64_t kKillTakesUs = 1'500'000;
-constexpr int64_t kPowerCutTakesUs = 1'000 * kJournalSyncMs + 3'000'000;
+constexpr int64_t kPowerCutTakesUs = 1'000 * kJournalSyncMs + 2'000'000;
 
 uint64_t seed_of(const std::string& text) {
   uint64_t hash = 0xA0761D6478BD642F;
@@ -50,6 +50,7 @@ AgentMachine::AgentMachine(World& world, Oracle& oracle, std::string name, uint3
       oracle_(oracle),
       series_(series),
       small_spool_(world.random.chance(0.3)),
+      seal_age_ms_(world.random.between(2'000, 12'000)),
       key_random_(seed_of(name_)) {
   const SigningKey key = SigningKey::make(key_random_);
   key_hex_ = key.to_hex();
@@ -64,7 +65,7 @@ void AgentMachine::start() {
   config.state_dir = kStateFolder;
   config.series_max = 64;
   config.memory_bytes_max = 2u << 20;
-  config.seal_age_ms = 2'000;
+  config.seal_age_ms = seal_age_ms_;
   config.parcel_bytes_max = 8u << 10;
   config.reserve_bytes = 4'096;
   config.journal.sync_ms = kJournalSyncMs;

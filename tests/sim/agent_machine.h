@@ -43,7 +43,8 @@ class AgentMachine final : public Machine {
 
   Oracle& oracle_;
   const uint32_t series_;
-  const bool small_spool_;  // parcels are dropped when the gateway is away for a while
+  const bool small_spool_;     // parcels are dropped when the gateway is away for a while
+  const int64_t seal_age_ms_;  // the longer, the more only the journal has
   SimRandom key_random_;
   std::string key_hex_;
   PublicKey public_key_;

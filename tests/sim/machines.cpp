@@ -29,6 +29,9 @@ Machine::Run::Run(World& world, Machine& machine, uint64_t seed)
       env{machine.clock, loop, disk, network, random, processes, log} {}
 
 void Machine::begin_run() {
+  // Syncs fail while a program runs, not when it starts: what it finds then and cannot sync it can neither believe nor,
+  // with an index that died with the run before, tell from what was acked.
+  media.faults.sync_fails = 0;
   world_.scheduler.note("start " + name_);
   run_ = std::make_unique<Run>(world_, *this, world_.random.next());
 }

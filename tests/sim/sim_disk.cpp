@@ -80,6 +80,12 @@ void SimDisk::die() {
     --happen;
     (void)perform(call);
   }
+  // Pages that a failed sync gave up are gone with the last one who had the file open: it reads as zeros there.
+  for (auto& [path, file] : media_.files) {
+    if (!file->lying || file->data.size() <= file->synced) continue;
+    std::fill(file->data.begin() + static_cast<std::ptrdiff_t>(file->synced), file->data.end(), '\0');
+    file->lying = false;
+  }
   dead_ = true;
   *alive_ = false;
   calls_.clear();

@@ -224,10 +224,12 @@ void Rounds::pack(uint64_t id, std::shared_ptr<PackInput> input, bool live, std:
     input->blocks = feed.get();
   }
   auto packed = std::make_shared<Packed>();
-  std::vector<Run> too_large;
+  std::vector<BlockHead> too_large;
   const bool any = parts_.packer.pack(*boot, parts_.env.clock.utc_ms(), *input, packed.get(), &too_large);
   if (live) input->blocks = nullptr;
-  for (const Run& run : too_large) {
+  for (const BlockHead& block : too_large) {
+    const Run run{block.info.ref, block.info.first_ordinal, block.info.count};
+    if (block.data == nullptr) parts_.memory.store().safe(block.id);
     counters_.points_too_large += run.count;
     parts_.env.log.error("block_larger_than_a_parcel", {{"ref", run.ref}, {"points", run.count}});
     parts_.spool.add_gaps(id, {{run, GapReason::kMemory}});

@@ -91,7 +91,7 @@ TEST(SpoolFormat, ASpoolIsAsItAlwaysWas) {
     if (parcel == 0) input.gaps = {{{2, 0, 4}, GapReason::kMemory}};
     if (parcel == 0) input.clocks = {{0, false, 0, true}};
     Packed packed;
-    std::vector<agent::Run> too_large;
+    std::vector<BlockHead> too_large;
     ASSERT_TRUE(packer.pack(boot, 1'700'000'002'000, input, &packed, &too_large));
     spool.append(packed.up, packed.digest, [](Status status) { ASSERT_TRUE(status.has_value()); });
     world.loop.run_for(100);

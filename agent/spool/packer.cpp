@@ -27,7 +27,8 @@ ClockView view(const Clock64& clock) {
 
 }  // namespace
 
-bool Packer::pack(const Boot& boot, int64_t created_ms, PackInput& input, Packed* packed, std::vector<Run>* too_large) {
+bool Packer::pack(const Boot& boot, int64_t created_ms, PackInput& input, Packed* packed,
+                  std::vector<BlockHead>* too_large) {
   ParcelHead head;
   head.site = options_.site;
   head.device = options_.device;
@@ -69,7 +70,7 @@ bool Packer::pack(const Boot& boot, int64_t created_ms, PackInput& input, Packed
     if (!fits && !plan.empty()) break;
     input.blocks->take();
     if (!fits) {
-      too_large->push_back({ref, block.info.first_ordinal, block.info.count});
+      too_large->push_back(block);
       continue;
     }
     if (wants) {

@@ -57,7 +57,7 @@ class Packer {
 
   // The boot's next parcel: takes from the front of `input` what fits. False: nothing was left to pack. What alone is
   // larger than a parcel is dropped and named in `too_large`, so that nothing can block what is behind it.
-  bool pack(const Boot& boot, int64_t created_ms, PackInput& input, Packed* packed, std::vector<Run>* too_large);
+  bool pack(const Boot& boot, int64_t created_ms, PackInput& input, Packed* packed, std::vector<BlockHead>* too_large);
 
   const PackerOptions& options() const { return options_; }
 

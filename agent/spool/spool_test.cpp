@@ -104,7 +104,7 @@ struct Start {
     input.blocks = feed;
     for (const Gap& gap : state.gaps_to_name()) input.gaps.push_back(gap);
     Packed packed;
-    std::vector<Run> too_large;
+    std::vector<BlockHead> too_large;
     ASSERT_TRUE(packer.pack(state, world.clock.utc_ms(), input, &packed, &too_large));
     const auto facts = parse_parcel(*parcel_in_up(packed.up));
     ASSERT_TRUE(facts.has_value());
@@ -179,6 +179,7 @@ TEST(Spool, AParcelComesBackByteForByteAfterARestart) {
   world.disk.power_cut();
   Start again(world, {}, 12);
   world.loop.run_for(100);
+  ASSERT_NE(again.spool.state().find(11), nullptr);
   const auto up = again.spool.read(11, 1);
   EXPECT_EQ(std::vector<uint8_t>(up.begin(), up.end()), first);
   EXPECT_EQ(again.spool.state().find(11)->next_seq, 2u);

@@ -97,7 +97,10 @@ std::span<const uint8_t> SpoolShelf::hello(uint64_t id, uint64_t nonce) {
 
 void SpoolShelf::settled_through(uint64_t id, uint64_t seq) {
   spool_.settled(id, 1, seq);
-  if (Boot* boot = spool_.state().find(id)) boot->seq_known_max = std::max(boot->seq_known_max, seq);
+  // A number that no agent can have reached is a mistake of the gateway's, and must not be ours.
+  constexpr uint64_t kSeqPlausibleMax = uint64_t{1} << 48;
+  Boot* boot = spool_.state().find(id);
+  if (boot != nullptr && seq < kSeqPlausibleMax) boot->seq_known_max = std::max(boot->seq_known_max, seq);
 }
 
 void SpoolShelf::refused(ParcelKey key, RefusalCode code) {

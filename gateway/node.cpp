@@ -287,7 +287,9 @@ void Node::poll_registry() {
 void Node::refresh_registry(bool stranger) {
   Parts& p = *parts_;
   const int64_t now = env_.clock.mono_ms();
-  if (now - p.registry_looked_ms < (stranger ? kStrangerLookMs : kRegistryLookMs)) return;
+  // The registry only grows: between the looks its size tells, so that a revocation counts from the next message on.
+  const bool looked = now - p.registry_looked_ms < (stranger ? kStrangerLookMs : kRegistryLookMs);
+  if (looked && !p.registry.looks_changed()) return;
   p.registry_looked_ms = now;
   auto changed = p.registry.refresh();
   if (!changed) {

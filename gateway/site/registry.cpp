@@ -82,6 +82,11 @@ std::optional<std::string> device_named_in(std::string_view line) {
 Registry::Registry(Disk& disk, Log& log, std::string directory)
     : disk_(disk), log_(log), directory_(std::move(directory)), path_(directory_ + "/" + std::string(kFileName)) {}
 
+bool Registry::looks_changed() const {
+  const auto bytes = disk_.size(path_);
+  return bytes && (!seen_ || *bytes != seen_bytes_);
+}
+
 Result<bool> Registry::refresh() {
   auto entries = disk_.list(directory_);
   if (!entries) {

@@ -44,6 +44,8 @@ class Registry {
   // Looks whether the file changed and reads it again if so. True: what it says has changed. A missing file is an empty
   // registry. Errors (kIo, kFull): what was known stays.
   Result<bool> refresh();
+  // Whether the file is longer or shorter than what was read: one look at its size, cheap enough for every message.
+  bool looks_changed() const;
 
   // Null: never enrolled. Valid until the next refresh().
   const Enrolled* find(std::string_view device) const;

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -25,10 +26,19 @@ import balance  # noqa: E402
 LOG_LINES_SHOWN = 40
 
 
+_ports = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port nobody listens on, never the same twice, and below those that the kernel gives to outgoing connections."""
+    while True:
+        port = random.randint(15_000, 32_000)
+        if port in _ports:
+            continue
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            _ports.add(port)
+            return port
 
 
 class Program:

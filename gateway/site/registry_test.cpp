@@ -139,6 +139,16 @@ TEST_F(RegistryTest, AWriterEndsATornLineBeforeItsOwn) {
   EXPECT_EQ(registry.malformed_lines(), 1u);
 }
 
+TEST_F(RegistryTest, AChangeShowsInItsSizeBeforeItIsRead) {
+  EXPECT_FALSE(registry.looks_changed()) << "there is none";
+  append(Registry::enroll_line(device("press-7", 3, "1a"), false));
+  EXPECT_TRUE(registry.looks_changed());
+  ASSERT_TRUE(registry.refresh().value());
+  EXPECT_FALSE(registry.looks_changed());
+  append(Registry::revoke_line("press-7", 5, false));
+  EXPECT_TRUE(registry.looks_changed());
+}
+
 TEST_F(RegistryTest, AFileThatVanishedThrowsNobodyOutAndIsCounted) {
   append(Registry::enroll_line(device("press-7", 3, "1a"), false));
   ASSERT_TRUE(registry.refresh().value());

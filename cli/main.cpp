@@ -120,6 +120,10 @@ class CommandLine {
         if (!response) {
           return cli::report(output, response.error());
         }
+        if (response->status != 200) {
+          return cli::report(output, {ErrorCode::kDenied, devices_server_.url + " answered with status " +
+                                                              std::to_string(response->status)});
+        }
         World world;
         return cli::devices(world.site, {output.json}, response->body);
       };

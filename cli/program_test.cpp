@@ -178,6 +178,8 @@ TEST(Program, AsksARunningServer) {
   EXPECT_EQ(json::parse(range.out)["data"]["result"][0]["metric"]["instance"], "press-7");
   EXPECT_EQ(run("query 'up{'" + to).status, 1);
   EXPECT_EQ(run("query up --token wrong --gateway " + api.url()).status, 1);
+  EXPECT_EQ(run("devices --token wrong --gateway " + api.url()).status, 1);
+  EXPECT_EQ(run("devices --gateway http://127.0.0.1:1").status, 3);
   EXPECT_EQ(run("query up --agent " + api.url() + " --token secret").status, 0);
 }
 

@@ -22,7 +22,7 @@
 namespace lambda::agent {
 namespace {
 
-constexpr int64_t kSettledMs = 10'000;  // connected by then, if it can be: what ran until then rarely runs again
+constexpr int64_t kReturnMemoryMs = 10'000;  // connecting and packing leave pages mapped that rarely run
 
 struct Arguments {
   std::string config, request, install;
@@ -148,7 +148,7 @@ class Program {
     loop_.on_signal(SIGTERM, [this] { end(); });
     loop_.on_signal(SIGINT, [this] { end(); });
     loop_.on_signal(SIGHUP, [this] { reload(); });
-    loop_.after(kSettledMs, [] { return_startup_memory(); });
+    return_memory();
     loop_.run();
     node_.reset();
     return status_;
@@ -178,6 +178,13 @@ class Program {
     if (ending_) return;
     ending_ = true;
     if (!changing_) node_->stop([this] { loop_.stop(); });
+  }
+
+  void return_memory() {
+    loop_.after(kReturnMemoryMs, [this] {
+      return_startup_memory();
+      return_memory();
+    });
   }
 
   // A configuration that is wrong changes nothing.

@@ -145,7 +145,7 @@ void write_backlog(const std::string& state, uint64_t bytes) {
     agent::PackInput input;
     input.blocks = &noise;
     agent::Packed packed;
-    std::vector<agent::Run> too_large;
+    std::vector<agent::BlockHead> too_large;
     LAMBDA_ASSERT(packer.pack(boot, clock.utc_ms(), input, &packed, &too_large) && too_large.empty());
     written += packed.up.size();
     if (written >> 30 != told)

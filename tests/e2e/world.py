@@ -216,6 +216,7 @@ state = "{state}"
 gateways = {json.dumps(urls)}
 answer_timeout_ms = {answer_timeout_ms}
 answer_timeout_ms_max = 4000
+backoff_ms_max = 2000
 
 [seal]
 age_ms = {seal_ms}

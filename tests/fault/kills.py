@@ -66,6 +66,8 @@ def settled_seqs(agent):
 def kill_between_store_and_ack(world, agent, jitter_s):
     """Kills gateway and broker when parcels are stored whose acks cannot have left the broker: it was stopped before the
     gateway read them. True if such a parcel is seen in the files of both sides, after the kill."""
+    grown_from = world.segment_bytes()
+    wait_until("points being stored again", lambda: world.segment_bytes() > grown_from, 60)
     world.gateway.signal(signal.SIGSTOP)
     time.sleep(1.2)   # two seal rounds: the broker hands parcels to a gateway that does not read
     broker = world.broker_pid()
@@ -99,7 +101,7 @@ def everything_is_killed_and_nothing_is_lost_or_doubled(options):
         wait_until("points being stored", lambda: world.segment_bytes() > 0, 30)
         counts = {"agent": 0, "broker": 0, "gateway": 0, "between": 0}
         started = time.monotonic()
-        limit = 900 if options.full else 60
+        limit = 900 if options.full else 150
 
         def missing():
             return [name for name, count in counts.items() if count < (between_wanted if name == "between" else kills_wanted)]

@@ -205,7 +205,7 @@ class Screen:
 
 
 def run_demo(demo, seconds):
-    """Runs until `seconds` have passed, with three rounds of SIGKILL while parcels are unacked."""
+    """Runs until `seconds` have passed, with two rounds of SIGKILL of both programs while parcels are unacked."""
     started = time.monotonic()
     elapsed = lambda: time.monotonic() - started
     demo.start_gateway()
@@ -257,7 +257,7 @@ def main():
     parser.add_argument("--keep", metavar="DIR")
     options = parser.parse_args()
     if options.seconds < 20:
-        sys.exit("demo: --seconds must be at least 20: three kills and a drain need their time")
+        sys.exit("demo: --seconds must be at least 20: four kills and a drain need their time")
     if options.keep and os.path.isdir(options.keep) and os.listdir(options.keep):
         sys.exit(f"demo: {options.keep} is not empty")
     folder = os.path.abspath(options.keep) if options.keep else tempfile.mkdtemp(prefix="lambda-demo-")

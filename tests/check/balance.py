@@ -3,10 +3,11 @@
 
 Reads raw segments, spools and journals of programs at rest; shares no code with them (proto/*.md is its only source).
 
-  balance.py --gateway DIR [--gateway DIR ...] --agent DIR [--agent DIR ...]
+  balance.py --gateway DIR [--gateway DIR ...] --agent DIR [--agent DIR ...] [--site DIR ...]
              [--stored-min-percent P] [--agent-state-lost] [--json]
 
-DIR is searched for seg-*.lam (gateways) and spool-*, journal-*, kept-*.lam (agents), also in sub-folders.
+DIR is searched for seg-*.lam (gateways) and spool-*, journal-*, kept-*.lam (agents), also in sub-folders. With --site
+(the folder of a site's registry.jsonl) the signature of every parcel and hello is verified.
 
   made      point identities (boot, ref, ordinal) that an agent's journals, kept or live, its spool's state or a gateway
             know of. Ordinals have no gaps: all below the highest one were made.
@@ -15,8 +16,10 @@ DIR is searched for seg-*.lam (gateways) and spool-*, journal-*, kept-*.lam (age
   buffered  not stored, not dropped, and in an unsettled parcel of a spool or in a live journal
   lost      none of these
   doubled   accepted more than once by the same gateway
-  mismatched  stored or spooled with another time or value than it was made with, known to a gateway but never made,
-            or in a record whose own statements (digest, roots, counts) do not hold
+  mismatched  stored or spooled with another time, value or clock segment than it was made with, known to a gateway but
+            never made, or in a record whose own statements (digest, roots, counts) or whose signature do not hold
+  signatures  verified under a key that the site enrolled for the device; unverified: no key of it is at hand
+  clocks    clock segments that stored points are of; clocks_undeclared: those of them that no parcel declares
 
 --agent-state-lost: an agent's folder was lost or put back from a copy, so what only a gateway knows counts as made.
 The last line is JSON. Exit 0 only if the balance holds.
@@ -26,126 +29,26 @@ import json
 import pathlib
 import struct
 import sys
-from array import array
-from bisect import bisect_right
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import lambda_files as files  # noqa: E402
+from clocks import Clocks, Segments  # noqa: E402
+from lambda_files import believe  # noqa: E402
+from points import Flags, Points  # noqa: E402
+from signatures import Keys  # noqa: E402
+from spool_state import BEGUN, CHECKPOINT, PENDING_GAP, SETTLED, SPOOLED_PARCEL, SpoolState  # noqa: E402
 
-ORDINALS_MAX = 200_000_000   # of one series: above it the input is absurd and the answer would not fit into memory
 EXAMPLES_MAX = 20
 
 STORED_PARCEL, STORED_HELLO, RETIRED, SKELETON, MERGED, REPLACES, END = 1, 2, 3, 4, 5, 6, 7
 JOURNAL_OPEN, DECLARATION, ROW, CLOCK_SEGMENT = 16, 17, 18, 19
-CHECKPOINT, SPOOLED_PARCEL, SETTLED, BEGUN, PENDING_GAP = 32, 33, 34, 35, 36
-
-
-def believe(parse, *arguments):
-    """Runs a parser; whatever hostile bytes make it do ends as Damaged."""
-    try:
-        return parse(*arguments)
-    except (IndexError, OverflowError, UnicodeError, ValueError, struct.error) as error:
-        raise files.Damaged(f"{type(error).__name__}: {error}") from None
-
-
-class Points:
-    """Times and values of one series by ordinal, in pieces."""
-
-    def __init__(self):
-        self.pieces = []   # (first, times, bits), sorted when asked
-        self.sorted = True
-
-    def add(self, first, times, bits):
-        if len(times):
-            self.sorted = self.sorted and (not self.pieces or first >= self.pieces[-1][0])
-            self.pieces.append((first, times, bits))
-
-    def put(self, ordinal, time, value):
-        """Adds one point; cheap when it follows the one before."""
-        if self.pieces:
-            first, times, bits = self.pieces[-1]
-            if first + len(times) == ordinal:
-                times.append(time)
-                bits.append(value)
-                return
-        self.add(ordinal, array("q", (time,)), array("Q", (value,)))
-
-    def cut(self, end):
-        """Forgets ordinals from `end` on."""
-        kept = []
-        for first, times, bits in self.pieces:
-            if first < end:
-                kept.append((first, times[:end - first], bits[:end - first]))
-        self.pieces = kept
-
-    def end(self):
-        return max((first + len(times) for first, times, _ in self.pieces), default=0)
-
-    def overlaps(self, first, count):
-        """Yields (first, times, bits) of everything known within [first, first + count)."""
-        if not self.sorted:
-            self.pieces.sort(key=lambda piece: piece[0])
-            self.sorted = True
-        end = first + count
-        at = bisect_right(self.pieces, first, key=lambda piece: piece[0]) - 1
-        # Pieces may overlap (duplicates): begin early enough.
-        while at > 0 and self.pieces[at - 1][0] + len(self.pieces[at - 1][1]) > first:
-            at -= 1
-        for start, times, bits in self.pieces[max(at, 0):]:
-            if start >= end:
-                return
-            low, high = max(start, first), min(start + len(times), end)
-            if low < high:
-                yield low, times[low - start:high - start], bits[low - start:high - start]
-
-    def run(self, first, count):
-        """Times and bits of the whole run, or None if a part is unknown."""
-        times, bits = array("q"), array("Q")
-        for low, some_times, some_bits in self.overlaps(first, count):
-            skip = first + len(times) - low
-            if skip < 0:
-                return None
-            times.extend(some_times[skip:])
-            bits.extend(some_bits[skip:])
-        return (times, bits) if len(times) == count else None
-
-
-class Flags:
-    """One small number for each ordinal of a series."""
-
-    def __init__(self):
-        self.bytes = bytearray()
-
-    def reach(self, end):
-        if end > ORDINALS_MAX:
-            raise files.Damaged(f"an ordinal of {end} is absurd")
-        if len(self.bytes) < end:
-            self.bytes.extend(bytes(end - len(self.bytes)))
-
-    def add(self, first, count):
-        """Counts up; returns how many were set before."""
-        self.reach(first + count)
-        part = self.bytes[first:first + count]
-        zeros = part.count(0)
-        self.bytes[first:first + count] = bytes(min(flag + 1, 255) for flag in part) if zeros != count else b"\1" * count
-        return count - zeros
-
-    def set(self, first, count):
-        self.reach(first + count)
-        self.bytes[first:first + count] = b"\1" * count
-
-    def numeral(self, end):
-        """The flags of [0, end) as a number with a byte 0 or 1 for each."""
-        part = self.bytes[:end].translate(_TO_ONE)
-        return int.from_bytes(part + bytes(end - len(part)), "little")
-
-
-_TO_ONE = bytes([0] + [1] * 255)
 
 
 class Balance:
-    def __init__(self, agent_state_lost=False):
+    def __init__(self, agent_state_lost=False, sites=()):
         self.agent_state_lost = agent_state_lost
+        self.keys = Keys(sites)
+        self.clocks = Clocks(self.mismatch)
         self.journals = {}   # (boot, ref) -> Points, as made
         self.stored = {}     # (boot, ref) -> Points, as stored by whatever gateway
         self.accepted = {}   # gateway -> (boot, ref) -> Flags
@@ -198,6 +101,12 @@ class Balance:
         if known != device:
             self.mismatch(f"{where}: boot {boot:016x} is of {known} and of {device}")
 
+    def signed(self, signed, digest, where):
+        """Of a parcel or hello."""
+        complaint = self.keys.complaint(signed.device, digest, signed.signature, signed.key_spec)
+        if complaint:
+            self.mismatch(f"{where}: {complaint}")
+
     def made_to(self, key, end):
         self.made_end[key] = max(self.made_end.get(key, 0), end)
 
@@ -235,8 +144,9 @@ class Balance:
         if kind == STORED_PARCEL:
             self._stored_parcel(files.Message(body), accepted, where)
         elif kind == STORED_HELLO:
-            hello = files.Message(files.Message(body).blob(2))
-            self.owner_of(hello.fixed64(4), hello.text(3), where)
+            hello = files.Hello(files.Message(body).blob(2))
+            self.owner_of(hello.boot, hello.device, where)
+            self.signed(hello, hello.digest(), where)
         elif kind == RETIRED:
             message = files.Message(body)
             for run in message.messages(2):
@@ -252,6 +162,7 @@ class Balance:
             self.owner_of(block.boot, message.text(1), where)
             self.stats["merged_blocks"] += 1
             self._accept(accepted, block, block.first, block.count, where)
+            self.clocks.keep(block.boot, block, where)
             self.stored.setdefault((block.boot, block.ref), Points()).add(block.first, block.times, block.bits)
         elif kind == END:
             records, end = struct.unpack("<QQ", body)
@@ -266,6 +177,8 @@ class Balance:
         self.owner_of(parcel.boot, parcel.device, where)
         if parcel.digest() != record.blob(5):
             raise files.Damaged("the digest is not that of the signed form")
+        self.signed(parcel, record.blob(5), where)
+        self.clocks.declare(parcel, where)
         if record.uint(3):
             for run in record.messages(4):
                 index, first, count = run.uint(1), run.uint(2), run.uint(3)
@@ -281,6 +194,7 @@ class Balance:
         # What was not new is a repetition of what is stored: it must be the same.
         for block in parcel.blocks:
             self.stats["blocks"] += 1
+            self.clocks.keep(parcel.boot, block, where)
             self.stored.setdefault((block.boot, block.ref), Points()).add(block.first, block.times, block.bits)
         self._gaps(parcel)
 
@@ -295,6 +209,10 @@ class Balance:
         self.owner_of(parcel.boot, parcel.device, where)
         if parcel.blocks or parcel.digest() != record.blob(4):
             raise files.Damaged("the digest is not that of the skeleton's signed form")
+        self.signed(parcel, record.blob(4), where)
+        self.clocks.declare(parcel, where)
+        for stub in parts:
+            self.clocks.stub(parcel.boot, stub, where)
         self.stats["blocks"] += len(parts)
         stubs.extend((parcel.boot, stub, where) for stub in parts)
         self._gaps(parcel)
@@ -350,6 +268,8 @@ class Balance:
                         self._journal_opened(reader, made.setdefault(reader.boot, {}))
                     elif kind == DECLARATION:
                         believe(reader.declare, body)
+                    elif kind == CLOCK_SEGMENT:
+                        believe(reader.clock_segment, body)
                     elif kind == ROW:
                         series = made[reader.boot] if reader.boot is not None else {}
                         live_refs = live.setdefault(reader.boot, {})
@@ -359,6 +279,7 @@ class Balance:
                             if points is None:
                                 points = series[ref] = Points()
                             points.put(ordinal, time, value)
+                            self.clocks.made.setdefault((reader.boot, ref), Segments()).add(ordinal, 1, reader.clock)
                             if not kept:
                                 live_refs.setdefault(ref, ordinal)
                         believe(reader.row, body, visit)
@@ -371,6 +292,7 @@ class Balance:
         self.agent_boots.add(reader.boot)
         for ref, points in series.items():
             points.cut(reader.next.get(ref, 0))
+            self.clocks.made[(reader.boot, ref)].cut(reader.next.get(ref, 0))
         for ref, ordinal in reader.next.items():
             self.made_to((reader.boot, ref), ordinal)
 
@@ -441,6 +363,8 @@ class Balance:
         self.owner_of(parcel.boot, parcel.device, where)
         if parcel.digest() != record.blob(2):
             raise files.Damaged("the digest is not that of the signed form")
+        self.signed(parcel, record.blob(2), where)
+        self.clocks.declare(parcel, where)
         state.parcels.append(parcel)
         self.agent_boots.add(parcel.boot)
         for block in parcel.blocks:
@@ -448,6 +372,7 @@ class Balance:
             self.made_to(key, block.end())
             self.covered[key] = max(self.covered.get(key, 0), block.end())
             self.spooled.setdefault(key, []).append((block.first, block.times, block.bits, where))
+            self.clocks.spool(parcel.boot, block, where)
         for ref, first, count, _ in parcel.gaps:
             self.made_to((parcel.boot, ref), first + count)
 
@@ -529,11 +454,14 @@ class Balance:
             if end > sum(counts):
                 totals["lost"] += end - sum(counts)
                 self._name_lost(key, stored | buffered | dropped, end)
+        clocks, clocks_undeclared = self.clocks.check()
         totals["doubled"] = self.doubled
         totals["mismatched"] = self.mismatched
         totals["unwitnessed"] = unwitnessed
         totals["damaged_records"] = self.damaged_records
         totals["torn_tails"] = self.torn_tails
+        totals["signatures"], totals["unverified"] = self.keys.verified, self.keys.unknown
+        totals["clocks"], totals["clocks_undeclared"] = clocks, clocks_undeclared
         return totals
 
     def _name_lost(self, key, known, end):
@@ -544,64 +472,6 @@ class Balance:
         last = missing.rindex(0)
         self.complaints.append(f"lost: boot {key[0]:016x}, series {key[1]}: {missing.count(0)} ordinals between {first} "
                                f"and {last} of {end}")
-
-
-class SpoolState:
-    """What an agent's spool says about its boots."""
-
-    def __init__(self):
-        self.boots = set()
-        self.floor = {}      # boot -> seq
-        self.settled = {}    # boot -> [(first, last)]
-        self.covered = {}    # (boot, ref) -> ordinal
-        self.pending = []    # (boot, ref, first, count)
-        self.believed = {}   # spool number -> bytes
-        self.whole = False
-        self.parcels = []
-
-    def checkpoint(self, spool, balance):
-        """Reads the checkpoint of `spool`; False, with nothing taken, if it is not whole."""
-        taken = SpoolState()
-        for kind, offset, body in spool.records:
-            if kind != CHECKPOINT:
-                return False
-            try:
-                message = believe(files.Message, body)
-                for boot in message.messages(1):
-                    believe(taken.add_boot, boot)
-                for entry in message.messages(2):
-                    if entry.uint(2):
-                        taken.believed[entry.uint(1)] = entry.uint(2)
-            except files.Damaged as error:
-                balance.mismatch(f"{spool.path}:{offset}: checkpoint: {error}")
-                return False
-            if not message.uint(3):
-                taken.whole = True
-                self.__dict__.update(taken.__dict__)
-                return True
-        return False
-
-    def add_boot(self, message):
-        boot = message.fixed64(1)
-        self.boots.add(boot)
-        self.floor[boot] = max(self.floor.get(boot, 0), message.uint(5))
-        for run in message.messages(7):
-            self.settle(boot, run.uint(1), run.uint(2))
-        for entry in message.messages(8):
-            key = (boot, entry.uint(1))
-            self.covered[key] = max(self.covered.get(key, 0), entry.uint(2))
-        for gap in message.messages(12):
-            self.pending.append((boot, gap.uint(1), gap.uint(2), gap.uint(3)))
-
-    def settle(self, boot, first, last):
-        self.settled.setdefault(boot, []).append((first, last))
-
-    def is_settled(self, boot, seq):
-        if self.whole and boot not in self.boots:
-            return True  # boots leave the state when nothing of them is left
-        if seq < self.floor.get(boot, 0):
-            return True
-        return any(first <= seq <= last for first, last in self.settled.get(boot, ()))
 
 
 def replaces(body):
@@ -617,8 +487,8 @@ def holds(totals, stored_min_percent):
             totals["stored"] * 100 >= stored_min_percent * totals["made"])
 
 
-def run(gateways, agents, agent_state_lost=False):
-    balance = Balance(agent_state_lost)
+def run(gateways, agents, agent_state_lost=False, sites=()):
+    balance = Balance(agent_state_lost, sites)
     for directory in agents:
         balance.agent(directory)
     for directory in gateways:
@@ -630,18 +500,20 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gateway", action="append", default=[], metavar="DIR")
     parser.add_argument("--agent", action="append", default=[], metavar="DIR")
+    parser.add_argument("--site", action="append", default=[], metavar="DIR")
     parser.add_argument("--stored-min-percent", type=float, default=0)
     parser.add_argument("--agent-state-lost", action="store_true")
     parser.add_argument("--json", action="store_true", help="print the last line only")
     options = parser.parse_args(arguments)
-    for directory in options.gateway + options.agent:
+    for directory in options.gateway + options.agent + options.site:
         if not pathlib.Path(directory).is_dir():
             parser.error(f"{directory} is no folder")
-    balance, totals = run(options.gateway, options.agent, options.agent_state_lost)
+    balance, totals = run(options.gateway, options.agent, options.agent_state_lost, options.site)
     if not options.json:
         for complaint in balance.complaints:
             print(complaint)
         print(", ".join(f"{count} {name}" for name, count in balance.stats.items()))
+        print(f"{totals['signatures']} signatures verified, {totals['unverified']} not, for want of the device's key")
     print(json.dumps(totals))
     return 0 if holds(totals, options.stored_min_percent) else 1
 

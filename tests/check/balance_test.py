@@ -14,8 +14,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import balance  # noqa: E402
 import lambda_files as files  # noqa: E402
 
+from signatures import ORDER, Keys  # noqa: E402
 from lambda_writer import (BOOT, MASK, block, boot_state, declaration, field, fixed64, gap, header, parcel, record,  # noqa: E402
-                           row, sint, spooled, stored)
+                           row, sint, spooled, stored, varint)
 
 
 class World:
@@ -247,6 +248,169 @@ class BalanceTest(unittest.TestCase):
             self.assertEqual(balance.main(arguments), 1)
 
 
+class SignatureTest(unittest.TestCase):
+    """A parcel in a segment and the same in a spool, signed by a key of OpenSSL's own making."""
+
+    def setUp(self):
+        from cryptography.hazmat.primitives.asymmetric import ec
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.world = World(self.folder.name)
+        self.site = pathlib.Path(self.folder.name) / "site"
+        self.site.mkdir()
+        self.key, self.other = (ec.generate_private_key(ec.SECP256K1()) for _ in range(2))
+        self.enrol("press-7", self.key)
+
+    def enrol(self, device, key):
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+        public = key.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint).hex()
+        with open(self.site / "registry.jsonl", "a", encoding="utf-8") as registry:
+            registry.write(json.dumps({"enroll": {"device": device, "public_key": public, "key_spec": 1}}) + "\n")
+
+    @staticmethod
+    def sign(key, digest):
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+        r, s = utils.decode_dss_signature(key.sign(digest, ec.ECDSA(utils.Prehashed(hashes.SHA256()))))
+        return r.to_bytes(32, "big") + min(s, ORDER - s).to_bytes(32, "big")
+
+    def check(self, signature=None, key=None, spec=1, **expected):
+        message = self.world.parcel(1, [(1, 0, 10)])[:-66]   # without its signature, which is none
+        digest = files.Parcel(message).digest()
+        message += field(13, spec) + field(14, signature(digest) if signature else self.sign(key or self.key, digest))
+        hello = field(2, "hall") + field(3, "press-7") + fixed64(4, BOOT) + sint(6, 5) + field(7, 1)
+        hello += field(8, self.sign(self.key, files.Hello(hello).digest()))
+        self.world.segment(1, [record(2, field(2, hello)), stored(message)])
+        self.world.spool(1, [record(32, field(1, boot_state())), spooled(message)])
+        totals = self.world.sums(sites=[self.site])
+        self.assertEqual({name: totals[name] for name in expected}, expected, self.world.complaints)
+
+    def test_parcels_and_hellos_of_enrolled_devices_are_verified(self):
+        self.check(signatures=3, unverified=0, mismatched=0)
+
+    def test_a_former_key_of_the_device_counts(self):
+        self.enrol("press-7", self.other)
+        self.check(signatures=3, mismatched=0)
+
+    def test_a_signature_of_another_key_is_a_mismatch(self):
+        self.check(key=self.other, signatures=1, mismatched=2)
+        self.assertIn("the signature is not press-7's", self.world.complaints[0])
+
+    def test_a_flipped_bit_an_upper_s_a_short_one_and_an_unknown_specifier_are_mismatches(self):
+        def flipped(digest):
+            good = bytearray(self.sign(self.key, digest))
+            good[40] ^= 1
+            return bytes(good)
+
+        def upper(digest):
+            good = self.sign(self.key, digest)
+            return good[:32] + (ORDER - int.from_bytes(good[32:], "big")).to_bytes(32, "big")
+        for bad in (flipped, upper, lambda digest: self.sign(self.key, digest)[:63], lambda digest: bytes(64)):
+            self.check(signature=bad, signatures=1, mismatched=2)
+        self.check(spec=2, signatures=1, mismatched=2)
+
+    def test_what_nobody_enrolled_is_counted_and_not_believed_to_be_verified(self):
+        (self.site / "registry.jsonl").write_text('{"revoke":{"device":"press-7","at":1}}\n{"enroll":{"dev')
+        self.check(signatures=0, unverified=3, mismatched=0)
+
+    def test_the_golden_messages_of_proto(self):
+        folder = pathlib.Path(__file__).resolve().parents[2] / "proto" / "vectors" / "parcel"
+        (self.site / "registry.jsonl").unlink()   # the vectors' secret key is 1: the public one is the generator
+        (self.site / "registry.jsonl").write_text(json.dumps({"enroll": {
+            "device": "press-7", "public_key": "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"}}) + "\n")
+        keys = Keys([self.site])
+        for name, number, kind, good in (("example", 2, files.Parcel, True), ("declaration", 2, files.Parcel, True),
+                                         ("gap", 2, files.Parcel, True), ("hello", 1, files.Hello, True),
+                                         ("bad_parcel_signature", 2, files.Parcel, False),
+                                         ("bad_hello_signature", 1, files.Hello, False)):
+            signed = kind(files.Message((folder / f"{name}.bin").read_bytes()).blob(number))
+            complaint = keys.complaint(signed.device, signed.digest(), signed.signature, signed.key_spec)
+            self.assertEqual(complaint is None, good, f"{name}: {complaint}")
+        self.assertEqual((keys.verified, keys.unknown), (4, 0))
+
+
+class ClockTest(unittest.TestCase):
+    """20 rows of series 1, the last 10 of them after a step of the clock."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.world = World(self.folder.name)
+        self.world.kinds = {1: files.TYPE_I64}
+
+    def journal(self, times=None, segment=1):
+        out = header("J", 1) + record(16, boot_state(covered=[(1, 0)])) + record(17, declaration(1))
+        before = {}
+        for n in range(20):
+            if n == 10:
+                out += record(19, field(1, segment))
+            out += row((times or {}).get(n, 1000 * n), {1: self.world.value(1, n)}, before, self.world.kinds)
+        (self.world.agent / "journal-0000000000000001.lam").write_bytes(out)
+
+    def block(self, first, count, clock):
+        plain = self.world.block(1, first, count)
+        if clock == 0:
+            return plain
+        head = plain[:2] + bytes([plain[2] | 0x40]) + varint(clock) + plain[3:-4]   # block.md: behind the shape
+        return head + struct.pack("<I", files.crc32c(head))
+
+    def stored(self, *blocks, clocks=()):
+        told = b"".join(field(11, field(1, segment) + (sint(3, offset) if offset else b"") + field(4, known))
+                        for segment, offset, known in clocks)
+        message = parcel(1, [self.block(*entry) for entry in blocks], [], [declaration(1)])
+        self.world.segment(1, [stored(message[:-66] + told + message[-66:])])
+        return self.world.sums()
+
+    def test_each_point_stands_in_the_segment_it_was_made_in(self):
+        self.journal()
+        totals = self.stored((0, 10, 0), (10, 10, 1), clocks=[(0, 0, 1), (1, 0, 1)])
+        self.assertEqual([totals[name] for name in ("stored", "mismatched", "clocks", "clocks_undeclared")], [20, 0, 2, 0])
+
+    def test_a_point_of_another_segment_is_a_mismatch(self):
+        self.journal()
+        self.assertEqual(self.stored((0, 12, 0), (12, 8, 1))["mismatched"], 2)
+        self.assertIn("ordinals 10 to 11", self.world.complaints[0])
+
+    def test_a_segment_that_no_parcel_declares_is_counted(self):
+        self.journal()
+        self.assertEqual(self.stored((0, 10, 0), (10, 10, 1), clocks=[(1, 0, 1)])["clocks_undeclared"], 1)
+
+    def test_a_declaration_that_changes_what_was_known_is_a_mismatch(self):
+        self.journal()
+        good, bad = [(0, 0, 0), (0, 5, 1), (1, 0, 1)], [(0, 5, 1), (0, 6, 1), (1, 0, 1)]
+        self.assertEqual(self.stored((0, 10, 0), (10, 10, 1), clocks=good)["mismatched"], 0)
+        self.assertEqual(self.stored((0, 10, 0), (10, 10, 1), clocks=bad)["mismatched"], 1)
+
+    def test_a_row_that_goes_back_in_time_needs_a_new_segment(self):
+        self.journal(times={10: 10})
+        self.assertEqual(self.stored()["mismatched"], 0)
+        self.journal(times={11: 10})
+        self.assertEqual(self.stored()["mismatched"], 1)
+        self.assertIn("back in time", self.world.complaints[0])
+
+    def test_merging_across_segments_is_a_mismatch(self):
+        stub = b"".join(field(3, field(1, 1) + field(2, files.TYPE_I64) + field(4, clock) + field(5, first) + field(6, 10) +
+                              field(7, files.decode_block(self.block(first, 10, clock), BOOT).root()))
+                        for first, clock in ((0, 0), (10, 1)))
+        skeleton = parcel(1, [], [], [declaration(1)])
+        signed = files.Parcel(parcel(1, [self.block(0, 10, 0), self.block(10, 10, 1)], [], [declaration(1)])).digest()
+        self.journal()
+        for clock, expected in ((None, 0), (0, 10 + 10), (1, 10 + 10)):   # against the journal, and against what was signed
+            blocks = [(0, 10, 0), (10, 10, 1)] if clock is None else [(0, 20, clock)]
+            with_boot = [self.world.block(1, first, count, boot=BOOT) for first, count, _ in blocks]
+            for index, (_, _, segment) in enumerate(blocks):
+                if segment:
+                    plain = with_boot[index]
+                    head = plain[:2] + bytes([plain[2] | 0x40]) + plain[3:11] + varint(segment) + plain[11:-4]
+                    with_boot[index] = head + struct.pack("<I", files.crc32c(head))
+            merged = [record(6, struct.pack("<QQ", 1, 9)), record(4, sint(1, 5) + field(2, skeleton) + stub + field(4, signed))]
+            merged += [record(5, field(1, "press-7") + field(2, found)) for found in with_boot]
+            whole = b"".join(merged)
+            end = record(7, struct.pack("<QQ", len(merged), files.FILE_HEADER_BYTES + len(whole)))
+            self.world.segment(3, [whole, end], owner=1)
+            self.assertEqual(self.world.sums()["mismatched"], expected, self.world.complaints)
+
+
 class FilesTest(unittest.TestCase):
     def test_crc32c_of_the_known_check_string(self):
         self.assertEqual(files.crc32c(b"123456789"), 0xE3069283)
@@ -273,7 +437,7 @@ class FilesTest(unittest.TestCase):
         for at in range(len(good)):
             for bad in (good[:at], good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1:]):
                 with self.assertRaises(files.Damaged):
-                    balance.believe(files.decode_block, bad, BOOT)
+                    files.believe(files.decode_block, bad, BOOT)
 
     def test_the_golden_blocks_of_proto(self):
         folder = pathlib.Path(__file__).resolve().parents[2] / "proto" / "vectors" / "block"
@@ -285,7 +449,7 @@ class FilesTest(unittest.TestCase):
             if named["error"] != "none":
                 bad += 1
                 with self.assertRaises(files.Damaged, msg=text.name):
-                    balance.believe(files.decode_block, data, BOOT)
+                    files.believe(files.decode_block, data, BOOT)
                 continue
             good += 1
             found = files.decode_block(data, BOOT)

@@ -11,6 +11,14 @@ class Damaged(Exception):
     """Bytes that do not follow proto/*.md."""
 
 
+def believe(parse, *arguments):
+    """Runs a parser; whatever hostile bytes make it do ends as Damaged."""
+    try:
+        return parse(*arguments)
+    except (IndexError, OverflowError, UnicodeError, ValueError, struct.error) as error:
+        raise Damaged(f"{type(error).__name__}: {error}") from None
+
+
 # --- CRC32C (Castagnoli), record.md and block.md ---
 
 def _crc_table():
@@ -423,6 +431,12 @@ def content_root(times, bits):
 
 # --- parcel.md ---
 
+def _text(value):
+    """A str of the signed forms."""
+    value = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+    return struct.pack(">I", len(value)) + value
+
+
 class Stub:
     """A block as the signed form has it."""
     __slots__ = ("ref", "type", "scale", "clock", "first", "count", "root")
@@ -449,22 +463,20 @@ class Parcel:
         self.gaps = [(gap.uint(1), gap.uint(2), gap.uint(3), gap.uint(4)) for gap in message.messages(10)]
         self.clocks = [(clock.uint(1), clock.uint(2), clock.sint(3), clock.uint(4)) for clock in message.messages(11)]
         self.previous = message.blob(12)
+        self.key_spec = message.uint(13)
         self.signature = message.blob(14)
         self.stubs = stubs
 
     def digest(self):
         """SHA-256 of the signed form."""
-        def text(value):
-            value = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
-            return struct.pack(">I", len(value)) + value
-        parts = [b"lambda/parcel/1\0", text(self.site), text(self.device),
+        parts = [b"lambda/parcel/1\0", _text(self.site), _text(self.device),
                  struct.pack(">QQqQ", self.boot, self.seq, self.created_ms, self.floor_seq),
                  self.previous or b"\0" * 32, struct.pack(">I", len(self.declarations))]
         for entry in self.declarations:
             labels = entry.messages(3)
-            parts += [struct.pack(">I", entry.uint(1)), text(entry.blob(2)), struct.pack(">I", len(labels))]
-            parts += [text(label.blob(number)) for label in labels for number in (1, 2)]
-            parts += [struct.pack(">BBB", entry.uint(4), entry.uint(5), entry.uint(6)), text(entry.blob(7))]
+            parts += [struct.pack(">I", entry.uint(1)), _text(entry.blob(2)), struct.pack(">I", len(labels))]
+            parts += [_text(label.blob(number)) for label in labels for number in (1, 2)]
+            parts += [struct.pack(">BBB", entry.uint(4), entry.uint(5), entry.uint(6)), _text(entry.blob(7))]
         blocks = self.blocks if self.stubs is None else self.stubs
         parts.append(struct.pack(">I", len(blocks)))
         for block in blocks:
@@ -478,6 +490,22 @@ class Parcel:
         return hashlib.sha256(b"".join(parts)).digest()
 
 
+class Hello:
+    """A boot's signed record."""
+
+    def __init__(self, data):
+        message = Message(data)
+        self.site, self.device = message.text(2), message.text(3)
+        self.boot, self.previous_boot = message.fixed64(4), message.fixed64(5)
+        self.started_ms = message.sint(6)
+        self.key_spec = message.uint(7)
+        self.signature = message.blob(8)
+
+    def digest(self):
+        return hashlib.sha256(b"lambda/hello/1\0" + _text(self.site) + _text(self.device) +
+                              struct.pack(">QQq", self.boot, self.previous_boot, self.started_ms)).digest()
+
+
 # --- spool.md: the journal's rows ---
 
 class JournalReader:
@@ -488,10 +516,15 @@ class JournalReader:
         self.types = {}
         self.next = {}
         self.last = {}
+        self.clock = 0       # the segment that rows belong to
+        self.row_ms = None   # of the last row in it
 
     def open(self, body):
         message = Message(body)
         self.boot = message.fixed64(1)
+        clocks = message.messages(11)
+        self.clock = clocks[-1].uint(1) if clocks else 0
+        self.row_ms = None
         self.next = {entry.uint(1): entry.uint(2) for entry in message.messages(8)}
         for entry in message.messages(9):
             self.types[entry.uint(1)] = entry.uint(5)
@@ -500,11 +533,18 @@ class JournalReader:
         message = Message(body)
         self.types[message.uint(1)] = message.uint(5)
 
+    def clock_segment(self, body):
+        self.clock = Message(body).uint(1)
+        self.row_ms = None
+
     def row(self, body, visit):
         if self.boot is None:
             raise Damaged("a row before JournalOpen")
         time, at = take_varint(body, 0)
         time = unzigzag(time)
+        if self.row_ms is not None and time < self.row_ms:
+            raise Damaged(f"a row goes back in time, from {self.row_ms} to {time}, within clock segment {self.clock}")
+        self.row_ms = time
         count, at = take_varint(body, at)
         ref = -1
         for _ in range(count):

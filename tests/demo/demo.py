@@ -267,6 +267,7 @@ def main():
     try:
         run_demo(demo, options.seconds)
         counted = subprocess.run([sys.executable, CHECKER, "--gateway", demo.path("gateway"), "--agent", demo.path("agent"),
+                                  "--site", demo.path("site"),
                                   "--stored-min-percent", str(STORED_PERCENT_MIN)], timeout=600, capture_output=True, text=True)
         print(counted.stderr, end="", file=sys.stderr)
         *findings, last = counted.stdout.splitlines() or ["{}"]

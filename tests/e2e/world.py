@@ -289,13 +289,15 @@ port = {port}
         if agents is None:
             agents = [agent.state for agent in self.agents.values()]
         found, totals = balance.run(gateways or [self.gateway_store], [agent for agent in agents if agent.exists()],
-                                    agent_state_lost)
+                                    agent_state_lost, [self.folder / "site"])
         print(json.dumps(totals), flush=True)
         print("   " + ", ".join(f"{count} {what}" for what, count in found.stats.items()), flush=True)
         for complaint in found.complaints:
             print("  " + complaint)
         assert balance.holds(totals, stored_min_percent), f"the balance does not hold: {totals}"
         assert totals["made"] > 0, "nothing was made: nothing was tested"
+        assert totals["unverified"] == 0, f"{totals['unverified']} signatures are of devices that nobody enrolled"
+        assert totals["signatures"] > 0 or totals["stored"] == 0, "no signature was verified"
         totals["stats"] = found.stats
         times = [time for points in found.stored.values() for _, piece, _ in points.pieces for time in piece]
         totals["span_ms"] = max(times) - min(times) if times else 0

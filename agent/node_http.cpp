@@ -157,6 +157,10 @@ void Node::Parts::register_metrics() {
                            [this] { return static_cast<double>(connection->machine().counters().parcels_sent); });
   metrics.counter_callback("lambda_agent_parcels_resent_total", "Sent again.", {},
                            [this] { return static_cast<double>(connection->machine().counters().parcels_resent); });
+  metrics.gauge_callback("lambda_agent_backlog_parcels_in_flight_max", "That keep the gateway's answers quick.", {},
+                         [this] { return static_cast<double>(connection->machine().backlog_share().parcels()); });
+  metrics.counter_callback("lambda_agent_backlog_slowed_total", "Times that the bound shrank.", {},
+                           [this] { return static_cast<double>(connection->machine().backlog_share().shrunk()); });
   metrics.counter_callback("lambda_agent_connections_total", "Connections made.", {},
                            [this] { return static_cast<double>(connection->connects()); });
 }

@@ -46,16 +46,29 @@ uint32_t clamp(uint32_t value, uint32_t low, uint32_t high) {
   return value < low ? low : value > high ? high : value;
 }
 
+UplinkOptions bounded(const UplinkOptions& options, size_t table_places) {
+  const size_t places = table_places / 2 < kWindowParcelsMax ? table_places / 2 : kWindowParcelsMax;
+  UplinkOptions out = options;
+  out.window_parcels_max = clamp(options.window_parcels_max, 2, static_cast<uint32_t>(places));
+  out.window_bytes_max = clamp(options.window_bytes_max, 2, 1u << 30);
+  out.answer_timeout_ms = clamp(options.answer_timeout_ms, 1, 1u << 30);
+  out.answer_timeout_ms_max = clamp(options.answer_timeout_ms_max, out.answer_timeout_ms, 1u << 30);
+  return out;
+}
+
+uint32_t kept_for_fresh(uint32_t window_parcels) {
+  return window_parcels / 4 > 1 ? window_parcels / 4 : 1;
+}
+
 }  // namespace
 
 UplinkMachine::UplinkMachine(Shelf& shelf, UplinkPort port, const UplinkOptions& options, std::span<UplinkParcel> table)
-    : shelf_(shelf), port_(port), options_(options), table_(table) {
+    : shelf_(shelf),
+      port_(port),
+      options_(bounded(options, table.size())),
+      table_(table),
+      share_(options_.window_parcels_max - kept_for_fresh(options_.window_parcels_max)) {
   LAMBDA_EXPECT(table.size() >= 4);
-  const size_t places = table.size() / 2 < kWindowParcelsMax ? table.size() / 2 : kWindowParcelsMax;
-  options_.window_parcels_max = clamp(options.window_parcels_max, 2, static_cast<uint32_t>(places));
-  options_.window_bytes_max = clamp(options.window_bytes_max, 2, 1u << 30);
-  options_.answer_timeout_ms = clamp(options.answer_timeout_ms, 1, 1u << 30);
-  options_.answer_timeout_ms_max = clamp(options.answer_timeout_ms_max, options_.answer_timeout_ms, 1u << 30);
 }
 
 // ---- Time
@@ -89,6 +102,7 @@ void UplinkMachine::connected(int64_t now_ms) {
   boots_stale_ = true;
   rewind(Lane::kFresh);
   rewind(Lane::kBacklog);
+  share_.begin(clock_ms_);
   rescan_ms_ = clock_ms_ + options_.answer_timeout_ms_max;
 }
 
@@ -254,6 +268,7 @@ void UplinkMachine::check_timeouts() {
     Boot* slot = find_boot(parcel.key.boot);
     if (slot == nullptr || slot->state != Boot::State::kReady || clock_ms_ < parcel.at_ms + slot->wait_ms) continue;
     ++counters_.timeouts;
+    if (parcel.lane == Lane::kBacklog) share_.refused(parcel.at_ms, clock_ms_);
     ask(slot, 0);
   }
 }
@@ -332,6 +347,7 @@ bool UplinkMachine::settle(const AckView& ack, Boot* slot) {
     shelf_.settled_through(ack.boot, contiguous);
   }
   bool any = further;
+  const bool share_used = parcels_[1] >= share_.parcels();
   if (used_ > 0) {
     for (UplinkParcel& parcel : table_) {
       if (parcel.state == UplinkParcel::State::kFree || parcel.key.boot != ack.boot ||
@@ -339,6 +355,9 @@ bool UplinkMachine::settle(const AckView& ack, Boot* slot) {
         continue;
       }
       if (!further || parcel.key.seq > contiguous) shelf_.settled(parcel.key);
+      if (parcel.state == UplinkParcel::State::kInFlight && !parcel.again) {
+        share_.answered(parcel.at_ms, clock_ms_, share_used);
+      }
       free_parcel(&parcel);
       any = true;
     }
@@ -376,6 +395,7 @@ void UplinkMachine::end_question(const AckView& ack, Boot* slot) {
     outstanding = true;
     if (is_covered(ack, contiguous, parcel.key.seq)) {
       parcel.at_ms = clock_ms_;
+      parcel.again = true;
     } else {
       set_state(&parcel, UplinkParcel::State::kResend);
     }
@@ -437,6 +457,10 @@ void UplinkMachine::take_nack(const NackView& nack) {
     delay_ms = kDeclareWaitMs << (parcel->tries < 10 ? parcel->tries : 10);
     if (delay_ms > options_.answer_timeout_ms_max) delay_ms = options_.answer_timeout_ms_max;
     if (parcel->tries < 255) ++parcel->tries;
+  }
+  if (nack.verdict == NackView::Verdict::kRetryAfter && parcel->lane == Lane::kBacklog &&
+      parcel->state == UplinkParcel::State::kInFlight) {
+    share_.refused(parcel->at_ms, clock_ms_);
   }
   const uint64_t boot = parcel->key.boot;
   hold(parcel, delay_ms);

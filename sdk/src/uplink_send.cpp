@@ -123,6 +123,7 @@ UplinkMachine::Sent UplinkMachine::transmit(UplinkParcel* parcel) {
     return Sent::kGone;
   }
   if (!publish(message)) return Sent::kBlocked;
+  parcel->again = parcel->state != State::kFree;
   set_state(parcel, State::kInFlight);
   parcel->at_ms = clock_ms_;
   return Sent::kYes;
@@ -235,8 +236,7 @@ bool UplinkMachine::room(Lane lane, uint32_t weight, const Candidate& backlog) c
   }
   if (parcels > parcels_max || bytes > bytes_max) return false;
   if (lane == Lane::kFresh || parcels_[1] == 0) return true;
-  const size_t kept = parcels_max / 4 > 1 ? parcels_max / 4 : 1;
-  return parcels_[1] + 1 <= parcels_max - kept && bytes_[1] + weight <= bytes_max - bytes_max / 4;
+  return parcels_[1] < share_.parcels() && bytes_[1] + weight <= bytes_max - bytes_max / 4;
 }
 
 }  // namespace lambda

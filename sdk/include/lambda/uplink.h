@@ -9,6 +9,7 @@
 // - Every question is asked again until it is answered: nothing waits for ever, also while connected.
 // - Neither lane starves: a place is kept for the backlog, a quarter of the window for what is fresh, and a parcel that
 //   must wait after a NACK holds up no other.
+// - The backlog takes no more of the window than keeps answers quick: see backlog_share.h.
 // - Same inputs, same outputs: time and randomness are handed in. Time that goes back counts as none passed.
 //
 // Not thread-safe. Calls made into Shelf and Port from inside a call of ours must not call us back.
@@ -19,6 +20,7 @@
 
 #include <span>
 
+#include "lambda/backlog_share.h"
 #include "lambda/messages.h"
 
 namespace lambda {
@@ -103,6 +105,7 @@ struct UplinkParcel {
   State state = State::kFree;
   Lane lane = Lane::kFresh;
   uint8_t tries = 0;
+  bool again = false;  // `at_ms` is not when it was first sent: its answer tells no time
 };
 
 // The machine over a table given by the caller: half of it bounds the window, the rest is for parcels that wait after a
@@ -125,6 +128,7 @@ class UplinkMachine {
   bool answered() const { return answered_; }  // a gateway has answered since the connection was made
   size_t in_flight_parcels() const { return parcels_[0] + parcels_[1]; }
   size_t in_flight_bytes() const { return bytes_[0] + bytes_[1]; }
+  const BacklogShare& backlog_share() const { return share_; }
   const UplinkCounters& counters() const { return counters_; }
 
  private:
@@ -204,6 +208,7 @@ class UplinkMachine {
   bool exhausted_[2] = {};    // the shelf had nothing behind the cursor
   bool passed_over_[2] = {};  // boots that could not be sent yet lie before the cursor
   ParcelKey cursor_[2];       // everything before is in the table, settled, or left to the next rescan
+  BacklogShare share_;
   Boot boots_[kUplinkBootsMax];
   Gateway gateways_[kUplinkGatewaysMax];
   int64_t clock_ms_ = 0;  // time that passed since the first call; never goes back

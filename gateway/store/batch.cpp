@@ -172,7 +172,7 @@ StoreImpl::Step StoreImpl::decide(Batch& batch, Item& item) {
   uint64_t points = 0;
   for (const BlockSlip& slip : request.blocks) points += slip.info.count;
   const auto sibling = batch.parcels.find({boot.row.id, request.seq});
-  if (sibling != batch.parcels.end()) {
+  if (sibling != batch.parcels.end() && !planted("store_ignores_siblings")) {
     if (sibling->second != request.digest) return Step::kDefer;
     item.needs_sync = true;
     decision.verdict = Verdict::kDuplicate;
@@ -181,7 +181,7 @@ StoreImpl::Step StoreImpl::decide(Batch& batch, Item& item) {
   }
   if (boot.settled.contains(request.seq, request.seq + 1)) {
     const auto known = catalog_->index().parcel(boot.row.id, request.seq);
-    if (known && known->digest == request.digest) {
+    if (known && (known->digest == request.digest || planted("store_seq_is_enough"))) {
       decision.verdict = Verdict::kDuplicate;
       decision.points_duplicate = points;
       return Step::kTaken;
@@ -226,7 +226,9 @@ StoreImpl::Finding StoreImpl::examine(const Device& device, Boot& boot, const St
   }
   if (finding.conflict || finding.defer || !finding.undeclared.empty()) return finding;
   for (const GapView& gap : request.gaps) {
-    if (!catalog_->index().has_gap(boot.row.id, gap)) finding.fresh_gaps.push_back(gap);
+    if (!catalog_->index().has_gap(boot.row.id, gap) || planted("store_counts_gaps_twice")) {
+      finding.fresh_gaps.push_back(gap);
+    }
   }
   if (!request.clocks.empty()) {
     const auto known = catalog_->index().clocks(boot.row.id);
@@ -282,12 +284,12 @@ void StoreImpl::examine_block(const Device& device, Boot& boot, const StoreReque
     if (std::find(refs.begin(), refs.end(), slip.info.ref) == refs.end()) refs.push_back(slip.info.ref);
     return;
   }
-  if (stream != nullptr && stream->pending.intersects(first, end)) {
+  if (stream != nullptr && stream->pending.intersects(first, end) && !planted("store_ignores_pending")) {
     finding->defer = true;
     return;
   }
   RunSet& mine = (*own)[slip.info.ref];
-  if (mine.intersects(first, end)) {
+  if (mine.intersects(first, end) && !planted("store_twice_in_one_parcel")) {
     finding->conflict = true;
     finding->text = ordinals(slip.info.ref, first, end) + ": twice in this parcel";
     return;
@@ -405,7 +407,7 @@ void StoreImpl::finish_batch(const std::shared_ptr<Batch>& batch, const Status& 
     if (item.waiting.is_hello) {
       if (Boot* boot = catalog_->find_boot(catalog_->device(hello.device), hello.boot)) boot->hello_pending = false;
       if (status) catalog_->settle_hello(hello, batch->place.segment, item.arrival.end);
-    } else if (status) {
+    } else if (status || planted("store_remembers_failed_batch")) {
       counters_.parcels_stored++;
       counters_.blocks_stored += item.arrival.blocks.size();
       counters_.points_stored += item.decision.points_new;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
+
 namespace lambda::gateway {
 namespace {
 
@@ -297,7 +299,7 @@ uint64_t Catalog::place(const std::string& device_name, uint64_t boot_id, Placed
   Stream& target = stream(from, block.ref);
   const uint64_t end = block.first + block.count;
   std::vector<OrdinalRun> free{{block.first, end}};
-  if (target.stored.intersects(block.first, end)) {
+  if (target.stored.intersects(block.first, end) && !planted("store_places_twice")) {
     RunSet held;
     for (const BlockRow& row : index_->overlapping(target.row.id, block.first, end)) {
       if (replaced.count(row.segment) != 0) {

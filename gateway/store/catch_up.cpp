@@ -390,6 +390,7 @@ void StoreImpl::index_record(const CatchUp& work, const RecordView& record) {
     case SegmentRecord::kRetired: {
       const auto retired = parse_retired(record.body);
       if (!retired) return bad(retired.error());
+      if (planted("store_forgets_retired")) return;
       for (const RetiredRun& run : retired->runs) catalog_->retire(retired->device, run.boot, run.ref, run.run);
       return;
     }

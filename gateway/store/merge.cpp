@@ -374,6 +374,9 @@ void MergeJob::flush() {
   written_ += bytes->size();
   buffer_ = std::make_shared<std::vector<std::byte>>();
   const bool last = stage_ == Stage::kEnd;
+  if (last && planted("store_merge_ends_sources_first")) {
+    for (const uint64_t source : sources_) (void)store_.env_.disk.remove(source_path(source));
+  }
   store_.env_.disk.append(file_, *bytes, [this, alive = std::weak_ptr(alive_), bytes, last](Status status) {
     if (alive.expired()) return;
     if (!status) failure_ = status.error().text;

@@ -56,6 +56,7 @@ class SegmentWriter {
   struct Flight;
   void launch(std::shared_ptr<Flight> flight);
   void finish(const std::shared_ptr<Flight>& flight, Status status);
+  void sync_again(const std::shared_ptr<Flight>& flight);
   void cut(const std::shared_ptr<Flight>& flight, const Error& error);
   void close();
 

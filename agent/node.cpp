@@ -78,7 +78,10 @@ Status Node::Parts::start() {
   begin_boot(previous, listing->number_max + 1);
   if (enrolled()) {
     make_uplink();
-    spool->start();
+    spool->start([this] {
+      rounds->spool_started();
+      if (connection != nullptr) connection->wake();
+    });
   }
   if (auto status = listen(); !status) return status;
   register_metrics();

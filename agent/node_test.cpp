@@ -95,6 +95,9 @@ Found drain(World& world) {
   options.dir = "d";
   Spool spool(world.env, options);
   EXPECT_TRUE(spool.open().has_value());
+  spool.start();
+  world.loop.run_for(50);
+  EXPECT_TRUE(spool.started()) << "it offers nothing before what it found is durable";
   std::vector<uint64_t> boots;
   for (const auto& boot : spool.state().boots()) boots.push_back(boot->id);
   for (const uint64_t boot : boots) {

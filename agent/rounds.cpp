@@ -129,7 +129,7 @@ void Rounds::add(Job job) {
 }
 
 void Rounds::run() {
-  if (running_ || jobs_.empty()) return;
+  if (running_ || jobs_.empty() || !parts_.spool.started()) return;
   running_ = true;
   const Job& job = jobs_.front();
   Boot* boot = parts_.spool.state().find(job.boot);

@@ -6,6 +6,8 @@
 // sealed, parcels are made until nothing is loose, and only when all of them are synced the journal files before are
 // released. A crash at any point leaves each point in a journal, in the spool, or in both (then `covered` says so).
 // Order within a replay: a piece of an old journal, its parcels, a flush of the spool, then its files are released.
+// Nothing begins before the spool has started: what it found at the start says which points of old journals are in
+// parcels already, and must be durable before a point is left out for that.
 // Loop thread only.
 #pragma once
 
@@ -56,6 +58,9 @@ class Rounds {
   void name_gaps();
   // Runs `task` when all jobs before it are done.
   void then(std::function<void()> task);
+
+  // The spool has started: jobs given before begin now.
+  void spool_started() { run(); }
 
   bool idle() const { return !running_ && jobs_.empty(); }
   bool live_waiting() const { return live_waiting_; }

@@ -5,6 +5,7 @@
 
 #include "base/planted.h"
 #include "base/record/record.h"
+#include "base/record/write_again.h"
 
 namespace lambda::agent {
 namespace {
@@ -51,30 +52,61 @@ uint64_t Spool::points_left() const {
   return points;
 }
 
-void Spool::start() {
-  const auto go = [this] {
-    started_ = true;
-    begin_file();
+void Spool::start(std::function<void()> durable) {
+  durable_ = std::move(durable);
+  if (found_ == 0 || planted("spool_no_start_sync")) {
+    env_.loop.post([this, alive = alive_] {
+      if (*alive) found_durable();
+    });
+    return;
+  }
+  sync_found();
+}
+
+void Spool::sync_found() {
+  const auto answered = [this, alive = alive_](const Status& status) {
+    if (!*alive) return;
+    if (status) return found_durable();
+    counters_.sync_errors++;
+    env_.log.error("spool_sync_failed", {{"file", path(found_)}, {"error", status.error().text}});
+    failing_ = true;
+    if (planted("spool_believes_failed_start_sync")) return found_durable();
+    write_found_again();
   };
-  if (to_sync_ == 0 || planted("spool_no_start_sync")) {
-    go();
-    return;
-  }
-  auto file = env_.disk.open_append(path(to_sync_));
+  auto file = env_.disk.open_append(path(found_));
   if (!file) {
-    env_.log.error("spool_sync_failed", {{"error", file.error().text}});
-    go();
+    env_.loop.post([answered, error = file.error()] { answered(tl::unexpected(error)); });
     return;
   }
-  env_.disk.sync(*file, [this, alive = alive_, go](Status status) {
+  env_.disk.sync(*file, answered);
+  env_.disk.close(*file);
+}
+
+void Spool::write_found_again() {
+  write_again(env_, path(found_), state_.files().back().bytes, [this, alive = alive_](const Status& status) {
     if (!*alive) return;
     if (!status) {
       counters_.sync_errors++;
-      env_.log.error("spool_sync_failed", {{"error", status.error().text}});
+      env_.log.error("spool_sync_failed", {{"file", path(found_)}, {"error", status.error().text}});
+      retry_timer_ = env_.loop.after(options_.retry_ms, [this] {
+        retry_timer_ = 0;
+        write_found_again();
+      });
+      return;
     }
-    go();
+    // A file system may have dropped the pages that it could not write: what reads no more is named before anybody
+    // looks for it, so that the journals give back what they have of it.
+    const Content content = content_of(state_.files().back(), nullptr);
+    if (!content.seqs.empty()) give_up(content.seqs, content.lost, {});
+    found_durable();
   });
-  env_.disk.close(*file);
+}
+
+void Spool::found_durable() {
+  found_ = 0;
+  started_ = true;
+  begin_file();
+  if (const auto durable = std::exchange(durable_, nullptr)) durable();
 }
 
 // ---- Writing: ops_ -> one batch -> append -> sync -> apply

@@ -8,7 +8,9 @@
 // - A file is never appended to by two processes, and never again after an error: a failed append or sync is not asked
 //   again; the file is cut where the last good batch ended, a new file begins, the batch is written there once more.
 // - At start the newest file with a whole checkpoint is read to its end, then synced (kill -9 leaves written bytes that
-//   no sync covered), and only then a new file begins. A newer file without a whole checkpoint held nothing.
+//   no sync covered), and only then a new file begins, a parcel of that file is offered to anybody, and journals are
+//   read against it. If the sync fails the file is written once more, until that is durable: base/record/write_again.h.
+//   A newer file without a whole checkpoint held nothing.
 // - A parcel is given up (bound, refused, corrupt) in one step with the pending gaps for its points: they reach RAM
 //   together, so every checkpoint has both or neither, and on disk the gaps are synced before the Settled record is
 //   written, so a crash can only leave a gap too many: the gateway ignores a gap over points it has.
@@ -67,8 +69,10 @@ class Spool {
   // Reads what is there. Damaged files are counted, named and put aside; an error means that the folder itself is of no
   // use.
   Status open();
-  // Syncs what open() read and begins a file. Records may be queued before; they are written then.
-  void start();
+  // Makes what open() read durable and begins a file. Records may be queued before; they are written then. `durable`
+  // (may be empty) runs from the loop when what was found is believed: late, or never, while the disk takes nothing.
+  void start(std::function<void()> durable = {});
+  bool started() const { return started_; }
 
   SpoolState& state() { return state_; }
   const SpoolState& state() const { return state_; }
@@ -84,8 +88,8 @@ class Spool {
   void append(std::span<const uint8_t> up, const Digest& digest, Done done);
   uint64_t waiting_bytes() const { return waiting_bytes_; }
 
-  // The first parcel after `after` that is neither settled nor given up, boots in order; `from` and `to` bound it by
-  // seq within the boot (`to` excluded). Gives up what turns out to be unreadable.
+  // The boot's first parcel after `after_seq` and below `before_seq` that is neither settled nor given up, and is known
+  // to be durable. Gives up what turns out to be unreadable.
   bool next(uint64_t boot, uint64_t after_seq, uint64_t before_seq, uint64_t* seq, size_t* up_bytes);
   // The Up message, byte for byte as before; empty if it cannot be read, and then it is given up. Valid until the next
   // call.
@@ -135,6 +139,9 @@ class Spool {
   };
 
   // spool.cpp: writing
+  void sync_found();
+  void write_found_again();
+  void found_durable();
   void queue(Op op);
   void pump();
   void begin_file();
@@ -185,7 +192,8 @@ class Spool {
   SpoolFile present_;  // bytes: up to the last good batch
   Index present_index_;
   uint64_t next_number_ = 1;
-  uint64_t to_sync_ = 0;      // number of the file that open() read; 0: none
+  uint64_t found_ = 0;  // number of the file that open() read, until it is durable; 0: none
+  std::function<void()> durable_;
   std::list<Index> indices_;  // most recently used first
   std::vector<std::byte> body_;
   std::vector<uint8_t> up_;

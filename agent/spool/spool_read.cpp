@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "agent/spool/spool.h"
+#include "base/planted.h"
 #include "base/record/record.h"
+#include "base/record/write_again.h"
 
 namespace lambda::agent {
 namespace {
@@ -54,6 +56,8 @@ Status Spool::open() {
       }
       bad_files_.emplace_back(entry.name, entry.bytes);
       bad_bytes_ += entry.bytes;
+    } else if (entry.name.ends_with(kWriteAgainSuffix)) {
+      (void)env_.disk.remove(options_.dir + "/" + entry.name);
     }
   }
   std::sort(numbers.begin(), numbers.end());
@@ -80,7 +84,7 @@ Status Spool::open() {
     state_.files().push_back(std::move(file));
   }
   read_headless(numbers, base);
-  if (!state_.files().empty()) to_sync_ = state_.files().back().number;
+  if (!state_.files().empty()) found_ = state_.files().back().number;
   return {};
 }
 
@@ -270,7 +274,9 @@ bool Spool::next(uint64_t id, uint64_t after_seq, uint64_t before_seq, uint64_t*
     *seq = boot->gone.next_missing(after_seq + 1);
     if (*seq >= std::min(before_seq, boot->next_seq)) return false;
     SpoolFile* file = nullptr;
-    if (const Entry* entry = find(id, *seq, &file)) {
+    const Entry* entry = find(id, *seq, &file);
+    if (file != nullptr && file->number == found_ && !planted("spool_offers_unsynced")) return false;
+    if (entry != nullptr) {
       size_t head = 1;
       for (uint64_t rest = entry->parcel_bytes; rest > 0; rest >>= 7) head++;
       *up_bytes = entry->parcel_bytes + head;

@@ -108,6 +108,7 @@ struct Start {
     ASSERT_TRUE(packer.pack(state, world.clock.utc_ms(), input, &packed, &too_large));
     const auto facts = parse_parcel(*parcel_in_up(packed.up));
     ASSERT_TRUE(facts.has_value());
+    last_up = packed.up;
     spool.append(packed.up, packed.digest, [this, facts = *facts](Status status) {
       ASSERT_TRUE(status.has_value());
       waiting = false;
@@ -123,6 +124,7 @@ struct Start {
   Status opened;
   bool waiting = false;
   uint64_t parcels = 0;
+  std::vector<uint8_t> last_up;
   Ordinals made;  // in parcels whose append said done
   std::set<uint32_t> taken;
 };
@@ -370,6 +372,53 @@ TEST(Spool, AStartReadsTheNewestFileAndNoOther) {
   EXPECT_EQ(world.disk.bytes_read.size(), 2u);
 }
 
+// A killed start, a start whose first sync fails, and a power cut.
+TEST(Spool, WhatAStartFoundAndCannotSyncIsOfferedOnlyAfterItWasWrittenAgain) {
+  for (const bool drops : {false, true}) {
+    World world(10);
+    Ordinals made;
+    {
+      Start start(world, {}, 11);
+      world.loop.run_for(50);
+      const uint64_t appends = world.disk.appends;
+      start.parcel(2);
+      while (world.disk.appends == appends) world.loop.step(world.clock.now_us);  // written, and not synced
+      const auto facts = parse_parcel(*parcel_in_up(start.last_up));
+      for (const auto& run : facts->runs) note(made, 11, run);
+    }
+    world.loop.clear();
+    world.disk.kill();
+    world.disk.failed_sync_drops = drops;
+    world.disk.faults.insert(FakeDisk::Fault::kSync);
+    {
+      Start start(world, {}, 12);
+      world.loop.run_for(2'500);
+      uint64_t seq = 0;
+      size_t bytes = 0;
+      EXPECT_FALSE(start.spool.next(11, 0, UINT64_MAX, &seq, &bytes)) << "it may vanish";
+      EXPECT_FALSE(start.spool.started());
+      EXPECT_GT(start.spool.counters().sync_errors, 2u);
+      world.disk.faults.clear();
+      world.loop.run_for(1'000);
+      EXPECT_TRUE(start.spool.started());
+      Ordinals stored, gaps;
+      drain(start.spool, stored, gaps);
+      expect_covered(made, stored, gaps, "after the sync");
+      EXPECT_EQ(stored.empty(), drops);
+      world.loop.run_for(5);  // nothing more was synced than what next() offered
+    }
+    world.loop.clear();
+    world.disk.power_cut();
+    Start start(world, {}, 13);
+    world.loop.run_for(50);
+    Ordinals stored, gaps;
+    drain(start.spool, stored, gaps);
+    expect_covered(made, stored, gaps, "after the power cut");
+    EXPECT_EQ(stored.empty(), drops);
+    EXPECT_EQ(world.disk.files.count("d/spool-0000000000000001.lam.again"), 0u);
+  }
+}
+
 // Parcels, acks, refusals, bounds and faults in any order; a kill or a power cut at any step; several starts.
 TEST(Spool, NoCrashForgetsAParcelThatWasOffered) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {
@@ -421,6 +470,8 @@ TEST(Spool, NoCrashForgetsAParcelThatWasOffered) {
       world.random.below(2) == 0 ? world.disk.power_cut() : world.disk.kill();
       new (&start.spool) Spool(world.env, Start::with_dir(options));
       ASSERT_TRUE(start.spool.open().has_value());
+      start.spool.start();
+      world.loop.run_for(100);
       Ordinals stored = acked, gaps;
       drain(start.spool, stored, gaps);
       expect_covered(made, stored, gaps, "seed " + std::to_string(seed) + " boot " + std::to_string(boot));

@@ -107,6 +107,7 @@ class FakeDisk final : public Disk {
     std::string bytes;
     size_t synced = 0;
     bool name_synced = false;
+    bool lying = false;  // a sync failed: the pages count as clean, and later syncs are a success about nothing
   };
   enum class Fault { kNone, kAppend, kAppendPart, kAppendWhole, kSync, kSyncDir, kOpen };
 
@@ -152,9 +153,14 @@ class FakeDisk final : public Disk {
       Status status;
       if (faults.contains(Fault::kSync)) {
         status = fail(ErrorCode::kIo, "planted");
+        if (found != open_.end() && files.contains(found->second)) {
+          File& file = files[found->second];
+          file.lying = true;
+          if (failed_sync_drops) std::fill(file.bytes.begin() + static_cast<long>(file.synced), file.bytes.end(), '\0');
+        }
       } else if (found == open_.end()) {
         status = fail(ErrorCode::kIo, "not open");
-      } else if (files.contains(found->second)) {
+      } else if (files.contains(found->second) && !files[found->second].lying) {
         files[found->second].synced = files[found->second].bytes.size();
       }
       answer(done, status);
@@ -168,6 +174,7 @@ class FakeDisk final : public Disk {
       } else {
         for (auto& [path, file] : files) file.name_synced = true;
         removed.clear();
+        replaced.clear();
       }
       answer(done, status);
     });
@@ -209,6 +216,10 @@ class FakeDisk final : public Disk {
     if (found == files.end()) return fail(ErrorCode::kNotFound, from + ": none");
     File file = std::move(found->second);
     files.erase(found);
+    file.name_synced = false;
+    if (const auto before = files.find(to); before != files.end() && before->second.name_synced) {
+      replaced[to] = before->second;
+    }
     files[to] = std::move(file);
     return {};
   }
@@ -216,6 +227,7 @@ class FakeDisk final : public Disk {
     File& file = files[path];
     file.bytes.resize(std::min<size_t>(file.bytes.size(), bytes));
     file.synced = std::min(file.synced, file.bytes.size());
+    if (file.bytes.size() <= file.synced) file.lying = false;
     return {};
   }
   Status replace(const std::string& path, std::span<const std::byte> bytes) override {
@@ -236,7 +248,17 @@ class FakeDisk final : public Disk {
       if (random_.below(2) == 0 && file.name_synced && !files.contains(path)) files[path] = file;
     }
     removed.clear();
-    std::erase_if(files, [&](const auto& entry) { return !entry.second.name_synced && random_.below(2) == 0; });
+    for (auto entry = files.begin(); entry != files.end();) {
+      const auto before = replaced.find(entry->first);
+      if (entry->second.name_synced || random_.below(2) == 0) {
+        ++entry;
+      } else if (before != replaced.end()) {
+        (entry++)->second = before->second;
+      } else {
+        entry = files.erase(entry);
+      }
+    }
+    replaced.clear();
     for (auto& [path, file] : files) {
       const size_t loose = file.bytes.size() - file.synced;
       switch (random_.below(4)) {
@@ -257,6 +279,7 @@ class FakeDisk final : public Disk {
       }
       file.synced = file.bytes.size();
       file.name_synced = true;
+      file.lying = false;
     }
     open_.clear();
   }
@@ -264,7 +287,9 @@ class FakeDisk final : public Disk {
   void kill() { open_.clear(); }
 
   std::map<std::string, File> files;
-  std::map<std::string, File> removed;  // since the last folder sync
+  std::map<std::string, File> removed;   // since the last folder sync
+  std::map<std::string, File> replaced;  // by a rename, since the last folder sync
+  bool failed_sync_drops = false;        // what a sync could not write reads as zeros at once
   std::set<Fault> faults;
   uint64_t bytes_max = UINT64_MAX;
   uint64_t appends = 0, syncs = 0;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/planted.h"
+#include "gateway/ingest/ack_ranges.h"
 #include "gateway/site/names.h"
 
 namespace lambda::gateway {
@@ -243,18 +244,25 @@ void Ingest::decided(const std::string& device_id, uint64_t boot, uint64_t seq, 
   switch (decision.verdict) {
     case Verdict::kStored:
     case Verdict::kDuplicate:
-      want_ack(device_id, boot);
+      want_ack(device_id, boot, seq);
       return;
     case Verdict::kConflict:
+      if (planted("ingest_acks_conflicts")) {
+        const AckState state{store_.ack_state(device_id, boot).contiguous_seq, {{seq, seq}}};
+        (void)port_.publish(down_topic(device_id), make_ack(answerer_, boot, state, 0, env_.clock.utc_ms()));
+        return;
+      }
       ++counters_.conflict;
       quarantine_.keep(device_id, "conflict", std::as_bytes(std::span(message.data(), message.size())));
       refuse(device_id, head, RefusalCode::kConflict, decision.text);
       return;
     case Verdict::kUndeclared:
+      if (planted("ingest_undeclared_is_poison")) return refuse(device_id, head, RefusalCode::kMalformed, "undeclared");
       ++counters_.undeclared;
       nack(device_id, make_declare(answerer_, boot, seq, decision.refs));
       return;
     case Verdict::kFull:
+      if (planted("ingest_full_is_poison")) return refuse(device_id, head, RefusalCode::kMalformed, "full");
       ++counters_.store_full;
       retry_after(device_id, head, options_.limits.full_delay_ms, "full");
       return;
@@ -320,18 +328,25 @@ void Ingest::hello(const std::string& device_id, const Enrolled& enrolled, Devic
                        ++counters_.hello_not_kept;
                        return;
                      }
-                     if (!send_ack(device_id, boot, nonce)) ++counters_.acks_dropped;
+                     RunSet none;
+                     if (!send_ack(device_id, boot, nonce, &none)) ++counters_.acks_dropped;
                    });
   if (floor > 0) store_.raise_floor(device_id, boot, floor);
 }
 
 // Acks are cumulative, so one for each boot at the end of a batch of decisions says it all.
-void Ingest::want_ack(const std::string& device_id, uint64_t boot) {
-  if (acks_wanted_.size() >= options_.limits.answers_waiting_max && !acks_wanted_.contains({device_id, boot})) {
+void Ingest::want_ack(const std::string& device_id, uint64_t boot, uint64_t seq) {
+  const BootKey key{device_id, boot};
+  if (acks_wanted_.size() >= options_.limits.answers_waiting_max && !acks_wanted_.contains(key)) {
     ++counters_.acks_dropped;  // the device asks again after its timeout
     return;
   }
-  acks_wanted_.insert({device_id, boot});
+  RunSet& answered = acks_wanted_[key];
+  if (answered.runs().size() < options_.limits.answer_runs_max) {
+    answered.add(seq, seq + 1);
+  } else {
+    ++counters_.acks_dropped;
+  }
   if (acks_posted_ || acks_timer_ != 0) return;
   acks_posted_ = true;
   env_.loop.post([this, alive = alive_] {
@@ -345,10 +360,10 @@ void Ingest::send_acks() {
   env_.loop.cancel(acks_timer_);
   acks_timer_ = 0;
   while (!acks_wanted_.empty()) {
-    const BootKey key = *acks_wanted_.begin();
-    if (auto sent = send_ack(key.device, key.boot, 0); !sent) {
-      // One cumulative ack a boot is kept: until there is a connection again, see connected(), or until the one there
-      // is takes more.
+    auto& [key, answered] = *acks_wanted_.begin();
+    if (auto sent = send_ack(key.device, key.boot, 0, &answered); !sent) {
+      // What is to be acked is kept: until there is a connection again, see connected(), or until the one there is
+      // takes more.
       ++counters_.acks_delayed;
       if (sent.error().code != ErrorCode::kUnavailable) {
         acks_timer_ = env_.loop.after(kAcksRetryMs, [this] {
@@ -358,17 +373,26 @@ void Ingest::send_acks() {
       }
       return;
     }
-    acks_wanted_.erase(acks_wanted_.begin());
+    if (answered.empty()) acks_wanted_.erase(acks_wanted_.begin());
   }
 }
 
-Status Ingest::send_ack(const std::string& device_id, uint64_t boot, uint64_t nonce) {
+// Success: what the ack covers is off `answered`.
+Status Ingest::send_ack(const std::string& device_id, uint64_t boot, uint64_t nonce, RunSet* answered) {
   // Between a parcel's arrival and its ack the device may have been revoked.
   const Enrolled* enrolled = registry_.find(device_id);
-  if (enrolled == nullptr || enrolled->revoked) return {};
-  const std::string message = make_ack(answerer_, boot, store_.ack_state(device_id, boot), nonce, env_.clock.utc_ms());
+  if (enrolled == nullptr || enrolled->revoked) {
+    answered->clear();
+    return {};
+  }
+  RunSet left = *answered;
+  AckState state = next_ack(store_.ack_state(device_id, boot), &left);
+  if (planted("ingest_acks_past_holes") && !state.ranges.empty()) state.contiguous_seq = state.ranges.back().second;
+  const std::string message = make_ack(answerer_, boot, state, nonce, env_.clock.utc_ms());
   Status sent = port_.publish(down_topic(device_id), message);
-  if (sent) ++counters_.acks;
+  if (!sent) return sent;
+  ++counters_.acks;
+  *answered = std::move(left);
   return sent;
 }
 

@@ -5,8 +5,9 @@
 //   decode every block, signature, store
 //
 // Invariants
-// - An Ack is sent only for what Store::ack_state() says, after the decision; a hello's after everything before it
-//   from this device was decided (the store decides in order of arrival).
+// - An Ack is sent only for what Store::ack_state() says and what the store just decided; a hello's after everything
+//   before it from this device was decided (the store decides in order of arrival).
+// - The answer to a parcel that is stored covers it, however many holes there are (ack_ranges.h).
 // - A device that is unknown or revoked is never answered and never stored; its session is ended.
 // - Waiting memory is bounded for each device and in total: past it parcels are answered RetryAfter, not kept.
 // - Answers are caused by messages only: nothing here repeats itself, so two sides can not excite each other.
@@ -19,7 +20,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,6 +30,7 @@
 #include "gateway/ingest/token_bucket.h"
 #include "gateway/ingest/up_message.h"
 #include "gateway/site/registry.h"
+#include "gateway/store/runs.h"
 #include "gateway/store/store.h"
 
 namespace lambda::gateway {
@@ -42,6 +43,7 @@ struct IngestLimits {
   uint64_t device_waiting_bytes_max = 16u << 20;  // on the way to the store: RetryAfter
   uint64_t waiting_bytes_max = 64u << 20;
   uint64_t answers_waiting_max = 65'536;  // (device, boot) pairs whose ack could not be sent yet
+  uint64_t answer_runs_max = 1'024;       // of each of them, runs of seqs to be acked; more are asked for again
   uint32_t busy_delay_ms = 200;
   uint32_t full_delay_ms = 10'000;
   uint32_t version_delay_ms = 60'000;
@@ -129,9 +131,9 @@ class Ingest {
              std::span<const std::byte> payload);
   void decided(const std::string& device_id, uint64_t boot, uint64_t seq, uint64_t bytes, const Decision& decision,
                std::string_view message);
-  void want_ack(const std::string& device_id, uint64_t boot);
+  void want_ack(const std::string& device_id, uint64_t boot, uint64_t seq);
   void send_acks();
-  Status send_ack(const std::string& device_id, uint64_t boot, uint64_t nonce);
+  Status send_ack(const std::string& device_id, uint64_t boot, uint64_t nonce, RunSet* answered);
   void retry_after(const std::string& device_id, const UpHead& head, uint32_t delay_ms, std::string_view reason);
   void refuse(const std::string& device_id, const UpHead& head, RefusalCode code, const std::string& text);
   void nack(const std::string& device_id, const std::string& message);
@@ -147,7 +149,7 @@ class Ingest {
   ParcelDecoder decoder_;
   std::map<std::string, Device, std::less<>> devices_;  // enrolled ones only: the registry is their bound
   uint64_t waiting_bytes_ = 0, waiting_messages_ = 0;
-  std::set<BootKey> acks_wanted_;
+  std::map<BootKey, RunSet> acks_wanted_;  // seqs that were decided and not acked
   bool acks_posted_ = false;
   EventLoop::TimerId acks_timer_ = 0;
   IngestCounters counters_;

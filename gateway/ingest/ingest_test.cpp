@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <set>
 
 #include "gateway/store/test_world.h"
 #include "proto/lambda.pb.h"
@@ -218,6 +219,33 @@ TEST_F(IngestTest, ParcelsOfOneBatchAreAckedByOneMessage) {
   world.loop.run();
   EXPECT_LE(downs.size(), 2u);
   EXPECT_EQ(downs.back().ack().contiguous_seq(), 20u);
+}
+
+TEST_F(IngestTest, TheAnswerToAParcelCoversItHoweverManyHolesThereAre) {
+  // Every second parcel: more ranges than an ack has room for.
+  std::set<uint64_t> acked;
+  const auto take_answers = [&] {
+    for (const auto& down : downs) {
+      ASSERT_LE(down.ack().ranges_size(), 64);
+      for (const auto& range : down.ack().ranges()) {
+        for (uint64_t seq = range.first(); seq <= range.last(); ++seq) acked.insert(seq);
+      }
+    }
+    downs.clear();
+  };
+  for (uint64_t seq = 2; seq <= 300; seq += 2) {
+    send(press, Scripted::up(press.parcel(seq, {press.block(1, seq * 2, {1, 2})})));
+    take_answers();
+    ASSERT_TRUE(acked.count(seq)) << seq;
+  }
+  // And many of one batch.
+  for (uint64_t seq = 302; seq <= 600; seq += 2) {
+    send(press, Scripted::up(press.parcel(seq, {press.block(1, seq * 2, {1, 2})})), false);
+  }
+  world.loop.run();
+  take_answers();
+  EXPECT_EQ(acked.size(), 300u);
+  EXPECT_EQ(*acked.rbegin(), 600u);
 }
 
 TEST_F(IngestTest, AParcelThatComesAgainIsAckedAgainAndCountsOnce) {

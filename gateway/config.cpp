@@ -24,7 +24,7 @@ void broker_keys(ConfigTable& table, GatewayConfig& config) {
   BrokerLimits& limits = config.broker_limits;
   table.integer("broker.connections_max", limits.connections_max, 1, 1'000'000, "Further ones are refused.");
   table.integer("broker.message_bytes_max", limits.message_bytes_max, 1u << 20, 256u << 20,
-                "Larger messages are dropped by the broker.");
+                "Who sends a larger message is disconnected.");
   table.integer("broker.inflight_messages_max", limits.inflight_messages_max, 1, 65'535,
                 "Sent to one client and not acknowledged by it.");
   table.integer("broker.inflight_bytes_max", limits.inflight_bytes_max, 1u << 20, 1u << 30, "The same in bytes.");

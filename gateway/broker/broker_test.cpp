@@ -65,7 +65,8 @@ TEST_F(BrokerTest, StartsMosquittoWithItsOwnConfiguration) {
             (std::vector<std::string>{"/usr/sbin/mosquitto", "-c", "/site/broker/mosquitto.conf"}));
   const std::string conf = file("/site/broker/mosquitto.conf");
   for (const char* line : {"listener 8883 127.0.0.1\n", "require_certificate true\n", "use_identity_as_username true\n",
-                           "use_username_as_clientid true\n", "allow_anonymous false\n", "persistence false\n"}) {
+                           "use_username_as_clientid true\n", "allow_anonymous false\n", "persistence false\n",
+                           "max_packet_size 4195328\n"}) {
     EXPECT_NE(conf.find(line), std::string::npos) << line;
   }
   EXPECT_EQ(file("/site/broker/mosquitto.acl").substr(file("/site/broker/mosquitto.acl").find("user ")),

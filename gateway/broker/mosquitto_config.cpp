@@ -3,6 +3,11 @@
 #include <string_view>
 
 namespace lambda::gateway {
+namespace {
+
+constexpr uint32_t kPacketHeadBytesMax = 1024;
+
+}  // namespace
 
 std::string mosquitto_conf(const MosquittoConfig& config) {
   std::string text = "# Written by lambda-gateway at every start of the broker; changes here are lost.\n";
@@ -31,7 +36,8 @@ std::string mosquitto_conf(const MosquittoConfig& config) {
   line("set_tcp_nodelay", "true");
   line("sys_interval", "0");
   line("max_connections", std::to_string(config.limits.connections_max));
-  line("message_size_limit", std::to_string(config.limits.message_bytes_max));
+  // Looked at when a packet's head has come, so that nobody makes the broker hold more. The rest is for the topic.
+  line("max_packet_size", std::to_string(config.limits.message_bytes_max + kPacketHeadBytesMax));
   line("max_inflight_messages", std::to_string(config.limits.inflight_messages_max));
   line("max_inflight_bytes", std::to_string(config.limits.inflight_bytes_max));
   line("max_queued_messages", std::to_string(config.limits.queued_messages_max));

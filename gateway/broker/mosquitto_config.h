@@ -9,7 +9,7 @@ namespace lambda::gateway {
 
 struct BrokerLimits {
   uint32_t connections_max = 4096;
-  uint32_t message_bytes_max = 4u << 20;  // larger ones are dropped by the broker; ingest's own bound is lower
+  uint32_t message_bytes_max = 4u << 20;  // who sends a larger one is disconnected; ingest's own bound is lower
   uint32_t inflight_messages_max = 2000;  // sent to one client and not acknowledged by it
   uint64_t inflight_bytes_max = 32u << 20;
   uint32_t queued_messages_max = 20'000;  // waiting for one client; further ones are dropped, and still PUBACKed

@@ -30,6 +30,8 @@ void all_sources(ConfigTable& table, HostSourceOptions& sources) {
   source_keys(table, "self", sources.self, nullptr, "The agent about itself.");
   source_keys(table, "synthetic", sources.synthetic, nullptr, "Made-up points, for tests and benchmarks.");
   table.integer("sources.synthetic.series", sources.synthetic_series, 1, kSyntheticSeriesMax, "How many series.");
+  table.text("sources.synthetic.shape", sources.synthetic_shape,
+             "unique: no value twice; lifelike: counters and readings that wander.", one_of({"unique", "lifelike"}));
 }
 
 void uplink_keys(ConfigTable& table, ConnectionOptions& uplink) {

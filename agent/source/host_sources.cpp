@@ -29,6 +29,10 @@ Status check_numbers(const HostSourceOptions& options) {
     return fail(ErrorCode::kInvalid, "sources.synthetic.series: " + std::to_string(options.synthetic_series) +
                                          " is not within 1 to " + std::to_string(kSyntheticSeriesMax));
   }
+  if (options.synthetic_shape != "unique" && options.synthetic_shape != "lifelike") {
+    return fail(ErrorCode::kInvalid,
+                "sources.synthetic.shape: \"" + options.synthetic_shape + "\" is neither unique nor lifelike");
+  }
   return {};
 }
 
@@ -66,7 +70,8 @@ Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles&
     add(std::make_unique<NetworkSource>(files, root, options.network.interval_ms, std::move(*interfaces)));
   }
   if (options.synthetic.enabled) {
-    add(std::make_unique<SyntheticSource>(options.synthetic_series, options.synthetic.interval_ms));
+    const auto shape = options.synthetic_shape == "lifelike" ? SyntheticShape::kLifelike : SyntheticShape::kUnique;
+    add(std::make_unique<SyntheticSource>(options.synthetic_series, options.synthetic.interval_ms, shape));
   }
   if (options.self.enabled) {
     auto self = std::make_unique<SelfSource>(files, options.self.interval_ms, std::move(meters));

@@ -41,6 +41,7 @@ struct HostSourceOptions {
   SourceOptions self;
   SourceOptions synthetic{.enabled = false};  // made-up points, for tests and benchmarks; no devices
   uint32_t synthetic_series = 100;            // 1 to kSyntheticSeriesMax
+  std::string synthetic_shape = "unique";     // or "lifelike": see synthetic_source.h
 };
 
 // A number the agent knows about itself. `read` runs on the loop thread at each collection of "self".

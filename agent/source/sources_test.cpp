@@ -13,6 +13,7 @@
 #include "agent/source/self_source.h"
 #include "agent/source/synthetic_source.h"
 #include "agent/source/test_world.h"
+#include "lambda/block.h"
 
 namespace lambda::agent {
 namespace {
@@ -327,6 +328,55 @@ TEST(SyntheticSource, NeverTellsTheSameValueTwice) {
   }
   EXPECT_EQ(values.size(), 300u * 50);
   EXPECT_EQ(sink.asked, 300u);
+}
+
+TEST(SyntheticSource, LifelikeIsTheSameForEachStartAndItsCountersNeverGoDown) {
+  SyntheticSource source(8, 1000, SyntheticShape::kLifelike), again(8, 1000, SyntheticShape::kLifelike);
+  MemorySink sink, sink_again;
+  std::map<std::string, uint64_t> before;
+  std::set<int64_t> steps;
+  for (int64_t tick = 0; tick < 500; ++tick) {
+    sink.next();
+    sink_again.next();
+    ASSERT_TRUE(source.collect(sink, tick * 1000).has_value());
+    ASSERT_TRUE(again.collect(sink_again, tick * 1000 + 7).has_value());
+    ASSERT_EQ(sink.last, sink_again.last);
+    ASSERT_EQ(sink.last.size(), 8u);
+    for (const auto& [key, bits] : sink.last) {
+      if (sink.spec(key)->kind != Kind::kCounter || tick == 0) continue;
+      ASSERT_GE(static_cast<int64_t>(bits), static_cast<int64_t>(before[key])) << key;
+      steps.insert(static_cast<int64_t>(bits - before[key]));
+    }
+    before = sink.last;
+  }
+  EXPECT_GT(steps.size(), 200u) << "in uneven steps";
+}
+
+// What makes it of use for measuring memory: it costs what real series cost, not next to nothing as a straight line.
+TEST(SyntheticSource, LifelikeTakesBytesAsRealSeriesDo) {
+  SyntheticSource source(4, 1000, SyntheticShape::kLifelike);
+  MemorySink sink;
+  std::map<std::string, std::vector<Point>> points;
+  for (int64_t tick = 0; tick < 600; ++tick) {
+    sink.next();
+    ASSERT_TRUE(source.collect(sink, tick * 1000).has_value());
+    for (const auto& [key, bits] : sink.last) points[key].push_back({tick * 1000, bits});
+  }
+  ASSERT_EQ(points.size(), 4u);
+  for (const auto& [key, all] : points) {
+    std::vector<uint8_t> space(block_bytes_max(all.size()));
+    BlockOptions options;
+    options.type = sink.spec(key)->type;
+    options.scale = sink.spec(key)->scale;
+    BlockWriter writer(space, options);
+    for (const Point& point : all) ASSERT_EQ(writer.append(point), AppendResult::kOk) << key;
+    const double bytes_per_point = static_cast<double>(writer.seal().size()) / static_cast<double>(all.size());
+    EXPECT_GE(bytes_per_point, 0.6) << key;
+    EXPECT_LE(bytes_per_point, 9) << key;
+    if (options.type == ValueType::kF64) {
+      EXPECT_GE(bytes_per_point, 4) << key << ": decimals have no short double";
+    }
+  }
 }
 
 TEST(MeteredSource, CountsTimePointsErrorsAndOverruns) {

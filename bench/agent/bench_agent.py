@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """What the agent costs, beside node_exporter on the same machine in the same run.
 
-  bench_agent.py --bin DIR
+  bench_agent.py --bin DIR [--full] [--cpu-seconds N]
 
-memory   resident memory with ten minutes of 1,000 series at 1 Hz: as many points are made at 10 Hz within a minute,
-         all of them younger than ten minutes, so that all are held.
 cpu      processor time of the agent with all its default collectors at 1 s, beside that of node_exporter scraped once
          a second (its default collectors, and the ones the agent has).
+memory   resident memory of two enrolled agents, each with ten minutes of 1,000 series at 1 Hz in memory: counters in
+         uneven steps, decimals and doubles that wander. One has its gateway, one finds none and fills its spool.
+         By default ten times as fast: 10 Hz, blocks sealed each 6 s, retained for a minute, so that as many points in
+         as many blocks are held after a minute as after ten minutes otherwise; it ends after 72 s. --full takes the
+         true times, and 12 minutes.
 
-Last line: JSON. Exit status 1 when a "must" is missed: 16 MB, and half of node_exporter's time.
+Last line: JSON. Exit status 1 when a "must" is missed: 16 MB at every look, all points answered from memory, and half
+of node_exporter's time.
 """
 
 import argparse
@@ -21,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 
 SERIES = 1000
@@ -43,12 +48,6 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def rss_mb(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        values = dict(line.split(":", 1) for line in file)
-    return int(values["VmRSS"].split()[0]) / 1024, int(values["VmHWM"].split()[0]) / 1024
-
-
 def get(url):
     with urllib.request.urlopen(url, timeout=5) as answer:
         return answer.read()
@@ -68,12 +67,17 @@ class Process:
             self.process.wait()
 
 
-def start_agent(binaries, folder, name, settings):
+def write_config(folder, name, settings):
     port = free_port()
     state = os.path.join(folder, name)
     config = state + ".toml"
     with open(config, "w", encoding="utf-8") as file:
-        file.write(f'[agent]\ndevice = "bench"\nstate = "{state}"\n[http]\nport = {port}\n{settings}')
+        file.write(f'[agent]\ndevice = "{name}"\nstate = "{state}"\n[http]\nport = {port}\n{settings}')
+    return config, state, port
+
+
+def start_agent(binaries, folder, name, settings):
+    config, state, port = write_config(folder, name, settings)
     with open(state + ".log", "wb") as log:
         agent = Process([os.path.join(binaries, "lambda-agent"), "--config", config], log)
     for _ in range(100):
@@ -88,26 +92,89 @@ def start_agent(binaries, folder, name, settings):
         sys.exit(f"bench_agent: the agent is not ready:\n{log.read()[-2000:]}")
 
 
-def measure_memory(binaries, folder):
-    others = "".join(f"[sources.{name}]\nenabled = false\n" for name in ("cpu", "memory", "load", "disk", "filesystem", "network", "self"))
-    agent, port = start_agent(binaries, folder, "memory", f"[sources.synthetic]\nenabled = true\nseries = {SERIES}\ninterval_ms = 100\n{others}")
+def memory_kb(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        values = dict(line.split(":", 1) for line in file)
+    return {name: int(values[name].split()[0]) for name in ("VmRSS", "VmHWM", "RssAnon", "RssFile")}
+
+
+def call(*command):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        sys.exit(f"bench_agent: {' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+
+
+def start_gateway(binaries, folder):
+    """A gateway with its own broker; the process and the broker's url."""
+    broker, http = free_port(), free_port()
+    config = os.path.join(folder, "gateway.toml")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(f'[gateway]\nid = "bench-gateway"\n[site]\nname = "bench"\ndirectory = "{folder}/site"\n'
+                   f'[store]\ndirectory = "{folder}/store"\n[broker]\nport = {broker}\n[http]\nport = {http}\n')
+    with open(os.path.join(folder, "gateway.log"), "wb") as log:
+        gateway = Process([os.path.join(binaries, "lambda-gateway"), "--config", config], log)
+    for _ in range(200):
+        try:
+            get(f"http://127.0.0.1:{http}/readyz")
+            return gateway, f"mqtts://localhost:{broker}"
+        except OSError:
+            time.sleep(0.1)
+    gateway.end()
+    sys.exit("bench_agent: the gateway is not ready after 20 s")
+
+
+def make_agent(binaries, folder, name, url, speed):
+    """An enrolled agent with made-up sources; it and its HTTP port."""
+    others = "".join(f"[sources.{source}]\nenabled = false\n" for source in ("cpu", "memory", "load", "disk", "filesystem", "network", "self"))
+    settings = (f'[sources.synthetic]\nenabled = true\nseries = {SERIES}\nshape = "lifelike"\ninterval_ms = {1000 // speed}\n{others}'
+                f'[uplink]\ngateways = ["{url}"]\n[seal]\nage_ms = {60_000 // speed}\n[memory]\nretention_ms = {600_000 // speed}\n')
+    config = write_config(folder, name, settings)[0]
+    request, bundle = os.path.join(folder, name + ".request"), os.path.join(folder, name + ".bundle")
+    call(os.path.join(binaries, "lambda-agent"), "--config", config, "--request", request)
+    call(os.path.join(binaries, "lambda"), "enroll", request, "--site", os.path.join(folder, "site"), "--out", bundle)
+    call(os.path.join(binaries, "lambda-agent"), "--config", config, "--install", bundle)
+    return start_agent(binaries, folder, name, settings)
+
+
+def measure_memory(binaries, folder, full):
+    speed = 1 if full else 10
+    gateway, url = start_gateway(binaries, folder)
+    agents = {}
+    looks = []
     try:
-        wanted = SERIES * 600
-        while True:
-            made = json.loads(get(f"http://127.0.0.1:{port}/api/v1/lambda/status"))["made"]
-            if made >= wanted:
-                break
-            time.sleep(1)
-        answer = json.loads(get(f"http://127.0.0.1:{port}/api/v1/query?query=sum(count_over_time(lambda_synthetic%5B10m%5D))"))
-        held = sum(int(series["value"][1]) for series in answer.get("data", {}).get("result", []))
-        now, most = rss_mb(agent.pid)
+        agents["gateway"] = make_agent(binaries, folder, "with-gateway", url, speed)
+        agents["alone"] = make_agent(binaries, folder, "alone", f"mqtts://localhost:{free_port()}", speed)
+        start = time.monotonic()
+        for minute in (1, 5, 10, 12):
+            time.sleep(max(0.0, start + minute * 60 / speed - time.monotonic()))
+            for name, (agent, port) in agents.items():
+                status = json.loads(get(f"http://127.0.0.1:{port}/api/v1/lambda/status"))
+                look = {"minute": minute, "agent": name, **memory_kb(agent.pid), "made": status["made"],
+                        "backlog_bytes": status["backlog_bytes"]}
+                looks.append(look)
+                print(f"memory  {minute:3} min{'' if full else ' / 10'}  {name:8} resident {look['VmRSS'] / 1024:5.1f} MB (own "
+                      f"{look['RssAnon'] / 1024:.1f}, most {look['VmHWM'] / 1024:.1f}), {look['made']} points made, spool "
+                      f"{look['backlog_bytes'] / 1e6:.1f} MB", flush=True)
+        # What is held is asked for last: a query over everything takes room of its own, which is then given back.
+        span = f"{600 // speed}s"
+        asked = urllib.parse.urlencode({"query": f'sum(count_over_time({{__name__=~"lambda_synthetic.*"}}[{span}]))'})
+        held = []
+        for name, (agent, port) in agents.items():
+            answer = json.loads(get(f"http://127.0.0.1:{port}/api/v1/query?{asked}"))
+            held.append(sum(int(series["value"][1]) for series in answer.get("data", {}).get("result", [])))
+        time.sleep(12)
+        for (name, (agent, _)), points in zip(agents.items(), held):
+            look = memory_kb(agent.pid)
+            print(f"memory  {name:8} answered {points} points in one question; 12 s later resident {look['VmRSS'] / 1024:.1f} MB "
+                  f"(most {look['VmHWM'] / 1024:.1f})", flush=True)
     finally:
-        agent.end()
-    print(f"memory  {made} points of {SERIES} series made, {held} of them answered from memory; resident {now:.1f} MB (most {most:.1f} MB)", flush=True)
-    return now, held, made
+        for agent, _ in agents.values():
+            agent.end()
+        gateway.end()
+    return looks, min(held)
 
 
-def measure_cpu(binaries, folder):
+def measure_cpu(binaries, folder, seconds):
     agent, _ = start_agent(binaries, folder, "cpu", "")
     exporters = {}
     with open(os.path.join(folder, "exporter.log"), "wb") as log:
@@ -119,14 +186,14 @@ def measure_cpu(binaries, folder):
         before = {name: cpu_seconds(process.pid) for name, (process, _) in exporters.items()}
         before["agent"] = cpu_seconds(agent.pid)
         start = time.monotonic()
-        for second in range(CPU_SECONDS):
+        for second in range(seconds):
             for _, port in exporters.values():
                 get(f"http://127.0.0.1:{port}/metrics")
             time.sleep(max(0.0, start + second + 1 - time.monotonic()))
         passed = time.monotonic() - start
         used = {name: (cpu_seconds(process.pid) - before[name]) / passed for name, (process, _) in exporters.items()}
         used["agent"] = (cpu_seconds(agent.pid) - before["agent"]) / passed
-        rss = rss_mb(agent.pid)[0]
+        rss = memory_kb(agent.pid)["VmRSS"] / 1024
     finally:
         agent.end()
         for process, _ in exporters.values():
@@ -140,16 +207,21 @@ def measure_cpu(binaries, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True)
+    parser.add_argument("--full", action="store_true", help="true ten minutes instead of a tenth of the time")
+    parser.add_argument("--cpu-seconds", type=int, default=CPU_SECONDS)
     options = parser.parse_args()
+    binaries = os.path.abspath(options.bin)
     folder = tempfile.mkdtemp(prefix="lambda-bench-agent-")
     try:
-        used = measure_cpu(os.path.abspath(options.bin), folder)
-        rss, held, made = measure_memory(os.path.abspath(options.bin), folder)
+        used = measure_cpu(binaries, folder, options.cpu_seconds)
+        looks, held = measure_memory(binaries, folder, options.full)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    most = {name: max(look["VmRSS"] for look in looks if look["agent"] == name) / 1024 for name in ("gateway", "alone")}
     ratio = used["agent"] / used["default"]
-    good = rss <= RSS_MB_MUST and ratio <= CPU_RATIO_MUST and held >= 0.95 * SERIES * 600
-    print(json.dumps({"rss_mb": round(rss, 1), "points_made": made, "points_held": held, "agent_cpu_ms_per_s": round(used["agent"] * 1000, 2),
+    good = max(most.values()) <= RSS_MB_MUST and ratio <= CPU_RATIO_MUST and held >= 0.98 * SERIES * 600
+    print(json.dumps({"true_times": options.full, "rss_mb_max": round(most["gateway"], 1), "rss_mb_max_without_gateway": round(most["alone"], 1),
+                      "points_held": held, "agent_cpu_ms_per_s": round(used["agent"] * 1000, 2),
                       "node_exporter_cpu_ms_per_s": round(used["default"] * 1000, 2), "cpu_ratio": round(ratio, 3),
                       "cpu_ratio_same_collectors": round(used["agent"] / max(used["same"], 1e-9), 3), "must": good}))
     return 0 if good else 1

@@ -280,13 +280,16 @@ class Device:
 
     # Messages.
 
-    def hello(self, nonce=1, signature=None):
+    def hello(self, nonce=1, signature=None, sent_ms=None, backlog=(0, 0)):
+        """`backlog` is (parcels, bytes)."""
         digest = hashlib.sha256(b"lambda/hello/1\0" + text(self.site) + text(self.name) +
                                 struct.pack(">QQq", self.boot, 0, self.started_ms)).digest()
         body = writer.field(1, 1) + writer.field(2, self.site) + writer.field(3, self.name) + \
             writer.fixed64(4, self.boot) + writer.sint(6, self.started_ms) + writer.field(7, 1) + \
             writer.field(8, signature or self.key.sign(digest)) + writer.fixed64(9, nonce) + \
-            writer.sint(10, int(time.time() * 1000)) + writer.field(11, self.seq + 1) + writer.field(12, 1)
+            writer.sint(10, int(time.time() * 1000) if sent_ms is None else sent_ms) + \
+            writer.field(11, self.seq + 1) + writer.field(12, 1) + writer.field(13, backlog[0]) + \
+            writer.field(14, backlog[1])
         return writer.field(1, body)
 
     def parcel(self, blocks, declarations=(), gaps=(), seq=None, mangle=None):
@@ -332,8 +335,8 @@ class Device:
     def send(self, parcel, number=2):
         return self.mqtt.publish(self.topic("up"), writer.field(number, parcel))
 
-    def send_hello(self, nonce=1):
-        return self.mqtt.publish(self.topic("up"), self.hello(nonce))
+    def send_hello(self, nonce=1, **facts):
+        return self.mqtt.publish(self.topic("up"), self.hello(nonce, **facts))
 
     def answers(self):
         return [Answer(payload) for topic, payload in self.mqtt.messages if topic == self.topic("down")]

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tests" / "check"))
 import balance  # noqa: E402
 
 LOG_LINES_SHOWN = 40
-
+HASTY_UPLINK = "answer_timeout_ms = 1000\nanswer_timeout_ms_max = 4000\nbackoff_ms_max = 2000"   # tests are short
 
 _ports = set()
 
@@ -129,7 +129,7 @@ class World:
 
     # --- gateway ---
 
-    def configure_gateway(self, extra="", store=None, broker="", merge_interval_ms=60_000):
+    def configure_gateway(self, extra="", store=None, broker="", merge_interval_ms=60_000, http=""):
         self.gateway_store = pathlib.Path(store) if store else self.gateway_store
         (self.folder / "gateway.toml").write_text(f"""\
 [gateway]
@@ -150,6 +150,7 @@ port = {self.broker_port}
 {broker}
 [http]
 port = {self.gateway_port}
+{http}
 {extra}""")
 
     def make_gateway(self, environment=None, prefix=(), **options):
@@ -195,8 +196,7 @@ port = {self.gateway_port}
     # --- agents ---
 
     def make_agent(self, name, series=0, interval_ms=1000, seal_ms=1000, extra="", state=None, urls=None, environment=None,
-                   prefix=(), sources=None,
-                   answer_timeout_ms=1000):
+                   prefix=(), sources=None, uplink=HASTY_UPLINK):
         state = pathlib.Path(state) if state else self.folder / name
         port = free_port()
         if sources is None:
@@ -205,7 +205,8 @@ port = {self.gateway_port}
             sources = "".join(f"[sources.{source}]\nenabled = false\n" for source in names) if series else ""
             if series:
                 sources += f"[sources.synthetic]\nenabled = true\nseries = {series}\ninterval_ms = {interval_ms}\n"
-        urls = urls or [f"mqtts://localhost:{self.broker_port}"]
+        if urls is None:
+            urls = [f"mqtts://localhost:{self.broker_port}"]   # none at all: those of the bundle
         config = self.folder / f"{name}.toml"
         config.write_text(f"""\
 [agent]
@@ -214,9 +215,7 @@ state = "{state}"
 
 [uplink]
 gateways = {json.dumps(urls)}
-answer_timeout_ms = {answer_timeout_ms}
-answer_timeout_ms_max = 4000
-backoff_ms_max = 2000
+{uplink}
 
 [seal]
 age_ms = {seal_ms}

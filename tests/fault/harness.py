@@ -1,6 +1,6 @@
 """What the cases of this folder share: options, the seed, time limits, and loud skips.
 
-  CASE.py --bin DIR [--seed N] [--full] [NAME ...]
+  CASE.py --bin DIR [--seed N] [--full] [--away-s N] [NAME ...]
 
 Runs the functions that were registered with @case (or those named), each in a world of its own. Exit status 0 all
 held, 1 one did not, 77 nothing could run here (the reason is printed).
@@ -33,8 +33,8 @@ def case(function):
 
 
 class Options:
-    def __init__(self, binaries, seed, full):
-        self.binaries, self.seed, self.full = binaries, seed, full
+    def __init__(self, binaries, seed, full, away_s):
+        self.binaries, self.seed, self.full, self.away_s = binaries, seed, full, away_s
         self.random = random.Random(seed)
 
     def world(self, name, **more):
@@ -46,6 +46,7 @@ def main():
     parser.add_argument("--bin", required=True)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(31))
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--away-s", type=int, help="how long a long absence is, for the case that waits it out")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(CASES)
@@ -56,7 +57,7 @@ def main():
         print(f"== {name}, seed {arguments.seed}", flush=True)
         started = time.monotonic()
         try:
-            CASES[name](Options(arguments.bin, arguments.seed, arguments.full))
+            CASES[name](Options(arguments.bin, arguments.seed, arguments.full, arguments.away_s))
             ran += 1
             print(f"   held, {time.monotonic() - started:.1f} s", flush=True)
         except Skip as reason:

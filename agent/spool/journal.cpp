@@ -162,6 +162,9 @@ Status Journal::begin_file(const Row* row) {
     for (const RowPoint& point : again.points) back[point.ref]++;
   }
   if (planted("journal_repeats_nothing")) back.assign(back.size(), 0);
+  if (planted("journal_ordinals_restart")) {
+    for (SeriesRef ref = 0; ref < table_.size(); ++ref) back[ref] = table_.at(ref).next_ordinal;
+  }
   const Row* first = unsynced_.empty() ? row : &unsynced_.front();
   if (first != nullptr) head_.clock = first->clock;
   clock_ = head_.clock;
@@ -212,6 +215,14 @@ void Journal::make(const Row& row) {
 
 void Journal::written(Status status) {
   writing_ = false;
+  if (!status && std::exchange(failed_sync_, false)) {
+    // A file takes nothing after a failed sync. That says nothing of this row: it goes into the next file, behind those
+    // that are repeated.
+    if (open_) leave_file(true);
+    repeat_ = !unsynced_.empty();
+    pump();
+    return;
+  }
   if (!status) {
     counters_.append_errors++;
     if (!failing_) env_.log.error("journal_append_failed", {{"error", status.error().text}});
@@ -334,7 +345,7 @@ void Journal::leave_file(bool cut) {
     // Nothing in it counts: what it was to repeat is in the file before.
     (void)env_.disk.remove(path(file.number));
     files_.pop_back();
-  } else if (cut) {
+  } else if (cut && !planted("journal_believes_failed_rows")) {
     // A row that was written although the disk says it was not is not made; the next file says so too.
     (void)env_.disk.truncate(path(file.number), file.bytes);
   }

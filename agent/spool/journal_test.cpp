@@ -149,6 +149,25 @@ TEST(Journal, AFailedSyncIsNotAskedAgainAndItsRowsAreWrittenToANewFile) {
   ASSERT_EQ(run.made.size(), 3u);
 }
 
+TEST(Journal, ARowOnItsWayWhenASyncFailsIsMadeInTheNextFile) {
+  World world(6);
+  Start start(world, 1, 1);
+  start.series(2);
+  start.append({1'000, 0, {{1, 11}, {2, 12}}});
+  while (world.disk.syncs == 0) {
+    world.disk.faults = {FakeDisk::Fault::kSync};
+    ASSERT_TRUE(world.loop.step(world.clock.now_us + 2'000'000));
+  }
+  start.append({2'000, 0, {{1, 21}, {2, 22}}});  // before the answer to the sync
+  world.disk.faults.clear();
+  world.loop.run_for(10);
+  EXPECT_EQ(start.unmade, 0u);
+  EXPECT_EQ(start.made.size(), 4u);
+  EXPECT_EQ(start.journal.counters().rows_repeated, 1u);
+  world.disk.kill();
+  EXPECT_EQ(replay(world, 1), start.made);
+}
+
 TEST(Journal, RowsOverTheQueueBoundAreNotMade) {
   World world(5);
   JournalOptions options;

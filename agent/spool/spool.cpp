@@ -152,6 +152,7 @@ void Spool::pump() {
 }
 
 void Spool::batch_written(Status status) {
+  if (!status && planted("spool_swallows_write_error")) return batch_synced({});
   if (!status) {
     counters_.append_errors++;
     leave_file(status);
@@ -170,6 +171,7 @@ void Spool::batch_written(Status status) {
 }
 
 void Spool::batch_synced(Status status) {
+  if (!status && planted("spool_believes_failed_sync")) status = {};
   if (!status) {
     counters_.sync_errors++;
     leave_file(status);
@@ -414,6 +416,12 @@ void Spool::give_up(const std::vector<FileRun>& seqs, const std::vector<std::pai
   }
   settled_op.durable = true;
   settled_op.done = std::move(done);
+  if (planted("spool_settles_before_gaps")) {
+    gaps.durable = true;
+    gaps.done = std::exchange(settled_op.done, nullptr);
+    settled_op.done = [this, next = std::make_shared<Op>(std::move(gaps))](Status) { queue(std::move(*next)); };
+    return queue(std::move(settled_op));
+  }
   // Two batches: the pages of one may reach the disk in any order, and then a Settled could survive without its gaps.
   gaps.durable = true;
   gaps.done = [this, next = std::make_shared<Op>(std::move(settled_op))](Status) { queue(std::move(*next)); };

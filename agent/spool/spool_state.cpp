@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/planted.h"
 #include "proto/lambda.pb.h"
 #include "proto/store.pb.h"
 
@@ -174,7 +175,8 @@ std::vector<std::vector<std::byte>> SpoolState::checkpoint() const {
     if (items >= kFilesPerCheckpointMax) close();
   }
   for (const auto& boot : boots_) {
-    if (!boot->held && boot->unsettled() == 0 && boot->pending.empty()) continue;
+    const bool held = boot->held && !planted("spool_forgets_settled_boots");
+    if (!held && boot->unsettled() == 0 && boot->pending.empty()) continue;
     if (items >= kItemsPerCheckpointMax) close();
     v1::BootState* out = message.add_boots();
     write_head(*boot, *out);

@@ -127,8 +127,8 @@ class FakeDisk final : public Disk {
       appends++;
       const auto found = open_.find(id);
       Status status;
-      if (found == open_.end() || !files.contains(found->second)) {
-        status = fail(ErrorCode::kIo, "not open");
+      if (found == open_.end() || !files.contains(found->second) || broken_.contains(id)) {
+        status = fail(ErrorCode::kIo, "not open, or broken");
       } else {
         File& file = files[found->second];
         size_t count = bytes.size();
@@ -143,6 +143,7 @@ class FakeDisk final : public Disk {
         if (full) count = bytes_max > used() ? random_.below(std::min<uint64_t>(count, bytes_max - used()) + 1) : 0;
         file.bytes.append(reinterpret_cast<const char*>(bytes.data()), count);
       }
+      if (!status) broken_.insert(id);
       answer(done, status);
     });
   }
@@ -158,11 +159,12 @@ class FakeDisk final : public Disk {
           file.lying = true;
           if (failed_sync_drops) std::fill(file.bytes.begin() + static_cast<long>(file.synced), file.bytes.end(), '\0');
         }
-      } else if (found == open_.end()) {
-        status = fail(ErrorCode::kIo, "not open");
+      } else if (found == open_.end() || broken_.contains(id)) {
+        status = fail(ErrorCode::kIo, "not open, or broken");
       } else if (files.contains(found->second) && !files[found->second].lying) {
         files[found->second].synced = files[found->second].bytes.size();
       }
+      if (!status) broken_.insert(id);
       answer(done, status);
     });
   }
@@ -304,6 +306,7 @@ class FakeDisk final : public Disk {
   FakeLoop& loop_;
   FakeRandom& random_;
   std::map<FileId, std::string> open_;
+  std::set<FileId> broken_;  // take nothing more after an error
   FileId last_ = 0;
 };
 

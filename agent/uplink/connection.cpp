@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
 #include "lambda/messages.h"
 
 namespace lambda::agent {
@@ -107,6 +108,11 @@ void Connection::on_disconnected(const Error& error) {
 void Connection::on_message(std::string_view topic, std::span<const std::byte> payload) {
   if (stopped_) return;
   if (topic == down_topic_) {
+    DownMessage down;
+    if (planted("uplink_drops_what_is_nacked") && decode_down(bytes_of(payload), &down) == MessageError::kNone &&
+        down.body == DownMessage::Body::kNack && down.nack.seq != 0) {
+      shelf_.settled({down.nack.boot, down.nack.seq});
+    }
     machine_.down(bytes_of(payload), now_ms());
   } else if (topic == interest_topic_) {
     machine_.interest(bytes_of(payload), now_ms());

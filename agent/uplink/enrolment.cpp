@@ -56,6 +56,17 @@ std::string file_of(const std::string& state_dir, const char* kind, const std::s
   return state_dir + "/" + kind + "-" + hex(std::span(digest).first(8)) + ".pem";
 }
 
+// What TLS reads. The names are of the files' own content: those that hold it already are left alone.
+Status write_certificates(Disk& disk, const std::string& state_dir, const Bundle& bundle) {
+  for (const auto& [kind, pem] : {std::pair("certificate", bundle.certificate), std::pair("ca", bundle.ca)}) {
+    const std::string file = file_of(state_dir, kind, pem);
+    const auto present = disk.read_all(file, kFileBytesMax);
+    if (present && *present == pem) continue;
+    if (auto status = disk.replace(file, bytes_of(pem)); !status) return status;
+  }
+  return {};
+}
+
 void put_str(std::vector<uint8_t>& out, const std::string& text) {
   for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<uint8_t>(text.size() >> shift));
   out.insert(out.end(), text.begin(), text.end());
@@ -87,7 +98,8 @@ Result<Identity> load_or_make_identity(Disk& disk, Random& random, const std::st
   return Identity{std::move(*key), std::move(*tls_key), tls_file};
 }
 
-Result<Enrolment> read_enrolment(Disk& disk, const std::string& state_dir, const std::string& device) {
+Result<Enrolment> read_enrolment(Disk& disk, const std::string& state_dir, const std::string& device,
+                                 const Identity& identity) {
   const auto text = disk.read_all(state_dir + "/enrolment.json", kFileBytesMax);
   if (!text) return tl::unexpected(text.error());
   auto bundle = parse_bundle(*text);
@@ -96,6 +108,11 @@ Result<Enrolment> read_enrolment(Disk& disk, const std::string& state_dir, const
     return fail(ErrorCode::kInvalid, state_dir + "/enrolment.json is for device \"" + bundle->device +
                                          "\", the configuration says \"" + device + "\"");
   }
+  if (auto status = check_certificate(bundle->certificate, identity.tls_key_pem, bundle->ca); !status) {
+    return fail(status.error().code, state_dir + "/enrolment.json: " + status.error().text + " (" +
+                                         identity.tls_key_file + "); enrol this device again");
+  }
+  if (auto status = write_certificates(disk, state_dir, *bundle); !status) return tl::unexpected(status.error());
   Enrolment enrolment;
   enrolment.site = bundle->site;
   enrolment.gateways = bundle->gateways;
@@ -132,10 +149,8 @@ Status install_bundle(Disk& disk, const std::string& state_dir, const std::strin
   if (auto status = check_certificate(bundle->certificate, identity.tls_key_pem, bundle->ca); !status) {
     return fail(status.error().code, "bundle: " + status.error().text);
   }
-  // The PEM files have names of their own content, so enrolment.json, replaced last, decides what counts.
-  for (const auto& [kind, pem] : {std::pair("certificate", bundle->certificate), std::pair("ca", bundle->ca)}) {
-    if (auto status = disk.replace(file_of(state_dir, kind, pem), bytes_of(pem)); !status) return status;
-  }
+  // enrolment.json, replaced last, decides what counts.
+  if (auto status = write_certificates(disk, state_dir, *bundle); !status) return status;
   return disk.replace(state_dir + "/enrolment.json", bytes_of(text));
 }
 

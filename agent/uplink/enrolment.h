@@ -26,8 +26,10 @@ struct Enrolment {
   std::vector<std::string> gateways;
   std::string certificate_file, ca_file;
 };
+// Checks the bundle against our keys, and writes the certificate's files again if they are not what it holds.
 // kNotFound: not enrolled yet.
-Result<Enrolment> read_enrolment(Disk& disk, const std::string& state_dir, const std::string& device);
+Result<Enrolment> read_enrolment(Disk& disk, const std::string& state_dir, const std::string& device,
+                                 const Identity& identity);
 
 // The request's text.
 Result<std::string> make_request(const Identity& identity, const std::string& device, Random& random);

@@ -1,5 +1,6 @@
 #include "agent/uplink/shelf.h"
 
+#include "base/planted.h"
 #include "lambda/messages.h"
 
 namespace lambda::agent {
@@ -95,7 +96,17 @@ std::span<const uint8_t> SpoolShelf::hello(uint64_t id, uint64_t nonce) {
   return std::span<const uint8_t>(hello_).first(encode_hello(view, hello_));
 }
 
+std::span<const uint8_t> SpoolShelf::read(ParcelKey key) {
+  if (planted("uplink_settles_what_it_sends")) {
+    env_.loop.post([this, key] { spool_.settled(key.boot, key.seq, key.seq); });
+  }
+  return spool_.read(key.boot, key.seq);
+}
+
 void SpoolShelf::settled_through(uint64_t id, uint64_t seq) {
+  if (planted("uplink_takes_acks_of_any_boot")) {
+    for (const auto& boot : spool_.state().boots()) spool_.settled(boot->id, 1, seq);
+  }
   spool_.settled(id, 1, seq);
   // A number that no agent can have reached is a mistake of the gateway's, and must not be ours.
   constexpr uint64_t kSeqPlausibleMax = uint64_t{1} << 48;

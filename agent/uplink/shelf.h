@@ -31,7 +31,7 @@ class SpoolShelf final : public Shelf {
   void begin_connection();
 
   bool next(Lane lane, ParcelKey after, ParcelKey* key, size_t* bytes) override;
-  std::span<const uint8_t> read(ParcelKey key) override { return spool_.read(key.boot, key.seq); }
+  std::span<const uint8_t> read(ParcelKey key) override;
   bool boot(size_t index, uint64_t* boot) override;
   std::span<const uint8_t> hello(uint64_t boot, uint64_t nonce) override;
   void settled(ParcelKey key) override { spool_.settled(key.boot, key.seq, key.seq); }

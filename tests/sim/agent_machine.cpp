@@ -10,6 +10,10 @@ constexpr int64_t kJournalSyncMs = 1'000;
 // A row is on its way to the disk behind a sync that stalls; a sync each second, which may stall too.
 constexpr int64_t kKillTakesUs = 1'500'000;
 constexpr int64_t kPowerCutTakesUs = 1'000 * kJournalSyncMs + 2'000'000;
+// A disk that fails appends leaves rows unmade while it does, and the one on its way to it.
+constexpr int64_t kUnmadeUs = 1'000'000;
+// Rows that failed syncs gave up are safe again at the latest so long after the disk works.
+constexpr int64_t kSafeAgainUs = 4'000'000;
 
 uint64_t seed_of(const std::string& text) {
   uint64_t hash = 0xA0761D6478BD642F;
@@ -69,6 +73,7 @@ void AgentMachine::start() {
   config.parcel_bytes_max = 8u << 10;
   config.reserve_bytes = 4'096;
   config.journal.sync_ms = kJournalSyncMs;
+  config.journal.file_bytes = 1'024;
   config.spool.retry_ms = 300;
   if (small_spool_) {
     config.spool.file_bytes = 2u << 10;
@@ -98,18 +103,24 @@ void AgentMachine::start() {
 
 void AgentMachine::kill() {
   if (!run_) return;
-  const int64_t now = world_.scheduler.now_us();
-  excuses_.emplace_back(now - kKillTakesUs, now);
+  crash_takes(kKillTakesUs);
   run_->disk.die();
   node_.reset();
   stopping_ = false;
   end_run();
 }
 
+// A crash takes what was not synced: of the last moments, or of all the time since the disk last synced.
+void AgentMachine::crash_takes(int64_t last_us) {
+  const int64_t now = world_.scheduler.now_us();
+  int64_t from = now - last_us;
+  if (now <= syncs_fail_until_us_) from = std::min(from, syncs_fail_from_us_ - kPowerCutTakesUs);
+  excuses_.emplace_back(from, now);
+}
+
 void AgentMachine::power_cut() {
   kill();
-  const int64_t now = world_.scheduler.now_us();
-  excuses_.emplace_back(now - kPowerCutTakesUs, now);
+  crash_takes(kPowerCutTakesUs);
   media.power_cut();
 }
 
@@ -129,15 +140,20 @@ uint64_t AgentMachine::waiting() const {
   return status.backlog_parcels + (status.points_made - std::min(status.points_made, status.points_packed));
 }
 
-void AgentMachine::disk_fails(bool fails) {
+void AgentMachine::syncs_fail(bool fails) {
   const int64_t now = world_.scheduler.now_us();
-  if (fails) {
-    failing_since_us_ = now;
-  } else if (failing_since_us_ >= 0) {
-    // Rows of the last second before a failed sync are written again, to a disk that may fail again.
-    excuses_.emplace_back(failing_since_us_ - kPowerCutTakesUs, now + kPowerCutTakesUs);
-    failing_since_us_ = -1;
-  }
+  if (fails && now > syncs_fail_until_us_) syncs_fail_from_us_ = now;
+  if (fails) syncs_fail_until_us_ = INT64_MAX;
+  if (!fails && syncs_fail_until_us_ == INT64_MAX) syncs_fail_until_us_ = now + kSafeAgainUs;
+}
+
+void AgentMachine::appends_fail(bool fails) {
+  syncs_fail(fails);  // what was to be repeated after an error is not, either
+  const int64_t now = world_.scheduler.now_us();
+  if (fails && appends_fail_from_us_ < 0) appends_fail_from_us_ = now;
+  if (fails || appends_fail_from_us_ < 0) return;
+  excuses_.emplace_back(appends_fail_from_us_ - kUnmadeUs, now + kUnmadeUs);
+  appends_fail_from_us_ = -1;
 }
 
 bool AgentMachine::excused(int64_t at_us) const {
@@ -145,17 +161,25 @@ bool AgentMachine::excused(int64_t at_us) const {
                      [&](const auto& span) { return at_us >= span.first && at_us <= span.second; });
 }
 
+// The points of one series in the order in which they were collected, as the segments have them.
+struct AgentMachine::Kept {
+  struct Boot {
+    std::map<uint64_t, uint64_t> stored;  // ordinal -> value
+    std::map<uint64_t, bool> gone;        // ordinal -> by a bound of the spool, or by retention
+  };
+  std::map<uint64_t, Boot> boots;
+};
+
 void AgentMachine::check(const SegmentContent& content) const {
+  std::map<uint32_t, Kept> series;
+  const Identity least{name_, 0, 0, 0};
   std::map<uint64_t, Identity> by_value;
-  std::map<std::pair<uint64_t, uint32_t>, std::set<uint64_t>> ordinals;  // stored or in a gap, by boot and ref
-  std::map<uint32_t, uint64_t> gaps;
-  for (auto at = content.points.lower_bound({name_, 0, 0, 0}); at != content.points.end() && at->first.device == name_;
-       ++at) {
+  for (auto at = content.points.lower_bound(least); at != content.points.end() && at->first.device == name_; ++at) {
     const auto& [identity, stored] = *at;
     if (stored.copies != 1)
       oracle_.complain("stored " + std::to_string(stored.copies) + " times: " + to_text(identity));
     const auto made = collected_.find(stored.point.bits);
-    if (made == collected_.end()) {
+    if (made == collected_.end() || made->second.ref != identity.ref) {
       oracle_.complain("stored, but never collected: " + to_text(identity));
       continue;
     }
@@ -164,27 +188,84 @@ void AgentMachine::check(const SegmentContent& content) const {
     if (const auto [first, fresh] = by_value.emplace(stored.point.bits, identity); !fresh) {
       oracle_.complain("one point stored as two: " + to_text(identity) + " and " + to_text(first->second));
     }
-    ordinals[{identity.boot, identity.ref}].insert(identity.ordinal);
+    series[identity.ref].boots[identity.boot].stored[identity.ordinal] = stored.point.bits;
   }
-  for (auto at = content.gaps.lower_bound({name_, 0, 0, 0}); at != content.gaps.end() && at->device == name_; ++at) {
-    ordinals[{at->boot, at->ref}].insert(at->ordinal);
-    if (content.points.count(*at) == 0) ++gaps[0];
+  const uint32_t bounded = small_spool_ ? reason_bit(GapReason::kSpoolBytes) : 0;
+  for (auto at = content.gaps.lower_bound(least); at != content.gaps.end() && at->first.device == name_; ++at) {
+    series[at->first.ref].boots[at->first.boot].gone[at->first.ordinal] = (at->second & bounded) != 0;
   }
-  for (const auto& [series, seen] : ordinals) {
-    if (*seen.rbegin() + 1 != seen.size()) {
-      oracle_.complain("a hole that no gap names: device=" + name_ + " ref=" + std::to_string(series.second) + ": " +
-                       std::to_string(seen.size()) + " ordinals up to " + std::to_string(*seen.rbegin()));
+  for (auto at = content.retired.lower_bound(least); at != content.retired.end() && at->device == name_; ++at) {
+    series[at->ref].boots[at->boot].gone[at->ordinal] = true;
+  }
+  for (const auto& [ref, kept] : series) check_series(ref, kept);
+}
+
+void AgentMachine::check_series(uint32_t ref, const Kept& kept) const {
+  const std::string name = "device=" + name_ + " ref=" + std::to_string(ref);
+  struct Place {
+    uint64_t boot = 0;
+    uint64_t ordinal = 0;
+  };
+  std::map<uint64_t, Place> by_value;
+  uint64_t anywhere = 0;  // points gone by a bound in boots of which nothing is stored: nobody can tell which
+  for (const auto& [boot, seen] : kept.boots) {
+    std::set<uint64_t> ordinals;
+    uint64_t last = 0;
+    for (const auto& [ordinal, value] : seen.stored) {
+      ordinals.insert(ordinal);
+      by_value[value] = {boot, ordinal};
+      if (value < last) oracle_.complain("ordinals are not in the order of collecting: " + name);
+      last = value;
+    }
+    for (const auto& [ordinal, bound] : seen.gone) {
+      ordinals.insert(ordinal);
+      if (seen.stored.empty() && bound) ++anywhere;
+    }
+    if (!ordinals.empty() && *ordinals.rbegin() + 1 != ordinals.size()) {
+      oracle_.complain("a hole that no gap names: " + name + ": " + std::to_string(ordinals.size()) +
+                       " ordinals up to " + std::to_string(*ordinals.rbegin()));
     }
   }
-  uint64_t missing = 0;
+  // Ordinals of `boot` gone by a bound, in [from, to).
+  const auto gone = [&](uint64_t boot, uint64_t from, uint64_t to) {
+    uint64_t count = 0;
+    const auto& all = kept.boots.at(boot).gone;
+    for (auto at = all.lower_bound(from); at != all.end() && at->first < to; ++at) {
+      if (at->second && kept.boots.at(boot).stored.count(at->first) == 0) ++count;
+    }
+    return count;
+  };
+  // What was collected between two stored points and is missing was named in a gap between them, or a crash took it.
+  uint64_t from_value = 0;
+  Place before;
+  uint64_t missing = 0, left_over = 0;
   std::string first;
-  for (const auto& [value, collected] : collected_) {
-    if (by_value.count(value) != 0 || excused(collected.at_us)) continue;
-    if (missing++ == 0) first = std::to_string(collected.at_us);
+  const auto close = [&](uint64_t to_value, const Place* after) {
+    uint64_t here = 0;
+    for (auto at = collected_.upper_bound(from_value); at != collected_.end() && at->first < to_value; ++at) {
+      if (at->second.ref != ref || excused(at->second.at_us)) continue;
+      if (here++ == 0 && left_over == 0) first = std::to_string(at->second.at_us);
+    }
+    uint64_t named = 0;
+    if (after != nullptr && after->boot == before.boot) {
+      named = gone(before.boot, before.ordinal + 1, after->ordinal);
+    } else {
+      if (before.boot != 0) named += gone(before.boot, before.ordinal + 1, UINT64_MAX);
+      if (after != nullptr) named += gone(after->boot, 0, after->ordinal);
+    }
+    missing += here;
+    left_over += here > named ? here - named : 0;
+  };
+  for (const auto& [value, stored] : by_value) {
+    close(value, &stored);
+    from_value = value;
+    before = stored;
   }
-  if (missing > gaps[0]) {
-    oracle_.complain(name_ + " lost " + std::to_string(missing) + " points that no crash excuses and no gap names (" +
-                     std::to_string(gaps[0]) + " gap points); the first of " + first + " us");
+  close(UINT64_MAX, nullptr);
+  if (left_over > anywhere) {
+    oracle_.complain(name + " lost " + std::to_string(left_over) + " points that no crash excuses and no gap names (" +
+                     std::to_string(missing) + " missing, " + std::to_string(anywhere) +
+                     " in gaps of boots with nothing stored); the first of " + first + " us");
   }
 }
 

@@ -25,8 +25,15 @@ class AgentMachine final : public Machine {
   void make_no_more() { making_ = false; }
   // Points that it still has to bring away; 0 when it is at rest.
   uint64_t waiting() const;
-  // From now on what is collected may be unmade, because the disk takes nothing.
-  void disk_fails(bool fails);
+  // From now on, or no longer: what is collected may be unmade, because the disk takes nothing; rows wait for a sync.
+  void appends_fail(bool fails);
+  void syncs_fail(bool fails);
+  // Every disk fault is over.
+  void disk_works() {
+    media.faults = DiskFaults();
+    appends_fail(false);
+    syncs_fail(false);
+  }
 
   // What is stored of this machine against what its source gave: nothing made up, nothing twice, no hole that no gap
   // names, and nothing missing but what a crash may take.
@@ -39,6 +46,9 @@ class AgentMachine final : public Machine {
     uint32_t ref = 0;
   };
   class LedgerSource;
+  struct Kept;
+  void check_series(uint32_t ref, const Kept& kept) const;
+  void crash_takes(int64_t last_us);
   bool excused(int64_t at_us) const;
 
   Oracle& oracle_;
@@ -54,7 +64,8 @@ class AgentMachine final : public Machine {
   bool making_ = true;
   bool stopping_ = false;
   std::vector<std::pair<int64_t, int64_t>> excuses_;  // when collected points may be lost, in microseconds
-  int64_t failing_since_us_ = -1;
+  int64_t appends_fail_from_us_ = -1;
+  int64_t syncs_fail_from_us_ = 0, syncs_fail_until_us_ = -1;
 };
 
 }  // namespace lambda::sim

@@ -29,9 +29,6 @@ Machine::Run::Run(World& world, Machine& machine, uint64_t seed)
       env{machine.clock, loop, disk, network, random, processes, log} {}
 
 void Machine::begin_run() {
-  // Syncs fail while a program runs, not when it starts: what it finds then and cannot sync it can neither believe nor,
-  // with an index that died with the run before, tell from what was acked.
-  media.faults.sync_fails = 0;
   world_.scheduler.note("start " + name_);
   run_ = std::make_unique<Run>(world_, *this, world_.random.next());
 }
@@ -47,6 +44,9 @@ GatewayMachine::GatewayMachine(World& world) : Machine(world, "gateway-1") {
 }
 
 void GatewayMachine::start() {
+  // Syncs of the gateway's disk fail while it runs, not when it starts: what it finds then and cannot sync it can
+  // neither believe nor, with an index that died with the run before, tell from what was acked.
+  media.faults.sync_fails = 0;
   begin_run();
   gateway::GatewayConfig config;
   config.site = kSite;

@@ -76,7 +76,17 @@ bool parse_parcel(const std::string& bytes, v1::Parcel* parcel) {
 
 using Visit = std::function<void(const Identity&, const Point&)>;
 
-void visit_stored_parcel(const std::string& body, const Visit& visit, std::set<Identity>* gaps) {
+void visit_gaps(const v1::Parcel& parcel, SegmentContent* content) {
+  if (content == nullptr) return;
+  for (const auto& gap : parcel.gaps()) {
+    for (uint64_t i = 0; i < gap.count() && i < 1'000'000; ++i) {
+      content->gaps[{parcel.device(), parcel.boot(), gap.ref(), gap.first_ordinal() + i}] |=
+          1u << static_cast<uint32_t>(gap.reason());
+    }
+  }
+}
+
+void visit_stored_parcel(const std::string& body, const Visit& visit, SegmentContent* content) {
   v1::StoredParcel stored;
   v1::Parcel parcel;
   if (!stored.ParseFromString(body) || !parse_parcel(stored.parcel(), &parcel)) return;
@@ -90,27 +100,26 @@ void visit_stored_parcel(const std::string& body, const Visit& visit, std::set<I
       if (counts) visit(identity, point);
     }
   }
-  if (gaps == nullptr) return;
-  for (const auto& gap : parcel.gaps()) {
-    for (uint64_t i = 0; i < gap.count() && i < 1'000'000; ++i) {
-      gaps->insert({parcel.device(), parcel.boot(), gap.ref(), gap.first_ordinal() + i});
-    }
-  }
+  visit_gaps(parcel, content);
 }
 
-void visit_record(const RecordView& record, const Visit& visit, std::set<Identity>* gaps) {
+// Points go to `visit`, gaps and what was retired into `content`, which may be null.
+void visit_record(const RecordView& record, const Visit& visit, SegmentContent* content) {
   const std::string body(reinterpret_cast<const char*>(record.body.data()), record.body.size());
-  if (record.type == 1) visit_stored_parcel(body, visit, gaps);
+  if (record.type == 1) visit_stored_parcel(body, visit, content);
+  if (record.type == 3 && content != nullptr) {
+    v1::Retired retired;
+    if (!retired.ParseFromString(body)) return;
+    for (const auto& run : retired.runs()) {
+      for (uint64_t i = 0; i < run.count() && i < 1'000'000; ++i) {
+        content->retired.insert({retired.device(), run.boot(), run.ref(), run.first_ordinal() + i});
+      }
+    }
+  }
   if (record.type == 4) {
     v1::Skeleton skeleton;
     v1::Parcel parcel;
-    if (skeleton.ParseFromString(body) && parse_parcel(skeleton.parcel(), &parcel) && gaps != nullptr) {
-      for (const auto& gap : parcel.gaps()) {
-        for (uint64_t i = 0; i < gap.count() && i < 1'000'000; ++i) {
-          gaps->insert({parcel.device(), parcel.boot(), gap.ref(), gap.first_ordinal() + i});
-        }
-      }
-    }
+    if (skeleton.ParseFromString(body) && parse_parcel(skeleton.parcel(), &parcel)) visit_gaps(parcel, content);
   }
   if (record.type == 5) {
     v1::Merged merged;
@@ -216,17 +225,41 @@ void Oracle::read_synced() {
     const auto scan = scan_records(view, path, from, [&](const RecordView& record) {
       visit_record(
           record, [&](const Identity& identity, const Point&) { synced_.insert(identity); }, nullptr);
+      if (record.type == 1) check_once(path, record);
       return true;
     });
     if (scan) from = scan->good_end;
   }
 }
 
+// A point is taken as new once for ever, also after retention or merging took the record away that had it; a parcel is
+// written once.
+void Oracle::check_once(const std::string& path, const RecordView& record) {
+  const std::string body(reinterpret_cast<const char*>(record.body.data()), record.body.size());
+  const Place place{path, record.offset};
+  visit_stored_parcel(
+      body,
+      [&](const Identity& identity, const Point&) {
+        const auto [first, fresh] = accepted_.emplace(identity, place);
+        if (!fresh && first->second != place) {
+          violation("stored again, in " + path + " after " + first->second.first + ": " + to_text(identity));
+        }
+      },
+      nullptr);
+  v1::StoredParcel stored;
+  v1::Parcel parcel;
+  if (!stored.ParseFromString(body) || !parse_parcel(stored.parcel(), &parcel)) return;
+  const auto [first, fresh] =
+      parcels_.emplace(std::pair(BootKey(parcel.device(), parcel.boot()), stored.parcel()), place);
+  if (!fresh && first->second != place) {
+    violation("a parcel written again: " + parcel.device() + " seq " + std::to_string(parcel.seq()));
+  }
+}
+
 SegmentContent Oracle::read_segments() const {
   MediaView view(media_, false);
   struct Segment {
-    std::map<Identity, Stored> points;
-    std::set<Identity> gaps;
+    SegmentContent content;
     std::vector<uint64_t> replaces;
     bool whole = false;
   };
@@ -240,11 +273,11 @@ SegmentContent Oracle::read_segments() const {
       visit_record(
           record,
           [&](const Identity& identity, const Point& point) {
-            Stored& stored = segment.points[identity];
+            Stored& stored = segment.content.points[identity];
             stored.point = point;
             stored.copies++;
           },
-          &segment.gaps);
+          &segment.content);
       if (record.type == 7) segment.whole = true;
       if (record.type == 6) {
         uint64_t count = 0;
@@ -267,13 +300,14 @@ SegmentContent Oracle::read_segments() const {
   SegmentContent content;
   for (const auto& [number, segment] : segments) {
     if (dead.count(number) != 0) continue;
-    for (const auto& [identity, stored] : segment.points) {
+    for (const auto& [identity, stored] : segment.content.points) {
       Stored& sum = content.points[identity];
       if (sum.copies > 0 && !(sum.point == stored.point)) sum.copies += 1000;  // and the copies differ
       sum.point = stored.point;
       sum.copies += stored.copies;
     }
-    content.gaps.insert(segment.gaps.begin(), segment.gaps.end());
+    for (const auto& [identity, reasons] : segment.content.gaps) content.gaps[identity] |= reasons;
+    content.retired.insert(segment.content.retired.begin(), segment.content.retired.end());
   }
   return content;
 }
@@ -281,7 +315,7 @@ SegmentContent Oracle::read_segments() const {
 void Oracle::check_acked(const char* when) {
   const SegmentContent content = read_segments();
   for (const auto& identity : acked_) {
-    if (content.points.count(identity) != 0) continue;
+    if (content.points.count(identity) != 0 || content.retired.count(identity) != 0) continue;
     violation(std::string("acked, and lost ") + when + ": " + to_text(identity));
     return;
   }
@@ -300,8 +334,16 @@ void Oracle::check_balance(const std::function<bool(const Identity&)>& must_be_s
       violation("stored with another value or time: " + to_text(identity));
     }
   }
+  // Nobody who is honest may have been refused.
+  for (const auto& [identity, reasons] : content.gaps) {
+    if (forbidden_.count(identity.device) == 0 && (reasons & reason_bit(GapReason::kRefused)) != 0) {
+      violation("refused for good: " + to_text(identity));
+      break;
+    }
+  }
   for (const auto& [identity, point] : made_) {
-    if (content.points.count(identity) != 0 || content.gaps.count(identity) != 0) continue;
+    if (content.points.count(identity) != 0 || content.retired.count(identity) != 0) continue;
+    if (content.gaps.count(identity) != 0) continue;
     if (must_be_stored(identity)) violation("lost, and not named in a gap: " + to_text(identity));
   }
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/record/record.h"
+#include "lambda/parcel.h"
 #include "lambda/point.h"
 #include "tests/sim/sim_disk.h"
 
@@ -35,8 +36,12 @@ struct Stored {
 // What the segments of a folder say.
 struct SegmentContent {
   std::map<Identity, Stored> points;
-  std::set<Identity> gaps;
+  std::map<Identity, uint32_t> gaps;  // 1 << reason, of all that name it
+  std::set<Identity> retired;         // were stored, and are gone by retention
 };
+constexpr uint32_t reason_bit(GapReason reason) {
+  return 1u << static_cast<uint32_t>(reason);
+}
 
 class Oracle {
  public:
@@ -55,7 +60,10 @@ class Oracle {
   // Looks at a message as it is handed to the network. `now_us` only names the moment.
   void published(const std::string& topic, std::string_view payload, int64_t now_us);
 
-  // After a power cut of the gateway: everything acked must be there.
+  // Reads what came to the part of the disk that a power cut cannot take. Called now and then, so that what retention
+  // and merging delete was seen before.
+  void read_synced();
+  // After a power cut of the gateway: everything acked must be there, or retired.
   void check_acked(const char* when);
   // Devices whose points are checked by their machine: check_balance() passes them over.
   void leave_to_its_machine(const std::string& device) { elsewhere_.insert(device); }
@@ -77,7 +85,7 @@ class Oracle {
   void violation(std::string text);
   void saw_up(const std::string& device, std::string_view payload);
   void saw_down(const std::string& device, std::string_view payload, int64_t now_us);
-  void read_synced();
+  void check_once(const std::string& path, const RecordView& record);
 
   SimMedia& media_;
   const std::string folder_;
@@ -89,6 +97,9 @@ class Oracle {
   std::map<BootKey, BootState> boots_;
   // What was seen on the part of the disk that a power cut cannot take.
   std::set<Identity> synced_;
+  using Place = std::pair<std::string, uint64_t>;             // file and offset
+  std::map<Identity, Place> accepted_;                        // where a point was taken as new: one place for ever
+  std::map<std::pair<BootKey, std::string>, Place> parcels_;  // by their bytes
   std::map<std::string, uint64_t> read_to_;
   std::vector<std::string> violations_;
 };

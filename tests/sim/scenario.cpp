@@ -176,7 +176,7 @@ class Scenario {
   }
 
   void agent_fault(AgentMachine& agent) {
-    switch (random().below(8)) {
+    switch (random().below(11)) {
       case 0:
       case 1:
         agent.kill();
@@ -197,22 +197,44 @@ class Scenario {
         agent.clock.skew_ms += random().between(-3'600'000, 3'600'000);
         break;
       case 6:
-        agent.disk_fails(true);
+        agent.appends_fail(true);
         agent.media.faults.capacity_bytes = agent.media.used_bytes() + random().below(20'000);
-        undo_later(random().between(kSecond, 8 * kSecond), [&agent] {
-          agent.media.faults.capacity_bytes = DiskFaults().capacity_bytes;
-          agent.disk_fails(false);
-        });
+        undo_later(random().between(kSecond, 8 * kSecond), [&agent] { agent.disk_works(); });
         break;
       case 7:
-        agent.disk_fails(true);
-        (random().chance(0.5) ? agent.media.faults.sync_fails : agent.media.faults.append_fails) = 0.3;
-        undo_later(random().between(kSecond / 2, 4 * kSecond), [&agent] {
-          agent.media.faults.sync_fails = agent.media.faults.append_fails = 0;
-          agent.disk_fails(false);
-        });
+        agent.appends_fail(true);
+        agent.media.faults.append_fails = 0.3;
+        undo_later(random().between(kSecond / 2, 4 * kSecond), [&agent] { agent.disk_works(); });
         break;
+      case 8:
+        agent.syncs_fail(true);
+        agent.media.faults.sync_fails = random().chance(0.3) ? 1.0 : 0.4;
+        undo_later(random().between(kSecond / 2, 4 * kSecond), [&agent] { agent.disk_works(); });
+        if (random().chance(0.5)) kill_and_cut(agent);
+        break;
+      case 9:
+        kill_and_cut(agent);
+        break;
+      case 10: {
+        // Away for long: a small spool drops what is oldest.
+        const std::string name = agent.name();
+        world_.broker.links[name].up_cut = true;
+        undo_later(random().between(10 * kSecond, 30 * kSecond),
+                   [this, name] { world_.broker.links[name].up_cut = false; });
+        break;
+      }
     }
+  }
+
+  // A kill, a start at once, and the power goes while that one looks around.
+  void kill_and_cut(AgentMachine& agent) {
+    agent.kill();
+    agent.start();
+    world_.scheduler.after(random().between(1'000, 2 * kSecond), [this, &agent] {
+      if (healed_) return;
+      agent.power_cut();
+      start_soon(agent);
+    });
   }
 
   void power_cut_gateway() {
@@ -231,8 +253,7 @@ class Scenario {
       device->make_no_more();
     }
     for (auto& agent : agents_) {
-      agent->media.faults = DiskFaults();
-      agent->disk_fails(false);
+      agent->disk_works();
       if (!agent->running()) agent->start();
       agent->make_no_more();
     }

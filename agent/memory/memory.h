@@ -43,8 +43,9 @@ class Memory final : public query::SeriesSource {
   SeriesStore& store() { return *store_; }
   const SeriesStore& store() const { return *store_; }
   uint64_t points_refused() const { return points_refused_; }
-  // Room is short: what is sealed should go into parcels now.
-  bool wants_round() const { return store_->pages_free() * 4 < store_->pages(); }
+  // Room is short: what is in no parcel takes three quarters of it and should go into parcels now. What is safe does
+  // not count, however full the memory is: else each point would become a block once ten minutes do not fit.
+  bool wants_round() const { return (store_->pages_free() + store_->pages_safe()) * 4 < store_->pages(); }
 
   Result<query::Selection> select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
                                   uint64_t series_max) override;

@@ -389,7 +389,14 @@ void SeriesStore::give_pages_back(uint32_t page) {
   }
 }
 
+size_t SeriesStore::chain_pages(uint32_t page) const {
+  size_t pages = 0;
+  for (; page != kNone; page = link(page)) ++pages;
+  return pages;
+}
+
 void SeriesStore::free_block(uint32_t page) {
+  if (meta(page).state == BlockState::kSafe) pages_safe_ -= chain_pages(page);
   list_remove(page);
   series_remove(page);
   give_pages_back(page);
@@ -454,6 +461,7 @@ void SeriesStore::move(BlockId id, BlockState state) {
   if (found == nullptr || found->state == state || found->state == BlockState::kSafe) return;
   list_remove(id.page);
   list_insert(id.page, state);
+  if (state == BlockState::kSafe) pages_safe_ += chain_pages(id.page);
 }
 
 void SeriesStore::parcelled(BlockId id, uint32_t parcel) {

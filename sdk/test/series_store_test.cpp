@@ -595,8 +595,11 @@ class RandomOperations {
     for (BlockState state : {BlockState::kLoose, BlockState::kParcelled}) {
       for (const SealedBlock& block : world_->blocks(state)) world_->store.safe(block.id);
     }
+    EXPECT_EQ(world_->store.pages_free() + world_->store.pages_safe(), world_->store.pages())
+        << "all is sealed and safe";
     world_->store.tick(now_ + 1'000'000);
     EXPECT_EQ(world_->store.pages_free(), world_->store.pages());
+    EXPECT_EQ(world_->store.pages_safe(), 0u);
     EXPECT_EQ(world_->store.counters().points, model_.taken.size());
   }
 

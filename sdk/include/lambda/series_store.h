@@ -171,6 +171,8 @@ class SeriesStore {
 
   size_t pages() const { return page_count_; }
   size_t pages_free() const { return pages_free_; }
+  // Of blocks that are safe: these make room by themselves when a page is wanted and none is free.
+  size_t pages_safe() const { return pages_safe_; }
   const SeriesStoreCounters& counters() const { return counters_; }
 
  private:
@@ -239,6 +241,7 @@ class SeriesStore {
   bool drop(uint32_t page);
   bool seal_largest(const Series* spared);
   void give_pages_back(uint32_t page);
+  size_t chain_pages(uint32_t page) const;
   void free_block(uint32_t page);
   bool open_block(Series* series, Point point);
   bool append_code(Series* series, int32_t step, Point point);
@@ -266,6 +269,7 @@ class SeriesStore {
   uint8_t* pages_ = nullptr;
   size_t page_count_ = 0;
   size_t pages_free_ = 0;
+  size_t pages_safe_ = 0;
   uint32_t free_page_ = kNone;
   uint32_t series_count_ = 0;
   uint32_t gap_first_ = 0;  // gaps_ is a ring

@@ -11,7 +11,10 @@ namespace lambda::gateway {
 namespace {
 
 constexpr int64_t kCommitIntervalUs = 2'000'000;
-constexpr uint64_t kCommitRows = 200'000;
+// What a crash makes the next start read again is at most this, and the batches under way.
+constexpr uint64_t kCommitBytes = 64u << 20;
+constexpr uint64_t kCommitRows = 250'000;
+static_assert(kCommitRows < kGatheredBlocksMax, "blocks are written at a commit, not in between");
 constexpr int64_t kSpaceCheckUs = 250'000;
 // A record may be 4 MiB; this leaves room for what stands beside the parcel.
 constexpr size_t kMessageBytesMax = 3u << 20;
@@ -179,7 +182,7 @@ StoreImpl::Step StoreImpl::decide(Batch& batch, Item& item) {
     decision.points_duplicate = points;
     return Step::kTaken;
   }
-  if (boot.settled.contains(request.seq, request.seq + 1)) {
+  if (boot.row.settled.contains(request.seq, request.seq + 1)) {
     const auto known = catalog_->index().parcel(boot.row.id, request.seq);
     if (known && (known->digest == request.digest || planted("store_seq_is_enough"))) {
       decision.verdict = Verdict::kDuplicate;
@@ -200,8 +203,8 @@ StoreImpl::Step StoreImpl::decide(Batch& batch, Item& item) {
              finding.fresh_clocks.empty()) {
     decision.verdict = Verdict::kDuplicate;
     decision.points_duplicate = points;
-    boot.settled.add(request.seq, request.seq + 1);
-    if (request.floor_seq > 1) boot.settled.add(1, request.floor_seq);
+    boot.row.settled.add(request.seq, request.seq + 1);
+    if (request.floor_seq > 1) boot.row.settled.add(1, request.floor_seq);
     catalog_->mark(boot);
   } else if (full_) {
     decision.verdict = Verdict::kFull;
@@ -301,7 +304,7 @@ void StoreImpl::examine_block(const Device& device, Boot& boot, const StoreReque
     finding->points_new += slip.info.count;
     return;
   }
-  if (!same_content(*stream, request.boot, slip)) {
+  if (!same_content(boot, *stream, slip)) {
     finding->conflict = true;
     finding->text = ordinals(slip.info.ref, first, end) + ": stored already, with other content";
     return;
@@ -314,24 +317,20 @@ void StoreImpl::examine_block(const Device& device, Boot& boot, const StoreReque
   }
 }
 
-bool StoreImpl::same_content(const Stream& stream, uint64_t boot, const BlockSlip& slip) {
+bool StoreImpl::same_content(const Boot& boot, const Stream& stream, const BlockSlip& slip) {
   if (planted("store_no_conflict")) return true;
   const uint64_t first = slip.info.first_ordinal;
   const uint64_t end = first + slip.info.count;
   std::vector<Point> points;
-  for (const BlockRow& row : catalog_->index().overlapping(stream.row.id, first, end)) {
-    if (row.root && row.first == first && row.end() == end) {
-      if (*row.root != slip.root) return false;
-      continue;
-    }
+  for (const BlockRow& row : catalog_->overlapping(boot, stream, first, end)) {
     if (points.empty()) {
       points.resize(slip.info.count);
       BlockInfo info;
       const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(slip.bytes.data()), slip.bytes.size());
-      if (!decode_block(bytes, boot, &info, points).ok()) return false;
+      if (!decode_block(bytes, boot.row.boot, &info, points).ok()) return false;
     }
     BlockInfo info;
-    const auto stored = read_block(segment_path(options_.directory, row.segment), row, boot, &info);
+    const auto stored = read_block(segment_path(options_.directory, row.segment), row, boot.row.boot, &info);
     if (!stored) continue;  // counted and named by read_block()
     if (info.type != slip.info.type || info.scale != slip.info.scale || info.clock != slip.info.clock) return false;
     const uint64_t low = std::max(first, row.first);
@@ -390,7 +389,6 @@ void StoreImpl::write_parcel(Batch& batch, Item& item, const Device& device, Boo
     block.t_max = slip.info.t_max;
     block.offset = batch.place.offset + message_at + static_cast<size_t>(slip.bytes.data() - request.message.data());
     block.length = static_cast<uint32_t>(slip.bytes.size());
-    if (block.count == slip.info.count) block.root = slip.root;
     arrival.blocks.push_back(block);
   }
   batch.parcels[{boot.row.id, request.seq}] = request.digest;
@@ -472,7 +470,9 @@ void StoreImpl::commit_if_due(bool drain) {
   if (catalog_->uncommitted() == 0) return;
   const int64_t now = env_.clock.mono_us();
   if (commit_due_us_ == 0) commit_due_us_ = now + kCommitIntervalUs;
-  if (catalog_->uncommitted() >= kCommitRows || now >= commit_due_us_) {
+  const bool much = catalog_->uncommitted() >= kCommitRows || catalog_->uncommitted_bytes() >= kCommitBytes;
+  if (much || now >= commit_due_us_) {
+    if (now < commit_due_us_) counters_.index_commits_early++;
     commit_due_us_ = 0;
     catalog_->commit();
     if (!catalog_->ok()) return index_failed();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/planted.h"
+#include "gateway/store/series_name.h"
 
 namespace lambda::gateway {
 namespace {
@@ -14,6 +15,7 @@ constexpr uint64_t kDigestsKept = 64;
 }  // namespace
 
 uint64_t Boot::contiguous() const {
+  const RunSet& settled = row.settled;
   if (settled.empty() || settled.runs().front().first > 1) return 0;
   return settled.runs().front().end - 1;
 }
@@ -70,8 +72,6 @@ Boot* Catalog::find_boot(const Device& device, uint64_t boot) {
   if (!row) return nullptr;
   boots_.emplace_front();
   Boot& made = boots_.front();
-  if (auto settled = RunSet::decode(row->settled)) made.settled = std::move(*settled);
-  row->settled.clear();
   made.row = std::move(*row);
   boot_at_[key] = boots_.begin();
   return &made;
@@ -99,9 +99,7 @@ Stream* Catalog::find_stream(const Boot& boot, uint32_t ref) {
   streams_.emplace_front();
   Stream& made = streams_.front();
   made.declared = row->series != 0;
-  if (const auto runs = index_->coverage(row->id)) {
-    if (auto stored = RunSet::decode(*runs)) made.stored = std::move(*stored);
-  }
+  if (auto runs = index_->coverage(row->id)) made.stored = std::move(*runs);
   made.row = std::move(*row);
   stream_at_[key] = streams_.begin();
   account(made);
@@ -144,7 +142,13 @@ bool Catalog::declared_alike(const Device& device, const Stream& stream, const D
          row->gid == series_gid(device.row.name, canonical_name(declared.name, declared.labels));
 }
 
-void Catalog::widen(Boot& boot, Device& device, const PlacedBlock& block) {
+void Catalog::widen(Boot& boot, Device& device, IndexedSegment& segment, const PlacedBlock& block) {
+  segment.t_min = std::min(segment.t_min, block.t_min);
+  segment.t_max = std::max(segment.t_max, block.t_max);
+  if (!boot.row.segments.contains(segment.number, segment.number + 1)) {
+    boot.row.segments.add(segment.number, segment.number + 1);
+    mark(boot);
+  }
   if (block.t_min < boot.row.t_min || block.t_max > boot.row.t_max) {
     boot.row.t_min = std::min(boot.row.t_min, block.t_min);
     boot.row.t_max = std::max(boot.row.t_max, block.t_max);
@@ -167,19 +171,22 @@ void Catalog::settle(Arrival arrival) {
     block.at = nullptr;
     block.stream = target.row.id;
     owner.row.points += target.stored.add(block.first, block.first + block.count);
-    owner.row.blocks++;
     mark(target);
-    widen(from, owner, block);
+    widen(from, owner, home, block);
     home.blocks++;
     home.points += block.count;
     if (block.count < small_points_) home.small_blocks++;
+  }
+  if (!arrival.blocks.empty()) {
+    owner.row.blocks += arrival.blocks.size();
+    held_[{arrival.segment, owner.row.id}] += static_cast<int64_t>(arrival.blocks.size());
   }
   home.received_min = std::min(home.received_min, arrival.received_ms);
   home.received_max = std::max(home.received_max, arrival.received_ms);
   owner.row.last_received_ms = std::max(owner.row.last_received_ms, arrival.received_ms);
   owner.changed = true;
-  if (arrival.seq > 0) arrival.seq_known = from.settled.add(arrival.seq, arrival.seq + 1) == 0;
-  if (arrival.floor_seq > 1) from.settled.add(1, arrival.floor_seq);
+  if (arrival.seq > 0) arrival.seq_known = from.row.settled.add(arrival.seq, arrival.seq + 1) == 0;
+  if (arrival.floor_seq > 1) from.row.settled.add(1, arrival.floor_seq);
   mark(from);
   queue_.push_back(std::move(arrival));
 }
@@ -218,7 +225,9 @@ void Catalog::drain() {
     if (!arrival.device.empty()) index_arrival(arrival);
     // Only now: what follows the position has not been read yet.
     IndexedSegment& home = segment(arrival.segment);
-    home.indexed_to = std::max(home.indexed_to, arrival.end);
+    if (arrival.end <= home.indexed_to) continue;
+    uncommitted_bytes_ += arrival.end - home.indexed_to;
+    home.indexed_to = arrival.end;
   }
 }
 
@@ -237,7 +246,6 @@ void Catalog::index_arrival(const Arrival& arrival) {
     row.t_max = block.t_max;
     row.offset = block.offset;
     row.length = block.length;
-    row.root = block.root;
     index_->put_block(row);
   }
   for (const GapView& gap : arrival.gaps) index_->put_gap(from.row.id, gap);
@@ -277,11 +285,11 @@ void Catalog::check_chain(Device& owner, Boot& from, const Arrival& arrival) {
   uint64_t breaks = 0;
   if (before > 0 && before == from.last_seq) {
     breaks += from.last_digest != arrival.previous ? 1 : 0;
-  } else if (before > 0 && from.settled.contains(before, before + 1)) {
+  } else if (before > 0 && from.row.settled.contains(before, before + 1)) {
     const auto known = index_->parcel(from.row.id, before);
     breaks += known && known->digest != arrival.previous ? 1 : 0;
   }
-  if (from.settled.contains(arrival.seq + 1, arrival.seq + 2)) {
+  if (from.row.settled.contains(arrival.seq + 1, arrival.seq + 2)) {
     const auto known = index_->parcel(from.row.id, arrival.seq + 1);
     breaks += known && known->previous != arrival.digest ? 1 : 0;
   }
@@ -299,16 +307,9 @@ uint64_t Catalog::place(const std::string& device_name, uint64_t boot_id, Placed
   Stream& target = stream(from, block.ref);
   const uint64_t end = block.first + block.count;
   std::vector<OrdinalRun> free{{block.first, end}};
-  if (target.stored.intersects(block.first, end) && !planted("store_places_twice")) {
+  if (replaced.empty() && target.stored.intersects(block.first, end) && !planted("store_places_twice")) {
     RunSet held;
-    for (const BlockRow& row : index_->overlapping(target.row.id, block.first, end)) {
-      if (replaced.count(row.segment) != 0) {
-        index_->drop_block(target.row.id, row.first);
-        owner.row.blocks--;
-      } else {
-        held.add(row.first, row.end());
-      }
-    }
+    for (const BlockRow& row : overlapping(from, target, block.first, end)) held.add(row.first, row.end());
     free = held.missing(block.first, end);
   }
   if (target.row.series == 0 && target.stored.empty())
@@ -317,8 +318,8 @@ uint64_t Catalog::place(const std::string& device_name, uint64_t boot_id, Placed
   owner.changed = true;
   mark(from);
   mark(target);
-  widen(from, owner, block);
   IndexedSegment& home = segment(segment_number);
+  widen(from, owner, home, block);
   home.blocks++;
   home.points += block.count;
   if (block.count < small_points_) home.small_blocks++;
@@ -335,9 +336,9 @@ uint64_t Catalog::place(const std::string& device_name, uint64_t boot_id, Placed
     row.segment = segment_number;
     row.offset = block.offset;
     row.length = block.length;
-    if (run.count() == block.count) row.root = block.root;
     index_->put_block(row);
     owner.row.blocks++;
+    held_[{segment_number, owner.row.id}]++;
     placed += run.count();
   }
   return block.count - placed;
@@ -355,22 +356,23 @@ void Catalog::retire(const std::string& device_name, uint64_t boot_id, uint32_t 
   mark(target);
 }
 
-uint64_t Catalog::unplace(const std::string& device_name, uint64_t boot_id, uint32_t ref, OrdinalRun run,
-                          uint64_t segment_number) {
-  drain();
-  Device& owner = device(device_name);
-  Boot& from = boot(owner, boot_id);
-  Stream* target = find_stream(from, ref);
-  if (target == nullptr) return 0;
-  uint64_t points = 0;
-  for (const BlockRow& row : index_->overlapping(target->row.id, run.first, run.end)) {
-    if (row.segment != segment_number) continue;
-    index_->drop_block(target->row.id, row.first);
-    owner.row.blocks--;
-    owner.changed = true;
-    points += row.count;
+std::vector<uint64_t> Catalog::segments_of(const BootRow& boot, int64_t from, int64_t to) const {
+  std::vector<uint64_t> numbers;
+  const auto& runs = boot.segments.runs();
+  for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
+    const auto begin = segments_.lower_bound(run->first);
+    for (auto at = segments_.lower_bound(run->end); at != begin;) {
+      --at;
+      if (!at->second.dead && at->second.t_max >= from && at->second.t_min <= to) numbers.push_back(at->first);
+    }
   }
-  return points;
+  return numbers;
+}
+
+std::vector<BlockRow> Catalog::overlapping(const Boot& boot, const Stream& stream, uint64_t first, uint64_t end) {
+  uint64_t points = 0;
+  for (const OrdinalRun& run : stream.stored.covered(first, end)) points += run.count();
+  return index().overlapping(stream.row.id, first, end, segments_of(boot.row), points);
 }
 
 IndexedSegment& Catalog::segment(uint64_t number) {
@@ -380,20 +382,46 @@ IndexedSegment& Catalog::segment(uint64_t number) {
   return segment;
 }
 
+void Catalog::end_segment(uint64_t number) {
+  write_held();
+  segment(number).dead = true;
+  for (const auto& [id, blocks] : index_->held(number)) {
+    for (auto& [name, device] : devices_) {
+      if (device.row.id != id) continue;
+      device.row.blocks -= static_cast<uint64_t>(blocks);
+      device.changed = true;
+    }
+  }
+  index_->drop_held(number);
+}
+
 void Catalog::forget_segment(uint64_t number) {
   drain();
   segments_.erase(number);
   segments_changed_.erase(number);
-  index_->drop_segment(number);
+  dropping_.push_back(number);
+}
+
+bool Catalog::drop_slice() {
+  if (dropping_.empty() || !ok()) return false;
+  if (!index_->drop_extents(dropping_.back())) return true;
+  index_->drop_held(dropping_.back());
+  index_->drop_segment(dropping_.back());
+  dropping_.pop_back();
+  return !dropping_.empty();
+}
+
+void Catalog::write_held() {
+  drain();
+  for (const auto& [key, blocks] : held_) index_->add_held(key.first, key.second, blocks);
+  held_.clear();
 }
 
 void Catalog::write_boots() {
   drain();
   for (Boot* boot : boots_changed_) {
     boot->changed = false;
-    BootRow row = boot->row;
-    row.settled = boot->settled.encode();
-    index_->put_boot(row);
+    index_->put_boot(boot->row);
     const uint64_t contiguous = boot->contiguous();
     if (contiguous > kDigestsKept) index_->drop_parcels_below(boot->row.id, contiguous - kDigestsKept);
   }
@@ -404,10 +432,11 @@ void Catalog::write_changed() {
   drain();
   for (Stream* stream : streams_changed_) {
     stream->changed = false;
-    index_->put_coverage(stream->row.id, stream->stored.encode());
+    index_->put_coverage(stream->row.id, stream->stored);
   }
   streams_changed_.clear();
   write_boots();
+  write_held();
   for (auto& [name, device] : devices_) {
     if (device.changed) index_->put_device(device.row);
     device.changed = false;
@@ -419,6 +448,7 @@ void Catalog::write_changed() {
 void Catalog::commit(bool durable) {
   write_changed();
   index_->commit(durable);
+  uncommitted_bytes_ = 0;
 }
 
 void Catalog::trim() {

@@ -34,8 +34,7 @@ struct Device {
 };
 
 struct Boot {
-  BootRow row;     // `settled` is kept decoded, below
-  RunSet settled;  // sequence numbers
+  BootRow row;
   uint64_t last_seq = 0;
   Digest last_digest{};
   bool hello_pending = false;  // in the batch under way
@@ -64,9 +63,8 @@ struct PlacedBlock {
   int64_t t_min = 0, t_max = 0;
   uint64_t offset = 0;  // of the block's bytes in the file
   uint32_t length = 0;
-  std::optional<Digest> root;  // only when the whole block counts
-  int64_t stream = 0;          // filled by settle()
-  Stream* at = nullptr;        // its stream where it is known; something is pending in it, so that it stays
+  int64_t stream = 0;    // filled by settle()
+  Stream* at = nullptr;  // its stream where it is known; something is pending in it, so that it stays
 };
 
 // A parcel that is durable now.
@@ -106,18 +104,28 @@ class Catalog {
 
   void settle(Arrival arrival);
   void settle_hello(const HelloRecord& hello, uint64_t segment, uint64_t end);
-  // A block found in a segment, whatever is known of its ordinals. Rows of `replaced` segments give way to it; ordinals
-  // that another segment holds too are left to that one and returned (0 when all is well).
+  // A block found in a segment, whatever is known of its ordinals. Those that another segment holds too are left to
+  // that one and returned (0 when all is well); what `replaced` segments hold does not count: they end when this one is
+  // read.
   uint64_t place(const std::string& device, uint64_t boot, PlacedBlock block, uint64_t segment,
                  const std::set<uint64_t>& replaced);
   void retire(const std::string& device, uint64_t boot, uint32_t ref, OrdinalRun run);
-  // Forgets the rows of [run) that stand in `segment`; returns how many points that were. The ordinals stay covered.
-  uint64_t unplace(const std::string& device, uint64_t boot, uint32_t ref, OrdinalRun run, uint64_t segment);
+
+  // Stored blocks with ordinals of [first, end), the newest segments first; none may be missing of what is stored there
+  // and was not retired.
+  std::vector<BlockRow> overlapping(const Boot& boot, const Stream& stream, uint64_t first, uint64_t end);
+  // Segments in force that may have points of the boot, of times in [from, to], the newest first.
+  std::vector<uint64_t> segments_of(const BootRow& boot, int64_t from = INT64_MIN, int64_t to = INT64_MAX) const;
 
   std::map<uint64_t, IndexedSegment>& segments() { return segments_; }
   // Marks a segment's row as changed.
   IndexedSegment& segment(uint64_t number);
+  // It was replaced or retired: nothing is found in it any more.
+  void end_segment(uint64_t number);
+  // Its file is gone. What the index has of it goes with drop_slice().
   void forget_segment(uint64_t number);
+  // Removes a bounded number of rows of forgotten segments; true: there are more.
+  bool drop_slice();
   // All of the file up to `end` was settled.
   void advance(uint64_t number, uint64_t end);
   // The file will not grow; no error when it is not known.
@@ -127,6 +135,8 @@ class Catalog {
   void write_boots();  // those that changed, for questions across boots
   void commit(bool durable = false);
   uint64_t uncommitted() const { return index_->uncommitted() + queue_.size(); }
+  // Of segments: what would have to be read again if the process ended now.
+  uint64_t uncommitted_bytes() const { return uncommitted_bytes_; }
   // Brings the caches within their bounds.
   void trim();
   size_t coverage_bytes() const { return stream_bytes_; }
@@ -141,8 +151,9 @@ class Catalog {
   void index_arrival(const Arrival& arrival);
   void declare(const Device& device, const Boot& boot, const Declared& declared);
   void check_chain(Device& device, Boot& boot, const Arrival& arrival);
-  void widen(Boot& boot, Device& device, const PlacedBlock& block);
+  void widen(Boot& boot, Device& device, IndexedSegment& segment, const PlacedBlock& block);
   void write_changed();
+  void write_held();
   void account(Stream& stream);
 
   struct StreamKey {
@@ -180,8 +191,11 @@ class Catalog {
   std::set<uint64_t> segments_changed_;
   std::vector<Stream*> streams_changed_;
   std::vector<Boot*> boots_changed_;
+  std::map<std::pair<uint64_t, int64_t>, int64_t> held_;  // blocks by (segment, device), not written yet
+  std::vector<uint64_t> dropping_;                        // forgotten segments whose rows are still there
   std::deque<Arrival> queue_;
   uint64_t chain_breaks_ = 0;
+  uint64_t uncommitted_bytes_ = 0;
 };
 
 }  // namespace lambda::gateway

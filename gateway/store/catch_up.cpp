@@ -127,6 +127,7 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
   for (const uint64_t number : gone) {
     if (dying_.count(number) == 0) catalog_->forget_segment(number);
   }
+  if (!gone.empty()) drive_drop();
   for (const auto& [number, length] : bytes) {
     const auto known = catalog_->segments().find(number);
     if (replaced.count(number) != 0) {
@@ -477,7 +478,7 @@ void StoreImpl::end_segments(const std::set<uint64_t>& numbers) {
   std::vector<uint64_t> old;
   for (const uint64_t one : numbers) {
     if (catalog_->segments().count(one) == 0) continue;
-    catalog_->segment(one).dead = true;
+    catalog_->end_segment(one);
     old.push_back(one);
   }
   catalog_->commit(!old.empty());

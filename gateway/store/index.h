@@ -5,20 +5,29 @@
 // ends it. A crash loses at most what was not committed, together with the positions (IndexedSegment::indexed_to)
 // that would have said it was there.
 //
+// Where blocks stand is gathered in memory first, up to kGatheredBlocksMax of them, and written as extents: by
+// segment, then stream. So writing goes to the end of the table, whatever stream a block is of, and a segment that ends
+// takes its rows along. The price: to look for a block is to ask each segment that may have it.
+//
 // Errors stick: after the first one every call does nothing and returns nothing, ok() is false and error() tells why.
 // The owner then opens the index again. Loop thread only.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "base/crypto/crypto.h"
 #include "base/result.h"
+#include "gateway/store/extent.h"
+#include "gateway/store/runs.h"
 #include "gateway/store/store.h"
 
 struct sqlite3;
@@ -34,6 +43,7 @@ struct IndexedSegment {
   bool dead = false;        // merged or retired; the file is to be deleted
   uint64_t blocks = 0, small_blocks = 0, points = 0;
   int64_t received_min = INT64_MAX, received_max = INT64_MIN;
+  int64_t t_min = INT64_MAX, t_max = INT64_MIN;  // of the points, before clock offsets
 };
 
 struct DeviceRow {
@@ -51,7 +61,8 @@ struct BootRow {
   uint64_t previous_boot = 0;
   int64_t started_ms = 0;
   int64_t t_min = INT64_MAX, t_max = INT64_MIN;  // of the points, before clock offsets
-  std::string settled;                           // RunSet of sequence numbers
+  RunSet segments;                               // every one in force that has points of it is among these
+  RunSet settled;                                // sequence numbers
 };
 
 struct StreamRow {
@@ -73,17 +84,9 @@ struct SeriesRow {
   std::string canonical;  // canonical_name()
 };
 
-struct BlockRow {
-  int64_t stream = 0;
-  uint64_t first = 0;  // of the accepted run, which may be a part of the block
-  uint32_t count = 0;
-  uint32_t clock = 0;
-  int64_t t_min = 0, t_max = 0;      // of the whole block
-  uint64_t segment = 0, offset = 0;  // of the block's bytes in the file
-  uint32_t length = 0;
-  std::optional<Digest> root;  // of the block; absent when it was computed from segments, or is of another run
-  uint64_t end() const { return first + count; }
-};
+// Blocks in memory before they are written: 72 bytes each.
+inline constexpr size_t kGatheredBlocksMax = 262'144;
+inline constexpr size_t kGatheredParcelsMax = 65'536;  // digests: 120 bytes each
 
 struct ParcelDigests {
   Digest digest{}, previous{};
@@ -104,6 +107,7 @@ class Index {
   const Error& error() const { return *error_; }
   bool full() const { return full_; }  // the error is want of space: what is committed is good
 
+  size_t gathered_blocks() const { return gathered_.size(); }
   // Rows changed since the last commit.
   uint64_t uncommitted() const { return uncommitted_; }
   // `durable`: survives a power cut when this returns.
@@ -119,7 +123,7 @@ class Index {
   void put_device(const DeviceRow& device);
 
   std::optional<BootRow> boot(int64_t device, uint64_t boot);
-  std::vector<BootRow> boots(int64_t device);  // without `settled`
+  std::vector<BootRow> boots(int64_t device);
   void put_boot(const BootRow& boot);
 
   std::optional<StreamRow> stream(int64_t boot, uint32_t ref);
@@ -131,16 +135,24 @@ class Index {
   // Of this device (0: any) and name (empty: any).
   void each_series(int64_t device, const std::string& name, const std::function<bool(const SeriesRow&)>& visit);
 
-  std::optional<std::string> coverage(int64_t stream);
-  void put_coverage(int64_t stream, const std::string& runs);
+  std::optional<RunSet> coverage(int64_t stream);
+  void put_coverage(int64_t stream, const RunSet& runs);
 
+  // Blocks. `segments`: those to look in; what is found is in their order, by ordinal within each.
   void put_block(const BlockRow& row);
-  void drop_block(int64_t stream, uint64_t first);
-  std::vector<BlockRow> overlapping(int64_t stream, uint64_t first, uint64_t end);  // by ordinal
-  // Blocks that may have points in [from, to], by ordinal within each stream; false from `visit` stops.
-  void in_time(int64_t stream, int64_t from, int64_t to, const std::function<bool(const BlockRow&)>& visit);
-  // Whether the boot has points in another segment than this one.
-  bool boot_outlives(int64_t boot, uint64_t segment);
+  // Those that have ordinals of [first, end). Stops when `points_max` of these ordinals were found.
+  std::vector<BlockRow> overlapping(int64_t stream, uint64_t first, uint64_t end, std::span<const uint64_t> segments,
+                                    uint64_t points_max = UINT64_MAX);
+  // Those that may have points in [from, to]; false from `visit` stops.
+  void in_time(int64_t stream, int64_t from, int64_t to, std::span<const uint64_t> segments,
+               const std::function<bool(const BlockRow&)>& visit);
+  // Removes rows of a segment, a bounded number. True: none are left.
+  bool drop_extents(uint64_t segment);
+
+  // How many blocks of a device a segment has: what the device loses when it ends.
+  void add_held(uint64_t segment, int64_t device, int64_t blocks);
+  std::vector<std::pair<int64_t, int64_t>> held(uint64_t segment);  // device, blocks
+  void drop_held(uint64_t segment);
 
   void put_gap(int64_t boot, const GapView& gap);
   bool has_gap(int64_t boot, const GapView& gap);
@@ -159,8 +171,22 @@ class Index {
   explicit Index(sqlite3* database);
   Status begin(bool fresh);
   void run(const char* sql);
-  void refuse(const char* doing);
+  void refuse(const std::string& doing);
   void changed();
+  static BootRow boot_row(Query& query);
+  static StreamRow stream_row(Query& query);
+  static SeriesRow series_row_of(Query& query);
+  void write_parcels();
+
+  // ---- index_blocks.cpp
+  static constexpr uint32_t kNone = UINT32_MAX;
+  struct Gathered {
+    BlockRow row;
+    uint32_t before = kNone;  // the one before of the same stream
+  };
+  void write_gathered();
+  void write_extents(std::span<const BlockRow> rows, std::vector<Extent>* extents);
+  std::vector<BlockRow> gathered_of(int64_t stream, uint64_t segment) const;
 
   sqlite3* database_;
   std::vector<std::pair<const char*, void*>> statements_;  // by the text's address
@@ -168,14 +194,9 @@ class Index {
   bool full_ = false;
   bool open_transaction_ = false;
   uint64_t uncommitted_ = 0;
+  std::vector<Gathered> gathered_;
+  std::unordered_map<int64_t, uint32_t> newest_of_;                // by stream, its last place in gathered_
+  std::map<std::pair<int64_t, uint64_t>, ParcelDigests> parcels_;  // not written yet, by (boot, seq)
 };
-
-// The series' name in the world, 16 bytes: the first of SHA-256 over the device's name, a zero byte and
-// canonical_name().
-std::string series_gid(const std::string& device, const std::string& canonical);
-// up{job="node"}: the name and its labels, sorted and escaped; and back.
-std::string canonical_name(const std::string& name, const std::vector<std::pair<std::string, std::string>>& labels);
-bool parse_canonical(const std::string& canonical, std::string* name,
-                     std::vector<std::pair<std::string, std::string>>* labels);
 
 }  // namespace lambda::gateway

@@ -12,6 +12,7 @@
 #include "gateway/store/record_body.h"
 #include "gateway/store/runs.h"
 #include "gateway/store/segment_writer.h"
+#include "gateway/store/series_name.h"
 
 namespace lambda::gateway {
 namespace {
@@ -265,14 +266,14 @@ class Checker {
       const auto found = known.find(file.number);
       if (found == known.end() || found->second.indexed_to < file.bytes) report_.index = IndexState::kBehind;
     }
-    if (report_.index == IndexState::kAgrees) compare_streams(**index);
+    if (report_.index == IndexState::kAgrees) compare_streams(**index, known);
     if (!(*index)->ok()) {
       report_.index = IndexState::kUnusable;
       report_.index_text = (*index)->error().text;
     }
   }
 
-  void compare_streams(Index& index) {
+  void compare_streams(Index& index, const std::map<uint64_t, IndexedSegment>& known) {
     std::map<std::string, int64_t> devices;
     for (const DeviceRow& row : index.devices()) devices[row.name] = row.id;
     for (const auto& [key, runs] : stored_) {
@@ -281,12 +282,15 @@ class Checker {
       if (const auto found = retired_.find(key); found != retired_.end()) all.add_all(found->second);
       const auto row = index.boot(devices[device], boot);
       const auto stream = row ? index.stream(row->id, ref) : std::nullopt;
-      const auto coverage = stream ? index.coverage(stream->id) : std::nullopt;
-      const auto indexed = coverage ? RunSet::decode(*coverage) : std::nullopt;
+      const auto indexed = stream ? index.coverage(stream->id) : std::nullopt;
+      std::vector<uint64_t> segments;
+      for (const auto& [number, segment] : known) {
+        if (row && !segment.dead && row->segments.contains(number, number + 1)) segments.push_back(number);
+      }
       uint64_t placed = 0;
       for (const OrdinalRun& run : runs.runs()) {
         if (!stream) break;
-        for (const BlockRow& block : index.overlapping(stream->id, run.first, run.end)) placed += block.count;
+        for (const BlockRow& block : index.overlapping(stream->id, run.first, run.end, segments)) placed += block.count;
       }
       if (indexed && indexed->runs() == all.runs() && placed == runs.total()) continue;
       report_.index = IndexState::kDisagrees;

@@ -9,7 +9,6 @@ namespace lambda::gateway {
 namespace {
 
 constexpr uint64_t kReadBytes = 1u << 20;  // of a slice
-constexpr size_t kStreamsASlice = 256;
 
 }  // namespace
 
@@ -136,7 +135,9 @@ bool RetentionJob::outlives(const std::string& device_name, uint64_t boot_id) {
     const auto ranks = store_.boot_ranks(boots);
     for (const BootRow& boot : boots) {
       if (boot.boot != boot_id) continue;
-      answer = ranks.at(boot.id) + 1 == ranks.size() || store_.catalog_->index().boot_outlives(boot.id, number_);
+      const std::vector<uint64_t> segments = store_.catalog_->segments_of(boot);
+      answer = ranks.at(boot.id) + 1 == ranks.size() ||
+               std::any_of(segments.begin(), segments.end(), [&](uint64_t number) { return number != number_; });
     }
   }
   return outlives_[{device_name, boot_id}] = answer;
@@ -225,15 +226,7 @@ void RetentionJob::write() {
 }
 
 bool RetentionJob::forget() {
-  for (size_t i = 0; i < kStreamsASlice && !held_.empty(); ++i) {
-    const auto& [key, runs] = *held_.begin();
-    const auto& [device, boot, ref] = key;
-    for (const OrdinalRun& run : runs.runs()) {
-      store_.counters_.retired_points += store_.catalog_->unplace(device, boot, ref, run, number_);
-    }
-    held_.erase(held_.begin());
-  }
-  if (!held_.empty()) return true;
+  store_.counters_.retired_points += store_.catalog_->segment(number_).points;
   store_.counters_.retired_segments++;
   store_.env_.log.info("segment_retired", {{"segment", number_}});
   store_.end_segments({number_});

@@ -2,30 +2,9 @@
 
 #include <algorithm>
 
+#include "gateway/store/varint.h"
+
 namespace lambda::gateway {
-namespace {
-
-void put_varint(std::string& out, uint64_t value) {
-  while (value >= 0x80) {
-    out.push_back(static_cast<char>(value | 0x80));
-    value >>= 7;
-  }
-  out.push_back(static_cast<char>(value));
-}
-
-bool get_varint(std::string_view& in, uint64_t* value) {
-  *value = 0;
-  for (unsigned shift = 0; shift < 64 && !in.empty(); shift += 7) {
-    const auto byte = static_cast<uint8_t>(in.front());
-    in.remove_prefix(1);
-    if (shift == 63 && byte > 1) return false;
-    *value |= uint64_t{byte & 0x7Fu} << shift;
-    if ((byte & 0x80) == 0) return true;
-  }
-  return false;
-}
-
-}  // namespace
 
 std::vector<OrdinalRun>::const_iterator RunSet::at_or_after(uint64_t ordinal) const {
   // Nearly every question is about the newest run.

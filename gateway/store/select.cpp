@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "gateway/store/series_name.h"
 #include "gateway/store/store_impl.h"
 #include "query/matcher.h"
 
@@ -134,7 +135,9 @@ struct StoreImpl::DeviceView {
     uint32_t rank = 0;
     bool may_have = false;
     int64_t offset_min = 0, offset_max = 0;
+    int64_t low = 0, high = 0;  // the question, by the boot's own time
     std::map<uint32_t, ClockView> clocks;
+    std::vector<uint64_t> segments;  // that may have an answer
   };
   std::string name;
   std::map<int64_t, BootView> boots;  // by row
@@ -157,6 +160,10 @@ StoreImpl::DeviceView StoreImpl::view_device(const Device& device, int64_t from_
     }
     boot.may_have = row.t_min <= row.t_max && shifted(row.t_min, boot.offset_min) <= to_ms &&
                     shifted(row.t_max, boot.offset_max) >= from_ms;
+    // offset_max is subtracted from the start and offset_min from the end, so that no block is missed.
+    boot.low = shifted(from_ms, -boot.offset_max);
+    boot.high = shifted(to_ms, -boot.offset_min);
+    if (boot.may_have) boot.segments = catalog_->segments_of(row, boot.low, boot.high);
   }
   return view;
 }
@@ -224,10 +231,7 @@ std::unique_ptr<query::SeriesCursor> StoreImpl::select_series(const SeriesRow& s
     const auto found = view.boots.find(stream.boot);
     if (found == view.boots.end() || !found->second.may_have) continue;
     const DeviceView::BootView& boot = found->second;
-    // offset_max is subtracted from the start and offset_min from the end, so that no block is missed.
-    const int64_t low = shifted(from_ms, -boot.offset_max);
-    const int64_t high = shifted(to_ms, -boot.offset_min);
-    catalog_->index().in_time(stream.id, low, high, [&](const BlockRow& row) {
+    catalog_->index().in_time(stream.id, boot.low, boot.high, boot.segments, [&](const BlockRow& row) {
       const auto clock = boot.clocks.find(row.clock);
       int64_t offset_ms = 0;
       if (clock != boot.clocks.end()) {

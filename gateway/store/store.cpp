@@ -47,7 +47,7 @@ AckState StoreImpl::ack_state(const std::string& device, uint64_t boot) {
   const Boot* known = owner == nullptr ? nullptr : catalog_->find_boot(*owner, boot);
   if (known == nullptr) return state;
   state.contiguous_seq = known->contiguous();
-  for (const OrdinalRun& run : known->settled.runs()) {
+  for (const OrdinalRun& run : known->row.settled.runs()) {
     if (run.end <= state.contiguous_seq + 1) continue;
     if (state.ranges.size() == kAckRangesMax) break;
     state.ranges.emplace_back(run.first, run.end - 1);
@@ -60,7 +60,7 @@ void StoreImpl::raise_floor(const std::string& device, uint64_t boot, uint64_t f
   const Device* owner = catalog_->find_device(device);
   Boot* known = owner == nullptr ? nullptr : catalog_->find_boot(*owner, boot);
   if (known == nullptr || floor_seq <= 1) return;
-  if (known->settled.add(1, floor_seq) > 0) catalog_->mark(*known);
+  if (known->row.settled.add(1, floor_seq) > 0) catalog_->mark(*known);
 }
 
 std::vector<DeviceTotals> StoreImpl::devices() {
@@ -148,7 +148,9 @@ void StoreImpl::delete_dying() {
     at = dying_.erase(at);
     any = true;
   }
-  if (any) commit_if_due(true);
+  if (!any) return;
+  commit_if_due(true);
+  drive_drop();
 }
 
 Result<std::vector<Point>> read_points(Disk& disk, const std::string& path, const BlockRow& row, uint64_t boot,
@@ -226,6 +228,16 @@ void StoreImpl::drive_merge() {
     if (alive.expired()) return;
     merge_driven_ = false;
     if (merge_slice()) drive_merge();
+  });
+}
+
+void StoreImpl::drive_drop() {
+  if (std::exchange(drop_driven_, true)) return;
+  env_.loop.post([this, alive = std::weak_ptr(alive_)] {
+    if (alive.expired()) return;
+    drop_driven_ = false;
+    if (catalog_->drop_slice()) drive_drop();
+    commit_if_due(true);
   });
 }
 

@@ -5,8 +5,8 @@
 //   restarted, merged or deleted by retention in between.
 // - `decided` says kStored only after the fdatasync that covers the parcel's record.
 // - Segments are the truth. The SQLite index is a cache, advanced after the sync; when it is missing, damaged or
-// behind,
-//   it is computed again from the segments, and until then parcels are answered kBusy.
+//   behind, it is computed again from the segments, and until then parcels are answered kBusy. It is behind by at most
+//   two seconds of arrivals or 64 MiB of segments, whichever is less, and the batches under way.
 // - No memory grows with what is on the disk: coverage is cached within `coverage_bytes_max`.
 //
 // Threading: everything on the loop thread; cursors made by select() may be read on any one thread.
@@ -115,7 +115,7 @@ struct StoreCounters {
   uint64_t parcels_stored, parcels_duplicate, parcels_conflict, points_stored, points_duplicate, blocks_stored, syncs,
       sync_errors, append_errors, segments, segment_bytes, retired_segments, retired_points, merged_blocks,
       merge_mismatches, damaged_records, torn_bytes, index_rebuilds, parcels_withheld_full, parcels_withheld_busy,
-      chain_breaks;
+      chain_breaks, index_commits_early;  // at the bound of rows or bytes, not by age
 };
 
 class Store : public query::SeriesSource {

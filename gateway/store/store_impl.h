@@ -113,7 +113,7 @@ class StoreImpl final : public Store {
   void examine_block(const Device& device, Boot& boot, const StoreRequest& request, size_t index,
                      std::map<uint32_t, RunSet>* own, Finding* finding);
   // Whether a block says what is stored of the same ordinals. Blocks that cannot be read are believed.
-  bool same_content(const Stream& stream, uint64_t boot, const BlockSlip& slip);
+  bool same_content(const Boot& boot, const Stream& stream, const BlockSlip& slip);
   void write_parcel(Batch& batch, Item& item, const Device& device, Boot& boot, const Finding& finding);
   void finish_batch(const std::shared_ptr<Batch>& batch, const Status& status);
   void answer(std::shared_ptr<Batch> batch, const Status& status);
@@ -163,6 +163,7 @@ class StoreImpl final : public Store {
   // Background work that waited for the disk goes on.
   void drive_merge();
   void drive_retention();
+  void drive_drop();
   bool merging(uint64_t segment) const;
   bool retiring(uint64_t segment) const;
   Result<std::vector<Point>> read_block(const std::string& path, const BlockRow& row, uint64_t boot, BlockInfo* info);
@@ -207,7 +208,7 @@ class StoreImpl final : public Store {
   std::set<uint64_t> unmergeable_;  // damaged, or their merging failed: not tried again
   std::unique_ptr<MergeJob> merge_;
   std::unique_ptr<RetentionJob> retention_;
-  bool merge_driven_ = false, retention_driven_ = false;
+  bool merge_driven_ = false, retention_driven_ = false, drop_driven_ = false;
   std::shared_ptr<ReadCounters> read_counters_ = std::make_shared<ReadCounters>();
   mutable StoreCounters counters_{};  // those kept elsewhere are brought in by counters()
   uint64_t damaged_records_ = 0;

@@ -1,0 +1,148 @@
+// What is only in memory, what was written and what was committed must give the same answers.
+#include "gateway/store/index.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+
+namespace lambda::gateway {
+namespace {
+
+std::vector<uint64_t> some_segments(std::mt19937& random) {
+  std::vector<uint64_t> segments;
+  for (uint64_t number = 5; number > 0; --number) {
+    if (random() % 4 != 0) segments.push_back(number);
+  }
+  return segments;
+}
+
+// By segment in the order asked for, then by ordinal.
+std::vector<BlockRow> expected(const std::vector<BlockRow>& all, int64_t stream, const std::vector<uint64_t>& segments,
+                               const std::function<bool(const BlockRow&)>& wanted) {
+  std::vector<BlockRow> rows;
+  for (const uint64_t segment : segments) {
+    const size_t from = rows.size();
+    for (const BlockRow& row : all) {
+      if (row.stream == stream && row.segment == segment && wanted(row)) rows.push_back(row);
+    }
+    std::sort(rows.begin() + static_cast<ptrdiff_t>(from), rows.end(),
+              [](const BlockRow& a, const BlockRow& b) { return a.first < b.first; });
+  }
+  return rows;
+}
+
+TEST(Index, FindsBlocksInMemoryAndInTheFileAlike) {
+  std::string directory = "/tmp/lambda_index_XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  for (uint32_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    const std::string path = directory + "/" + std::to_string(seed);
+    bool made = false;
+    auto index = Index::open(path, &made);
+    ASSERT_TRUE(index.has_value());
+    std::vector<BlockRow> all;
+    std::map<int64_t, std::vector<BlockRow>> left;  // not put yet; taken from both ends, so that ordinals come unsorted
+    for (int64_t stream = 1; stream <= 3; ++stream) {
+      uint64_t next = random() % 5;
+      for (uint64_t i = 0; i < 250; ++i) {
+        if (random() % 30 == 0) next += random() % 2000;
+        const auto start = static_cast<int64_t>(next * 100);
+        BlockRow row{stream,  next, 1 + static_cast<uint32_t>(random() % 1024), 0, start, start, 1 + i / 50,
+                     i * 100, 90};
+        row.t_max += row.count * 100 - 1;
+        next = row.end();
+        left[stream].push_back(row);
+      }
+    }
+    while (!left.empty()) {
+      auto stream = left.begin();
+      std::advance(stream, random() % left.size());
+      auto& rows = stream->second;
+      const auto at = random() % 3 == 0 ? rows.end() - 1 : rows.begin();
+      (*index)->put_block(*at);
+      all.push_back(*at);
+      rows.erase(at);
+      if (rows.empty()) left.erase(stream);
+      const uint64_t what = random() % 60;
+      if (what == 0) (*index)->commit();
+      if (what == 1) {
+        index->reset();
+        index = Index::open(path, &made);
+        ASSERT_TRUE(index.has_value());
+      }
+      if (what > 5) continue;
+      const auto of = static_cast<int64_t>(1 + random() % 3);
+      const auto segments = some_segments(random);
+      const uint64_t first = random() % 150'000;
+      const uint64_t end = first + 1 + random() % 3'000;
+      EXPECT_EQ((*index)->overlapping(of, first, end, segments),
+                expected(all, of, segments, [&](const BlockRow& row) { return row.first < end && row.end() > first; }));
+      std::vector<BlockRow> found;
+      const auto from = static_cast<int64_t>(first * 100);
+      const auto to = static_cast<int64_t>(end * 100);
+      (*index)->in_time(of, from, to, segments, [&](const BlockRow& row) {
+        found.push_back(row);
+        return true;
+      });
+      std::sort(found.begin(), found.end(), [](const BlockRow& a, const BlockRow& b) {
+        return std::pair(~a.segment, a.first) < std::pair(~b.segment, b.first);
+      });
+      EXPECT_EQ(found,
+                expected(all, of, segments, [&](const BlockRow& row) { return row.t_max >= from && row.t_min <= to; }));
+    }
+    (*index)->commit();
+    while (!(*index)->drop_extents(3)) {
+    }
+    EXPECT_TRUE((*index)->overlapping(1, 0, UINT64_MAX >> 1, std::vector<uint64_t>{3}).empty());
+    EXPECT_EQ((*index)->overlapping(1, 0, UINT64_MAX >> 1, std::vector<uint64_t>{2, 4}).size(), 100u);
+    EXPECT_TRUE((*index)->ok());
+  }
+  std::filesystem::remove_all(directory);
+}
+
+TEST(Index, TheMemoryOfGatheredBlocksIsBounded) {
+  bool made = false;
+  auto index = Index::open("", &made);
+  ASSERT_TRUE(index.has_value());
+  const uint64_t count = kGatheredBlocksMax + 10;
+  for (uint64_t i = 0; i < count; ++i) {
+    (*index)->put_block({static_cast<int64_t>(1 + i % 1000), i / 1000, 1, 0, 0, 0, 1, i * 10, 10});
+  }
+  EXPECT_EQ((*index)->gathered_blocks(), 10u);
+  uint64_t found = 0;
+  for (int64_t stream = 1; stream <= 1000; ++stream) {
+    found += (*index)->overlapping(stream, 0, count, std::vector<uint64_t>{1}).size();
+  }
+  EXPECT_EQ(found, count);
+}
+
+TEST(Index, DigestsOfParcelsAreKnownBeforeAndAfterTheyAreWritten) {
+  bool made = false;
+  auto index = Index::open("", &made);
+  ASSERT_TRUE(index.has_value());
+  for (uint64_t seq = 1; seq <= 20; ++seq) {
+    ParcelDigests digests;
+    digests.digest.fill(static_cast<uint8_t>(seq));
+    (*index)->put_parcel(7, seq, digests);
+    if (seq == 10) (*index)->commit();
+  }
+  (*index)->drop_parcels_below(7, 5);
+  for (int round = 0; round < 2; ++round) {
+    for (uint64_t seq = 1; seq <= 20; ++seq) {
+      const auto digests = (*index)->parcel(7, seq);
+      ASSERT_EQ(digests.has_value(), seq >= 5) << seq;
+      if (digests) {
+        EXPECT_EQ(digests->digest[0], seq);
+      }
+    }
+    EXPECT_FALSE((*index)->parcel(8, 10).has_value());
+    (*index)->commit();
+  }
+}
+
+}  // namespace
+}  // namespace lambda::gateway

@@ -159,7 +159,7 @@ class Program {
     auto identity = load_or_make_identity(disk_, random_, config_.state_dir);
     if (!identity) return tl::unexpected(identity.error());
     AgentConfig config = config_;
-    auto enrolment = read_enrolment(disk_, config.state_dir, config.device);
+    auto enrolment = read_enrolment(disk_, config.state_dir, config.device, *identity);
     if (!enrolment && enrolment.error().code != ErrorCode::kNotFound) return tl::unexpected(enrolment.error());
     if (enrolment) {
       config.uplink.site = enrolment->site;

@@ -1,9 +1,11 @@
 // lambda-gateway: builds the real world and runs one node in it.
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "base/os/disk.h"
 #include "base/os/environment.h"
@@ -20,6 +22,8 @@ namespace lambda::gateway {
 namespace {
 
 constexpr size_t kQueryThreads = 2;
+// A former gateway's broker ends with it, but a moment later.
+constexpr auto kPortWait = std::chrono::seconds(5), kPortLook = std::chrono::milliseconds(100);
 
 // Exit statuses: 0 ended as asked, 1 could not start (the reason is on standard error), 2 wrong use.
 int usage(FILE* to, int status) {
@@ -61,6 +65,23 @@ class SwappableLog final : public Log {
   std::shared_ptr<Log> log_;
 };
 
+// Whether the child broker can begin. Later on it is started again whenever it ends; but one that never could is a
+// mistake in the configuration, and is told at once.
+Status broker_can_start(Disk& disk, const GatewayConfig& config) {
+  if (config.broker_mode != "child") return {};
+  if (auto found = disk.size(config.broker_program); !found) {
+    return fail(found.error().code, "broker.program: " + found.error().text + "; is mosquitto installed?");
+  }
+  if (config.broker_port == 0) return {};
+  const auto until = std::chrono::steady_clock::now() + kPortWait;
+  Status free = can_listen(config.broker_address, config.broker_port);
+  while (!free && free.error().code == ErrorCode::kUnavailable && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(kPortLook);
+    free = can_listen(config.broker_address, config.broker_port);
+  }
+  return free ? free : fail(free.error().code, "broker: " + free.error().text);
+}
+
 int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
   OsClock clock;
   SwappableLog log(make_log(log_options(config), clock));
@@ -70,6 +91,10 @@ int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
   OsProcesses processes(loop);
   Env env{clock, loop, disk, network, random, processes, log};
 
+  if (auto can = broker_can_start(disk, config); !can) {
+    log.error("not_started", {{"why", can.error().text}});
+    return 1;
+  }
   Workers workers(kQueryThreads);
   auto node = std::make_unique<Node>(env, std::move(config),
                                      [&workers](std::function<void()> task) { workers.run(std::move(task)); });

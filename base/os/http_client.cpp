@@ -1,6 +1,7 @@
 #include "base/os/http_client.h"
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/beast/core.hpp>
@@ -134,7 +135,12 @@ class Conversation {
     });
   }
 
+  // With TLS 1.3 a server refuses our certificate, or asks for one, only after its side of the handshake is done.
   void failed(ErrorCode code, const std::string& what, error_code error) {
+    if (error.category() == net::error::get_ssl_category()) {
+      outcome = fail(ErrorCode::kDenied, call_.url + ": TLS did not agree: " + error.message());
+      return;
+    }
     outcome = fail(code, call_.url + ": " + what + ": " + error.message());
   }
 
@@ -253,7 +259,11 @@ Result<HttpResponse> call_http(const HttpCall& call) {
   }
   beast::ssl_stream<beast::tcp_stream> stream(io, tls);
   stream.set_verify_callback(net::ssl::host_name_verification(url->host));
-  SSL_set_tlsext_host_name(stream.native_handle(), url->host.c_str());
+  error_code no_address;
+  net::ip::make_address(url->host, no_address);
+  if (no_address) {  // RFC 6066: the name that is asked for is never an address
+    SSL_set_tlsext_host_name(stream.native_handle(), url->host.c_str());
+  }
   return converse(io, stream, call, *url);
 }
 

@@ -284,6 +284,21 @@ TEST_F(Http, IsNotOpenedBeyondThisMachineWithoutTokenOrClientCertificates) {
   EXPECT_EQ(taken.error().code, ErrorCode::kUnavailable);
 }
 
+TEST_F(Http, ATakenPortIsKnownBeforeAnybodyListensOnIt) {
+  serve();
+  const Status taken = can_listen("127.0.0.1", server_->port());
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(taken.error().text, "127.0.0.1 port " + std::to_string(server_->port()) + ": Address already in use");
+  EXPECT_FALSE(can_listen("0.0.0.0", server_->port()));
+  const uint16_t port = server_->port();
+  server_.reset();
+  EXPECT_TRUE(can_listen("127.0.0.1", port));
+  EXPECT_TRUE(can_listen("127.0.0.1", port)) << "asking takes nothing";
+  EXPECT_EQ(can_listen("192.0.2.1", port).error().code, ErrorCode::kInvalid) << "not of this machine";
+  EXPECT_EQ(can_listen("everywhere", port).error().code, ErrorCode::kInvalid);
+}
+
 TEST_F(Http, AnswersMayComeLaterAndFromAnyThreadAndAreNeverMissing) {
   serve();
   Client late(loop_, server_->port());

@@ -2,6 +2,10 @@
 // loop.
 #pragma once
 
+#include <cstdint>
+#include <memory>
+#include <string>
+
 #include "base/env/clock.h"
 #include "base/env/network.h"
 #include "base/log.h"
@@ -19,6 +23,10 @@ class OsNetwork final : public Network {
   EventLoop& loop_;
   Log& log_;
 };
+
+// Whether a server may listen there now: binds and lets go again. `address` is an IP address. kUnavailable: taken by
+// another; kDenied: not allowed; kInvalid: no address of this machine. Any thread.
+Status can_listen(const std::string& address, uint16_t port);
 
 // The two behind it, each in a .cpp of its own.
 std::unique_ptr<MessageBus> make_paho_bus(EventLoop& loop, Log& log, BusOptions options, MessageBus::Handlers handlers);

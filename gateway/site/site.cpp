@@ -139,12 +139,26 @@ Status Site::make_authority() {
   return write("ca.crt", *certificate);
 }
 
-// Makes <name>.key and <name>.crt when they are missing, near their end, or `again`.
+// Whether a certificate can be read, belongs to its key and was issued by the authority.
+Status Site::check_pair(const std::string& certificate_name, const std::string& key_name) const {
+  const auto certificate = read(certificate_name), key = read(key_name), ca = read("ca.crt");
+  for (const auto* file : {&certificate, &key, &ca}) {
+    if (!*file) return tl::unexpected(file->error());
+  }
+  if (auto good = check_certificate(*certificate, *key, *ca); !good) {
+    return fail(ErrorCode::kCorrupt, path(certificate_name) + ", " + key_name + ": " + good.error().text);
+  }
+  return {};
+}
+
+// Makes <name>.key and <name>.crt when they are missing, near their end, of no use, or `again`.
 Status Site::make_certificate(std::string_view name, CertificateOrder order, bool again) {
   const std::string key_name = std::string(name) + ".key";
   const std::string certificate_name = std::string(name) + ".crt";
   const int64_t now = env_->clock.utc_ms();
-  if (exists(certificate_name) && exists(key_name) && !again) {
+  const bool both = exists(certificate_name) && exists(key_name);
+  const Status usable = both ? check_pair(certificate_name, key_name) : Status();
+  if (both && usable && !again) {
     auto text = read(certificate_name);
     if (!text) return tl::unexpected(text.error());
     auto facts = read_certificate(*text);
@@ -152,11 +166,13 @@ Status Site::make_certificate(std::string_view name, CertificateOrder order, boo
   }
   auto issuer = authority();
   if (!issuer) {
+    if (!usable) return fail(usable.error().code, usable.error().text + "; to make another, " + issuer.error().text);
     if (!exists(certificate_name) || again) return tl::unexpected(issuer.error());
     env_->log.error("certificate_not_renewed", {{"file", path(certificate_name)}, {"why", issuer.error().text}});
     return {};
   }
-  if (!exists(key_name)) {
+  if (!usable) env_->log.warn("certificate_made_anew", {{"why", usable.error().text}});
+  if (!exists(key_name) || !usable) {
     auto made = make_tls_key(env_->random);
     if (!made) return tl::unexpected(made.error());
     if (auto written = write(key_name, *made); !written) return written;

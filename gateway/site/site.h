@@ -9,7 +9,8 @@
 //   registry.jsonl            registry.h
 //
 // What is missing is made at the gateway's start, in an order in which a crash between any two steps only leaves
-// something missing. Server and gateway certificates are made anew when they near their end or the names change.
+// something missing. Server and gateway certificates are made anew when they near their end, are damaged, or the
+// names change.
 // All files are the owner's alone (0600).
 #pragma once
 
@@ -79,6 +80,7 @@ class Site {
   Status make_missing(bool names_changed);
   Status make_authority();
   Status make_certificate(std::string_view name, CertificateOrder order, bool again);
+  Status check_pair(const std::string& certificate_name, const std::string& key_name) const;
   Result<std::pair<std::string, std::string>> authority() const;  // certificate, key
 
   Env* env_;

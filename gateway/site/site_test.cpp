@@ -69,6 +69,26 @@ TEST_F(SiteTest, TheBrokersCertificateFollowsItsNamesAndItsAge) {
   EXPECT_NE(world.read("site/server.crt"), second);
 }
 
+TEST_F(SiteTest, ADamagedCertificateOrKeyOfItsOwnIsMadeAnewOrNamed) {
+  ASSERT_TRUE(Site::open_or_make(world.env, options));
+  for (const char* name : {"server.key", "server.crt", "gateway.key", "gateway.crt"}) {
+    for (const std::string& bad : {std::string("none"), world.read("site/ca.key"), world.read("site/ca.crt")}) {
+      world.write(std::string("site/") + name, bad);
+      ASSERT_TRUE(Site::open_or_make(world.env, options)) << name;
+      const std::string stem = "site/" + std::string(name, std::string(name).find('.'));
+      EXPECT_TRUE(check_certificate(world.read(stem + ".crt"), world.read(stem + ".key"), world.read("site/ca.crt")))
+          << name;
+    }
+  }
+  std::filesystem::remove(options.directory + "/ca.key");
+  ASSERT_TRUE(Site::open_or_make(world.env, options)) << "nothing has to be made";
+  world.write("site/gateway.crt", "none");
+  const auto site = Site::open_or_make(world.env, options);
+  ASSERT_FALSE(site);
+  EXPECT_NE(site.error().text.find("gateway.crt"), std::string::npos) << site.error().text;
+  EXPECT_NE(site.error().text.find("ca.key"), std::string::npos) << site.error().text;
+}
+
 TEST_F(SiteTest, IssuesForADevicesRequestOnly) {
   auto site = Site::open_or_make(world.env, options).value();
   const std::string csr = make_certificate_request(make_tls_key(world.random).value(), "press-7", world.random).value();

@@ -23,7 +23,7 @@ namespace {
 
 constexpr size_t kQueryThreads = 2;
 // A former gateway's broker ends with it, but a moment later.
-constexpr auto kPortWait = std::chrono::seconds(5), kPortLook = std::chrono::milliseconds(100);
+constexpr std::chrono::milliseconds kPortWait{5'000}, kPortLook{100};
 
 // Exit statuses: 0 ended as asked, 1 could not start (the reason is on standard error), 2 wrong use.
 int usage(FILE* to, int status) {

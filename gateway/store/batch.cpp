@@ -1,5 +1,6 @@
-// Group commit. Parcels that come while a sync is under way wait; when it ends, those that wait are decided in order
-// against what is stored, what is new of them becomes one append and one sync, and they are answered after it.
+// Group commit. Parcels that come while a batch is synced are decided in order against what is stored, and what is new
+// of them becomes the next batch: one append and one sync, handed to the disk as soon as it is free; they are answered
+// after it. A parcel that touches anything a batch under way may bring waits until that one is settled.
 #include <algorithm>
 #include <utility>
 
@@ -37,7 +38,7 @@ void StoreImpl::put(StoreRequest request, std::function<void(const Decision&)> d
   if (full_) check_space(false);
   if (!ready_) return refuse(std::move(waiting), Verdict::kBusy, "the index is being computed");
   if (full_) return refuse(std::move(waiting), Verdict::kFull, "the disk is nearly full");
-  if (queue_.size() >= options_.batch_parcels_max || queue_bytes_ + waiting.bytes() > options_.batch_bytes_max) {
+  if (waiting_parcels() >= options_.batch_parcels_max || queue_bytes_ + waiting.bytes() > options_.batch_bytes_max) {
     return refuse(std::move(waiting), Verdict::kBusy, "too much waits for the disk");
   }
   queue_bytes_ += waiting.bytes();
@@ -52,7 +53,7 @@ void StoreImpl::put_hello(HelloRecord hello, std::function<void(const Status&)> 
   waiting.hello_done = std::move(done);
   if (full_) check_space(false);
   if (!ready_) return refuse(std::move(waiting), Verdict::kBusy, "the index is being computed");
-  if (queue_.size() >= options_.batch_parcels_max || queue_bytes_ + waiting.bytes() > options_.batch_bytes_max) {
+  if (waiting_parcels() >= options_.batch_parcels_max || queue_bytes_ + waiting.bytes() > options_.batch_bytes_max) {
     return refuse(std::move(waiting), Verdict::kBusy, "too much waits for the disk");
   }
   queue_bytes_ += waiting.bytes();
@@ -79,12 +80,13 @@ void StoreImpl::refuse(Waiting waiting, Verdict verdict, std::string text) {
 }
 
 void StoreImpl::schedule_batch() {
-  if (batch_scheduled_ || writer_.busy() || flying_) return;
+  if (batch_scheduled_) return;
   batch_scheduled_ = true;
   env_.loop.post([this, alive = std::weak_ptr(alive_)] {
     if (alive.expired()) return;
     batch_scheduled_ = false;
-    if (!writer_.busy() && !flying_) form_batch();
+    decide_waiting();
+    launch();
   });
 }
 
@@ -96,73 +98,97 @@ void StoreImpl::write_background(std::vector<std::byte> bytes, uint64_t records,
   schedule_batch();
 }
 
-void StoreImpl::form_batch() {
+void StoreImpl::decide_waiting() {
+  if (queue_.empty()) return;
   check_space(false);
   catalog_->trim();
-  auto batch = std::make_shared<Batch>();
-  batch->place = writer_.place();
+  Batch& batch = open_batch();
+  for (; !queue_.empty(); queue_.pop_front()) {
+    Item item;
+    item.waiting = std::move(queue_.front());
+    const std::string& device = item.waiting.is_hello ? item.waiting.hello.device : item.waiting.request.device;
+    Step step = Step::kDefer;
+    if (blocked_.count(device) == 0) step = item.waiting.is_hello ? decide_hello(batch, item) : decide(batch, item);
+    if (step == Step::kTaken) {
+      batch.waiting_bytes += item.waiting.bytes();
+      batch.items.push_back(std::move(item));
+    } else {
+      blocked_.insert(device);
+      deferred_.push_back(std::move(item.waiting));
+    }
+  }
+  if (!catalog_->ok()) fail_waiting();
+}
+
+// The index failed: nothing was decided that may be believed.
+void StoreImpl::fail_waiting() {
+  open_batch();
+  for (Waiting& waiting : deferred_) open_->items.emplace_back().waiting = std::move(waiting);
+  deferred_.clear();
+  blocked_.clear();
+  queue_bytes_ = 0;
+  for (Item& item : open_->items) item.needs_sync = true;
+  env_.loop.post([this, alive = std::weak_ptr(alive_), batch = drop_open()] {
+    if (!alive.expired()) answer(batch, fail(ErrorCode::kUnavailable, "the index failed"));
+  });
+}
+
+StoreImpl::Batch& StoreImpl::open_batch() {
+  if (!open_) {
+    open_ = std::make_shared<Batch>();
+    open_->turn = std::exchange(turn_, turn_ ^ 1);
+  }
+  return *open_;
+}
+
+// The next one takes its turn.
+std::shared_ptr<StoreImpl::Batch> StoreImpl::drop_open() {
+  unstage(*open_);
+  turn_ = open_->turn;
+  return std::exchange(open_, nullptr);
+}
+
+void StoreImpl::launch() {
+  if (flying_ || writer_.busy()) return;
   if (!background_after_.empty()) {
-    batch->bytes = std::exchange(background_, {});
-    batch->records = std::exchange(background_records_, 0);
-    batch->after = [all = std::exchange(background_after_, {})](const Status& status) {
+    Batch& batch = open_batch();
+    batch.bytes.insert(batch.bytes.end(), background_.begin(), background_.end());
+    batch.records += std::exchange(background_records_, 0);
+    background_.clear();
+    batch.after = [all = std::exchange(background_after_, {})](const Status& status) {
       for (const auto& after : all) after(status);
     };
   }
-  std::unordered_set<std::string> blocked;  // devices one of whose parcels has to see the next batch
-  std::deque<Waiting> deferred;
-  uint64_t deferred_bytes = 0;
-  for (Waiting& waiting : queue_) {
-    const std::string& device = waiting.is_hello ? waiting.hello.device : waiting.request.device;
-    Item item;
-    item.waiting = std::move(waiting);
-    Step step = Step::kDefer;
-    if (blocked.count(device) == 0) step = item.waiting.is_hello ? decide_hello(*batch, item) : decide(*batch, item);
-    if (step == Step::kTaken) {
-      batch->items.push_back(std::move(item));
-    } else {
-      blocked.insert(item.waiting.is_hello ? item.waiting.hello.device : item.waiting.request.device);
-      deferred_bytes += item.waiting.bytes();
-      deferred.push_back(std::move(item.waiting));
-    }
-  }
-  queue_ = std::move(deferred);
-  queue_bytes_ = deferred_bytes;
-  if (!catalog_->ok()) {
-    // Nothing was decided that may be believed.
-    for (Item& item : batch->items) item.needs_sync = true;
-    env_.loop.post([this, alive = std::weak_ptr(alive_), batch] {
-      if (alive.expired()) return;
-      finish_batch(batch, fail(ErrorCode::kUnavailable, "the index failed"));
-      index_failed();
-    });
-    flying_ = batch;
-    return;
-  }
-  if (batch->items.empty() && !batch->after) return;
-  flying_ = batch;
+  if (!open_) return;
+  if (open_->items.empty() && !open_->after) return (void)drop_open();
+  const auto batch = flying_ = std::exchange(open_, nullptr);
+  queue_bytes_ -= batch->waiting_bytes;
   if (batch->bytes.empty()) {
     env_.loop.post([this, alive = std::weak_ptr(alive_), batch] {
       if (!alive.expired()) finish_batch(batch, {});
     });
     return;
   }
+  batch->place = writer_.place();
   writer_.write(std::move(batch->bytes), batch->records, [this, batch](Status status) { finish_batch(batch, status); });
 }
 
 StoreImpl::Step StoreImpl::decide_hello(Batch& batch, Item& item) {
   const HelloRecord& hello = item.waiting.hello;
   Boot& boot = catalog_->boot(catalog_->device(hello.device), hello.boot);
-  if (boot.hello_pending) item.needs_sync = true;
-  if (boot.row.has_hello || boot.hello_pending) return Step::kTaken;
+  const auto own = static_cast<uint8_t>(1u << batch.turn);
+  if ((boot.hello_pending & ~own) != 0) return Step::kDefer;
+  if (boot.hello_pending == own) item.needs_sync = true;
+  if (boot.row.has_hello || boot.hello_pending == own) return Step::kTaken;
   if (full_) {
     item.decision.verdict = Verdict::kFull;
     return Step::kTaken;
   }
-  boot.hello_pending = true;
+  boot.hello_pending = own;
   item.needs_sync = item.writes = true;
   append_stored_hello(batch.bytes, hello);
   batch.records++;
-  item.arrival.end = batch.place.offset + batch.bytes.size();
+  item.arrival.end = batch.bytes.size();
   return Step::kTaken;
 }
 
@@ -182,6 +208,7 @@ StoreImpl::Step StoreImpl::decide(Batch& batch, Item& item) {
     decision.points_duplicate = points;
     return Step::kTaken;
   }
+  if (flying_ && flying_->parcels.count({boot.row.id, request.seq}) != 0) return Step::kDefer;
   if (boot.row.settled.contains(request.seq, request.seq + 1)) {
     const auto known = catalog_->index().parcel(boot.row.id, request.seq);
     if (known && (known->digest == request.digest || planted("store_seq_is_enough"))) {
@@ -191,7 +218,7 @@ StoreImpl::Step StoreImpl::decide(Batch& batch, Item& item) {
     }
   }
 
-  Finding finding = examine(device, boot, request);
+  Finding finding = examine(batch, device, boot, request);
   if (finding.defer) return Step::kDefer;
   decision.text = finding.text;
   if (finding.conflict) {
@@ -215,17 +242,19 @@ StoreImpl::Step StoreImpl::decide(Batch& batch, Item& item) {
   return Step::kTaken;
 }
 
-StoreImpl::Finding StoreImpl::examine(const Device& device, Boot& boot, const StoreRequest& request) {
+StoreImpl::Finding StoreImpl::examine(const Batch& batch, const Device& device, Boot& boot,
+                                      const StoreRequest& request) {
   Finding finding;
   if (request.message.size() > kMessageBytesMax) {
     finding.conflict = true;
     finding.text = "a parcel of more than 3 MiB cannot be stored";
     return finding;
   }
+  ++examination_;
   examine_declarations(device, boot, request, &finding);
   std::map<uint32_t, RunSet> own;
   for (size_t i = 0; i < request.blocks.size() && !finding.conflict && !finding.defer; ++i) {
-    examine_block(device, boot, request, i, &own, &finding);
+    examine_block(batch, boot, request, i, &own, &finding);
   }
   if (finding.conflict || finding.defer || !finding.undeclared.empty()) return finding;
   for (const GapView& gap : request.gaps) {
@@ -257,7 +286,7 @@ void StoreImpl::examine_declarations(const Device& device, Boot& boot, const Sto
       alike = alike && same_declaration(request.declarations[j], declared);
     }
     const Stream* stream = catalog_->find_stream(boot, declared.ref);
-    if (stream != nullptr && stream->declared_pending) {
+    if (stream != nullptr && (stream->pending[0].declared || stream->pending[1].declared)) {
       finding->defer = true;
       return;
     }
@@ -272,32 +301,35 @@ void StoreImpl::examine_declarations(const Device& device, Boot& boot, const Sto
   }
 }
 
-void StoreImpl::examine_block(const Device& device, Boot& boot, const StoreRequest& request, size_t index,
+void StoreImpl::examine_block(const Batch& batch, Boot& boot, const StoreRequest& request, size_t index,
                               std::map<uint32_t, RunSet>* own, Finding* finding) {
-  (void)device;
   const BlockSlip& slip = request.blocks[index];
   const uint64_t first = slip.info.first_ordinal;
   const uint64_t end = first + slip.info.count;
   finding->points_all += slip.info.count;
   Stream* stream = catalog_->find_stream(boot, slip.info.ref);
-  const bool known = stream != nullptr && (stream->declared || stream->declared_pending);
+  // What the batch before may bring, it may also fail to bring.
+  if (stream != nullptr && !stream->declared && stream->pending[batch.turn ^ 1].declared) {
+    finding->defer = true;
+    return;
+  }
+  const bool known = stream != nullptr && (stream->declared || stream->pending[batch.turn].declared);
   if (!known && std::none_of(request.declarations.begin(), request.declarations.end(),
                              [&](const Declared& declared) { return declared.ref == slip.info.ref; })) {
     auto& refs = finding->undeclared;
     if (std::find(refs.begin(), refs.end(), slip.info.ref) == refs.end()) refs.push_back(slip.info.ref);
     return;
   }
-  if (stream != nullptr && stream->pending.intersects(first, end) && !planted("store_ignores_pending")) {
+  if (stream != nullptr && !planted("store_ignores_pending") &&
+      (stream->pending[0].runs.intersects(first, end) || stream->pending[1].runs.intersects(first, end))) {
     finding->defer = true;
     return;
   }
-  RunSet& mine = (*own)[slip.info.ref];
-  if (mine.intersects(first, end) && !planted("store_twice_in_one_parcel")) {
+  if (twice(stream, request, index, own) && !planted("store_twice_in_one_parcel")) {
     finding->conflict = true;
     finding->text = ordinals(slip.info.ref, first, end) + ": twice in this parcel";
     return;
   }
-  mine.add(first, end);
   if (stream == nullptr || planted("store_no_dedupe") || !stream->stored.intersects(first, end)) {
     finding->accepted.push_back({static_cast<uint32_t>(index), {first, end}});
     finding->streams.push_back(stream);
@@ -315,6 +347,28 @@ void StoreImpl::examine_block(const Device& device, Boot& boot, const StoreReque
     finding->streams.push_back(stream);
     finding->points_new += run.count();
   }
+}
+
+// Whether an earlier block of the parcel has some of the ordinals. Where each block of a stream stands behind the one
+// before, as nearly always, `own` is not needed.
+bool StoreImpl::twice(Stream* stream, const StoreRequest& request, size_t index, std::map<uint32_t, RunSet>* own) {
+  const BlockInfo& info = request.blocks[index].info;
+  const uint64_t end = info.first_ordinal + info.count;
+  if (stream != nullptr && own->count(info.ref) == 0) {
+    if (stream->examination != examination_ || info.first_ordinal >= stream->examined_end) {
+      stream->examination = examination_;
+      stream->examined_end = end;
+      return false;
+    }
+    for (size_t i = 0; i < index; ++i) {
+      const BlockInfo& other = request.blocks[i].info;
+      if (other.ref == info.ref) (*own)[info.ref].add(other.first_ordinal, other.first_ordinal + other.count);
+    }
+  }
+  RunSet& mine = (*own)[info.ref];
+  if (mine.intersects(info.first_ordinal, end)) return true;
+  mine.add(info.first_ordinal, end);
+  return false;
 }
 
 bool StoreImpl::same_content(const Boot& boot, const Stream& stream, const BlockSlip& slip) {
@@ -362,23 +416,23 @@ void StoreImpl::write_parcel(Batch& batch, Item& item, const Device& device, Boo
   arrival.previous = request.previous;
   arrival.gaps = finding.fresh_gaps;
   arrival.clocks = finding.fresh_clocks;
-  arrival.segment = batch.place.segment;
-  arrival.end = batch.place.offset + batch.bytes.size();
+  arrival.end = batch.bytes.size();
   const auto stage = [&](Stream& stream) {
-    if (stream.pending.empty() && !stream.declared_pending) batch.staged.push_back(&stream);
+    if (!stream.pending[batch.turn].any()) batch.staged.push_back(&stream);
   };
   for (const size_t i : finding.fresh_declarations) {
     Stream& stream = catalog_->stream(boot, request.declarations[i].ref);
     stage(stream);
-    stream.declared_pending = true;
+    stream.pending[batch.turn].declared = true;
     arrival.declarations.push_back(request.declarations[i]);
   }
+  arrival.blocks.reserve(finding.accepted.size());
   for (size_t i = 0; i < finding.accepted.size(); ++i) {
     const AcceptedRun& run = finding.accepted[i];
     const BlockSlip& slip = request.blocks[run.block];
     Stream& stream = finding.streams[i] != nullptr ? *finding.streams[i] : catalog_->stream(boot, slip.info.ref);
     stage(stream);
-    stream.pending.add(run.run.first, run.run.end);
+    stream.pending[batch.turn].runs.add(run.run.first, run.run.end);
     PlacedBlock block;
     block.ref = slip.info.ref;
     block.at = &stream;
@@ -387,40 +441,67 @@ void StoreImpl::write_parcel(Batch& batch, Item& item, const Device& device, Boo
     block.clock = slip.info.clock;
     block.t_min = slip.info.t_min;
     block.t_max = slip.info.t_max;
-    block.offset = batch.place.offset + message_at + static_cast<size_t>(slip.bytes.data() - request.message.data());
+    block.offset = message_at + static_cast<size_t>(slip.bytes.data() - request.message.data());
     block.length = static_cast<uint32_t>(slip.bytes.size());
     arrival.blocks.push_back(block);
   }
   batch.parcels[{boot.row.id, request.seq}] = request.digest;
+  batch.boots.push_back(&boot);
+  ++boot.under_way;
 }
 
 void StoreImpl::finish_batch(const std::shared_ptr<Batch>& batch, const Status& status) {
-  for (Stream* stream : batch->staged) {
-    stream->pending.clear();
-    stream->declared_pending = false;
+  flying_ = nullptr;
+  const uint64_t end = writer_.last_end();
+  const bool sealed = batch->records > 0 && writer_.active() != batch->place.segment;
+  if (!status && status.error().code == ErrorCode::kFull) full_ = true;
+  // The disk works on the next batch while this one is settled and answered.
+  if (open_) launch();
+  unstage(*batch);
+  settle_batch(*batch, status);
+  if (batch->records > 0 && status) catalog_->advance(batch->place.segment, end);
+  if (sealed) catalog_->seal(batch->place.segment);
+  // Those that had to see this come before those that came meanwhile.
+  blocked_.clear();
+  queue_.insert(queue_.begin(), std::make_move_iterator(deferred_.begin()), std::make_move_iterator(deferred_.end()));
+  deferred_.clear();
+  decide_waiting();
+  launch();
+  answer(batch, status);
+}
+
+// Nothing of it is pending any more.
+void StoreImpl::unstage(Batch& batch) {
+  for (Stream* stream : batch.staged) {
+    stream->pending[batch.turn].runs.clear();
+    stream->pending[batch.turn].declared = false;
   }
-  for (Item& item : batch->items) {
+  batch.staged.clear();
+  for (Boot* boot : batch.boots) --boot->under_way;
+  batch.boots.clear();
+  for (const Item& item : batch.items) {
+    if (!item.writes || !item.waiting.is_hello) continue;
     const HelloRecord& hello = item.waiting.hello;
+    if (Boot* boot = catalog_->find_boot(catalog_->device(hello.device), hello.boot)) boot->hello_pending = 0;
+  }
+}
+
+void StoreImpl::settle_batch(Batch& batch, const Status& status) {
+  for (Item& item : batch.items) {
     if (!item.writes) continue;
+    Arrival& arrival = item.arrival;
+    arrival.segment = batch.place.segment;
+    arrival.end += batch.place.offset;
     if (item.waiting.is_hello) {
-      if (Boot* boot = catalog_->find_boot(catalog_->device(hello.device), hello.boot)) boot->hello_pending = false;
-      if (status) catalog_->settle_hello(hello, batch->place.segment, item.arrival.end);
+      if (status) catalog_->settle_hello(item.waiting.hello, arrival.segment, arrival.end);
     } else if (status || planted("store_remembers_failed_batch")) {
       counters_.parcels_stored++;
-      counters_.blocks_stored += item.arrival.blocks.size();
+      counters_.blocks_stored += arrival.blocks.size();
       counters_.points_stored += item.decision.points_new;
-      catalog_->settle(std::move(item.arrival));
+      for (PlacedBlock& block : arrival.blocks) block.offset += batch.place.offset;
+      catalog_->settle(std::move(arrival));
     }
   }
-  flying_ = nullptr;
-  if (batch->records > 0) {
-    if (status) catalog_->advance(batch->place.segment, writer_.last_end());
-    if (writer_.active() != batch->place.segment) catalog_->seal(batch->place.segment);
-  }
-  if (!status && status.error().code == ErrorCode::kFull) full_ = true;
-  // The disk works on the next batch while this one is answered and indexed.
-  if (!queue_.empty() || !background_after_.empty()) form_batch();
-  answer(batch, status);
 }
 
 void StoreImpl::answer(std::shared_ptr<Batch> batch, const Status& status) {

@@ -119,7 +119,8 @@ Stream& Catalog::stream(const Boot& boot, uint32_t ref) {
 }
 
 void Catalog::account(Stream& stream) {
-  const size_t bytes = kStreamBytes + stream.stored.memory_bytes() + stream.pending.memory_bytes();
+  const size_t bytes = kStreamBytes + stream.stored.memory_bytes() + stream.pending[0].runs.memory_bytes() +
+                       stream.pending[1].runs.memory_bytes();
   stream_bytes_ += bytes - stream.counted_bytes;
   stream.counted_bytes = bytes;
 }
@@ -163,7 +164,6 @@ void Catalog::settle(Arrival arrival) {
   for (const Declared& declared : arrival.declarations) {
     Stream& target = stream(from, declared.ref);
     target.declared = true;
-    target.declared_pending = false;
   }
   IndexedSegment& home = segment(arrival.segment);
   for (PlacedBlock& block : arrival.blocks) {
@@ -197,7 +197,7 @@ void Catalog::settle_hello(const HelloRecord& hello, uint64_t segment_number, ui
   from.row.has_hello = true;
   from.row.previous_boot = hello.previous_boot;
   from.row.started_ms = hello.started_ms;
-  from.hello_pending = false;
+  from.hello_pending = 0;
   mark(from);
   owner.row.last_received_ms = std::max(owner.row.last_received_ms, hello.received_ms);
   owner.changed = true;
@@ -456,14 +456,14 @@ void Catalog::trim() {
   write_changed();
   for (auto at = streams_.end(); stream_bytes_ > coverage_bytes_max_ && at != streams_.begin();) {
     --at;
-    if (!at->pending.empty() || at->declared_pending) continue;
+    if (at->pending[0].any() || at->pending[1].any()) continue;
     stream_bytes_ -= at->counted_bytes;
     stream_at_.erase({at->row.boot, at->row.ref});
     at = streams_.erase(at);
   }
   for (auto at = boots_.end(); boots_.size() > kBootsCachedMax && at != boots_.begin();) {
     --at;
-    if (at->hello_pending) continue;
+    if (at->hello_pending != 0 || at->under_way != 0) continue;
     boot_at_.erase({at->row.device, at->row.boot});
     at = boots_.erase(at);
   }

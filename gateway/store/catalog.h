@@ -37,7 +37,8 @@ struct Boot {
   BootRow row;
   uint64_t last_seq = 0;
   Digest last_digest{};
-  bool hello_pending = false;  // in the batch under way
+  uint32_t under_way = 0;     // parcels of it in the batches under way
+  uint8_t hello_pending = 0;  // a bit for each of the two batches under way
   bool changed = false;
 
   // Every seq up to this one is settled.
@@ -47,12 +48,17 @@ struct Boot {
 // The points of one (device, boot, ref).
 struct Stream {
   StreamRow row;
-  RunSet stored;   // durable, also what retention has deleted since
-  RunSet pending;  // in the batch under way
+  RunSet stored;  // durable, also what retention has deleted since
   bool declared = false;
-  bool declared_pending = false;
+  struct Pending {
+    RunSet runs;
+    bool declared = false;
+    bool any() const { return declared || !runs.empty(); }
+  };
+  Pending pending[2];    // in each of the two batches under way: one is synced while the other is decided
   bool changed = false;  // `stored` is newer than the index
   size_t counted_bytes = 0;
+  uint64_t examination = 0, examined_end = 0;  // the parcel last looked at, and where its last block here ends
 };
 
 struct PlacedBlock {

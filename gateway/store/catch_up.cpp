@@ -503,7 +503,7 @@ void StoreImpl::retry_load() {
   retry_timer_ = env_.loop.after(kRetryMs, [this, alive = std::weak_ptr(alive_)] {
     if (alive.expired()) return;
     retry_timer_ = 0;
-    if (writer_.busy() || flying_) return retry_load();
+    if (writer_.busy() || flying_ || open_) return retry_load();
     writer_.roll();
     const bool unusable = !catalog_->ok() && !catalog_->index().full();
     if (!close_catalog()) return retry_load();

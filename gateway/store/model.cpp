@@ -44,6 +44,7 @@ class Model {
       world_.options.index_in_memory = false;
       world_.options.directory = options.index_directory;
     }
+    world_.disk.sync_turns = static_cast<int>(options.seed % 5);
     makers_ = {{"press-1", 1, 0, {}}, {"press-2", 1, 0, {}}};
   }
 

@@ -81,12 +81,17 @@ class StoreImpl final : public Store {
     bool writes = false;
     Arrival arrival;  // when it writes a parcel
   };
+  // Decided and encoded while the batch before it is synced; so it must not depend on that one, which may fail, and
+  // does not know yet where in the file it will stand.
   struct Batch {
-    SegmentWriter::Place place;
+    uint8_t turn = 0;            // 0 or 1: its place in Stream::pending
+    SegmentWriter::Place place;  // known when it is written
+    uint64_t waiting_bytes = 0;
     std::vector<std::byte> bytes;
     uint64_t records = 0;
     std::vector<Item> items;
     std::vector<Stream*> staged;                             // with something pending
+    std::vector<Boot*> boots;                                // of the parcels
     std::map<std::pair<int64_t, uint64_t>, Digest> parcels;  // by (boot row, seq): pending in this batch
     std::function<void(const Status&)> after;                // background records that go along
   };
@@ -105,16 +110,24 @@ class StoreImpl final : public Store {
     std::string text;
   };
   void schedule_batch();
-  void form_batch();
+  size_t waiting_parcels() const { return queue_.size() + deferred_.size() + (open_ ? open_->items.size() : 0); }
+  void decide_waiting();
+  void launch();
+  void fail_waiting();
+  Batch& open_batch();
+  std::shared_ptr<Batch> drop_open();
   Step decide(Batch& batch, Item& item);
   Step decide_hello(Batch& batch, Item& item);
-  Finding examine(const Device& device, Boot& boot, const StoreRequest& request);
+  Finding examine(const Batch& batch, const Device& device, Boot& boot, const StoreRequest& request);
   void examine_declarations(const Device& device, Boot& boot, const StoreRequest& request, Finding* finding);
-  void examine_block(const Device& device, Boot& boot, const StoreRequest& request, size_t index,
+  void examine_block(const Batch& batch, Boot& boot, const StoreRequest& request, size_t index,
                      std::map<uint32_t, RunSet>* own, Finding* finding);
+  bool twice(Stream* stream, const StoreRequest& request, size_t index, std::map<uint32_t, RunSet>* own);
   // Whether a block says what is stored of the same ordinals. Blocks that cannot be read are believed.
   bool same_content(const Boot& boot, const Stream& stream, const BlockSlip& slip);
   void write_parcel(Batch& batch, Item& item, const Device& device, Boot& boot, const Finding& finding);
+  void unstage(Batch& batch);
+  void settle_batch(Batch& batch, const Status& status);
   void finish_batch(const std::shared_ptr<Batch>& batch, const Status& status);
   void answer(std::shared_ptr<Batch> batch, const Status& status);
   void refuse(Waiting waiting, Verdict verdict, std::string text);
@@ -185,12 +198,17 @@ class StoreImpl final : public Store {
   bool full_ = false;
   int64_t space_checked_us_ = 0;
 
-  std::deque<Waiting> queue_;
-  uint64_t queue_bytes_ = 0;
+  std::deque<Waiting> queue_;                // to be decided
+  std::deque<Waiting> deferred_;             // must see what becomes of the batches under way
+  std::unordered_set<std::string> blocked_;  // devices of these: later ones wait behind them
+  uint64_t queue_bytes_ = 0;                 // of both, and of the open batch
   std::vector<std::byte> background_;
   uint64_t background_records_ = 0;
   std::vector<std::function<void(const Status&)>> background_after_;
-  std::shared_ptr<Batch> flying_;
+  std::shared_ptr<Batch> open_;    // being decided
+  std::shared_ptr<Batch> flying_;  // being synced
+  uint8_t turn_ = 0;               // of the next open batch
+  uint64_t examination_ = 0;
   bool batch_scheduled_ = false;
   int64_t commit_due_us_ = 0;
   EventLoop::TimerId commit_timer_ = 0;

@@ -146,6 +146,43 @@ TEST(Store, AFailedSyncIsNeverBelievedAndTheParcelIsTakenLater) {
   EXPECT_EQ(world.store->devices()[0].points, 20u);
 }
 
+// The next batch is decided and encoded while the one before is on its way to the disk.
+TEST(Store, AFailedBatchTakesNothingAlongThatWasDecidedMeanwhileAndGivesNothingToIt) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.put(device.parcel({test_block(1, 0, 10)}, {1}));
+  std::map<std::string, Verdict> verdicts;
+  const auto put = [&](const std::string& name, StoreRequest request) {
+    world.store->put(std::move(request), [&, name](const Decision& decision) { verdicts[name] = decision.verdict; });
+  };
+  TestDevice other{.name = "press-8"};
+  world.disk.fail_syncs = 1;
+  put("fails", device.parcel_of(2, {test_block(1, 10, 10), test_block(2, 0, 10)}, {2}));
+  world.disk.sync_turns = 50;
+  const uint64_t syncs = world.disk.syncs;
+  while (world.disk.syncs == syncs && world.loop.step(false)) {
+  }
+  ASSERT_TRUE(verdicts.empty()) << "the batch is still on its way";
+  put("independent", other.parcel_of(1, {test_block(1, 0, 30)}, {1}));
+  put("same points", device.parcel_of(3, {test_block(1, 15, 10)}));
+  put("its declaration", device.parcel_of(4, {test_block(2, 10, 10)}));
+  put("again", device.parcel_of(2, {test_block(1, 10, 10), test_block(2, 0, 10)}, {2}));
+  world.loop.run();
+  EXPECT_EQ(verdicts["fails"], Verdict::kBusy);
+  EXPECT_EQ(verdicts["independent"], Verdict::kStored);
+  EXPECT_EQ(verdicts["same points"], Verdict::kStored);
+  EXPECT_EQ(verdicts["its declaration"], Verdict::kUndeclared);
+  EXPECT_EQ(verdicts["again"], Verdict::kStored);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(read_series(*world.store, 1, "press-7").size(), 25u);
+    EXPECT_EQ(read_series(*world.store, 2, "press-7").size(), 10u);
+    EXPECT_EQ(read_series(*world.store, 1, "press-8").size(), 30u);
+    world.kill();
+    world.open();
+  }
+}
+
 TEST(Store, AFailedAppendLeavesNothingBehind) {
   TestWorld world;
   world.open();

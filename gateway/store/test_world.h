@@ -108,21 +108,21 @@ class TestDisk final : public Disk {
   void sync(FileId file, Done done) override {
     loop_.post([this, file, done = std::move(done)] {
       Open& open = open_.at(file);
-      if (!open.broken) return done(open.broken);
+      if (!open.broken) return answer(sync_turns, done, open.broken);
       ++syncs;
       if (fail_syncs > 0 && --fail_syncs == 0) {
         open.broken = fail(ErrorCode::kIo, "planted");
-        return done(open.broken);
+        return answer(sync_turns, done, open.broken);
       }
       files[open.path].durable = files[open.path].bytes.size();
       files[open.path].uncut.reset();
-      done({});
+      answer(sync_turns, done, {});
     });
   }
   void sync_dir(const std::string& dir, Done done) override {
     loop_.post([this, dir, done = std::move(done)] {
       sync_names(dir);
-      done({});
+      answer(sync_turns, done, {});
     });
   }
 
@@ -212,6 +212,7 @@ class TestDisk final : public Disk {
   uint64_t syncs = 0, appended_bytes = 0;
   int fail_appends = 0;  // n: the n-th from now fails
   int fail_syncs = 0;
+  int sync_turns = 0;  // of the loop between a sync and its answer: what comes meanwhile meets a disk at work
   ErrorCode append_error = ErrorCode::kIo;
   std::string flip_in;  // the end of a file's name: what is appended there is altered
 
@@ -220,6 +221,10 @@ class TestDisk final : public Disk {
     std::string path;
     Status broken;
   };
+  void answer(int turns, const Done& done, const Status& status) {
+    if (turns == 0) return done(status);
+    loop_.post([this, turns, done, status] { answer(turns - 1, done, status); });
+  }
   void sync_names(const std::string& dir) {
     for (auto& [path, file] : files) {
       if (path.starts_with(dir + "/")) file.name_durable = true;

@@ -39,7 +39,11 @@ void Machine::end_run() {
   run_.reset();
 }
 
-GatewayMachine::GatewayMachine(World& world) : Machine(world, "gateway-1") {
+GatewayMachine::GatewayMachine(World& world)
+    : Machine(world, "gateway-1"),
+      high_water_(world.random.chance(0.5)),
+      retains_(world.random.chance(0.4)),
+      age_ms_max_(world.random.chance(0.3) ? 20'000 : 0) {
   media.folders.insert("/var");
 }
 
@@ -55,9 +59,13 @@ void GatewayMachine::start() {
   config.broker_mode = "none";
   config.broker_url = kBrokerUrl;
   config.store.directory = store_folder();
-  config.store.segment_bytes_max = 64u << 10;
-  config.store.free_bytes_min = 64u << 10;
-  config.store.free_bytes_resume = 96u << 10;
+  config.store.segment_bytes_max = retains_ ? 8u << 10 : 64u << 10;
+  config.store.free_bytes_min = high_water_ ? 64u << 10 : 1;
+  config.store.free_bytes_resume = high_water_ ? 96u << 10 : 256;
+  if (retains_) {
+    config.store.retention_bytes_max = 24u << 10;
+    config.store.retention_age_ms_max = age_ms_max_;
+  }
   config.store.merge_interval_ms = 5'000;
   config.store.index_in_memory = true;
   node_ = std::make_unique<gateway::Node>(run_->env, config);

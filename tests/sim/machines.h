@@ -80,8 +80,13 @@ class GatewayMachine final : public Machine {
   void enroll(const std::string& device, const PublicKey& key);
   void revoke(const std::string& device);
   std::string store_folder() const { return "/var/store"; }
+  // What the gateway itself says it has of each device. Null: it is not ready.
+  gateway::Store* store() { return node_ && node_->http_port() != 0 ? &node_->store() : nullptr; }
 
  private:
+  const bool high_water_;  // else the disk is written to until it is really full
+  const bool retains_;     // deletes by bytes, and sometimes by age
+  const int64_t age_ms_max_;
   std::unique_ptr<gateway::Node> node_;
   bool stopping_ = false;
 };

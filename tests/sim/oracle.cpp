@@ -1,6 +1,7 @@
 #include "tests/sim/oracle.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "lambda/block.h"
@@ -170,6 +171,7 @@ void Oracle::saw_up(const std::string& device, std::string_view payload) {
   const v1::Parcel& parcel = up.parcel();
   BootState& boot = boots_[{device, parcel.boot()}];
   boot.floor_seq = std::max(boot.floor_seq, parcel.floor_seq());
+  if (used_again_.count({{device, parcel.boot()}, parcel.seq()}) != 0) return;
   auto& identities = boot.waiting[parcel.seq()];
   if (!identities.empty()) return;  // sent again
   for (const auto& block : parcel.blocks()) {
@@ -195,14 +197,17 @@ void Oracle::saw_down(const std::string& device, std::string_view payload, int64
     }
     // Below the floor the device has settled or given up already: such an ack promises nothing.
     if (seq >= boot->second.floor_seq) {
-      if (never_ack_.count({boot->first, seq}) != 0) {
-        violation("seq " + std::to_string(seq) + " of " + device + " was acked: forged, or against what is stored");
+      const auto never = never_ack_.find({boot->first, seq});
+      if (never != never_ack_.end() && (!never->second || read_segments().points.count(*never->second) != 0)) {
+        violation(
+            "seq " + std::to_string(seq) + " of " + device +
+            (never->second ? " was acked, against what is stored" : " was acked: forged, or with ordinals twice"));
       }
       if (forbidden_.count(device) != 0) {
         violation("seq " + std::to_string(seq) + " of " + device + " was acked, which may not send");
       }
       if (!std::exchange(looked, true)) read_synced();
-      if (never_ack_.count({boot->first, seq}) != 0) parcel->second.clear();
+      if (never != never_ack_.end()) parcel->second.clear();
       for (const auto& identity : parcel->second) {
         acked_.insert(identity);
         if (synced_.count(identity) == 0) {
@@ -237,9 +242,11 @@ void Oracle::read_synced() {
 void Oracle::check_once(const std::string& path, const RecordView& record) {
   const std::string body(reinterpret_cast<const char*>(record.body.data()), record.body.size());
   const Place place{path, record.offset};
+  bool news = false;
   visit_stored_parcel(
       body,
       [&](const Identity& identity, const Point&) {
+        news = true;
         const auto [first, fresh] = accepted_.emplace(identity, place);
         if (!fresh && first->second != place) {
           violation("stored again, in " + path + " after " + first->second.first + ": " + to_text(identity));
@@ -253,6 +260,21 @@ void Oracle::check_once(const std::string& path, const RecordView& record) {
       parcels_.emplace(std::pair(BootKey(parcel.device(), parcel.boot()), stored.parcel()), place);
   if (!fresh && first->second != place) {
     violation("a parcel written again: " + parcel.device() + " seq " + std::to_string(parcel.seq()));
+  }
+  const BootKey boot{parcel.device(), parcel.boot()};
+  for (const auto& declaration : parcel.declarations()) {
+    news = declared_.insert({boot, declaration.ref()}).second || news;
+  }
+  for (const auto& gap : parcel.gaps()) {
+    for (uint64_t i = 0; i < gap.count() && i < 1'000'000; ++i) {
+      const Identity lost{boot.first, boot.second, gap.ref(), gap.first_ordinal() + i};
+      const auto [told, first_time] = gaps_seen_.emplace(lost, stored.received_ms());
+      // Two parcels of one batch may tell the same gap: that only costs room.
+      news = news || first_time || std::abs(told->second - stored.received_ms()) < 5'000;
+    }
+  }
+  if (fresh && !news && parcel.clocks_size() == 0 && parcel.gaps_size() == 1) {
+    violation("written, though it brings nothing new: " + parcel.device() + " seq " + std::to_string(parcel.seq()));
   }
 }
 

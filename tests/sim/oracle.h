@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -52,8 +53,19 @@ class Oracle {
   void made(const Identity& identity, Point point);
   // The points of this device from this moment on must not be stored: it is revoked, or has another's key.
   void forbid(const std::string& device) { forbidden_.insert(device); }
-  // This parcel must not be acked: forged, or against what is stored.
-  void never_ack(const std::string& device, uint64_t boot, uint64_t seq) { never_ack_.insert({{device, boot}, seq}); }
+  // This parcel must not be acked: forged, or in contradiction to what is stored of `against`. What retention deleted
+  // contradicts nothing.
+  void never_ack(const std::string& device, uint64_t boot, uint64_t seq, std::optional<Identity> against = {}) {
+    never_ack_[{{device, boot}, seq}] = std::move(against);
+  }
+  // A number that is used again: what the ack covers is what came under it before.
+  void ack_proves_nothing(const std::string& device, uint64_t boot, uint64_t seq) {
+    used_again_.insert({{device, boot}, seq});
+  }
+  bool durable(const Identity& identity) {
+    read_synced();
+    return synced_.count(identity) != 0;
+  }
   // Something a machine saw itself.
   void complain(std::string text) { violation(std::move(text)); }
 
@@ -93,7 +105,10 @@ class Oracle {
   std::set<Identity> acked_;
   std::set<std::string> forbidden_, elsewhere_;
   std::set<Identity> late_;  // made when it was forbidden
-  std::set<std::pair<BootKey, uint64_t>> never_ack_;
+  std::map<std::pair<BootKey, uint64_t>, std::optional<Identity>> never_ack_;
+  std::set<std::pair<BootKey, uint64_t>> used_again_;
+  std::map<Identity, int64_t> gaps_seen_;  // when the parcel came that told them first
+  std::set<std::pair<BootKey, uint32_t>> declared_;
   std::map<BootKey, BootState> boots_;
   // What was seen on the part of the disk that a power cut cannot take.
   std::set<Identity> synced_;

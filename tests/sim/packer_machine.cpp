@@ -9,7 +9,7 @@
 namespace lambda::sim {
 namespace {
 
-constexpr uint32_t kRef = 5;
+constexpr uint32_t kRef = 5, kGapRef = 6;
 constexpr size_t kOutstandingMax = 12;
 constexpr size_t kRunMax = 120;
 constexpr const char* kSeriesName = "sim_packed";
@@ -84,8 +84,15 @@ void PackerMachine::tick() {
   }
   if (!connected_) return;
   if (!finishing_ && outstanding_.size() < kOutstandingMax) {
-    random.chance(0.1) ? send_bad() : send_new();
+    if (random.chance(0.1)) {
+      send_bad();
+    } else if (random.chance(0.1)) {
+      send_gap();
+    } else {
+      send_new();
+    }
   }
+  if (finishing_ && outstanding_.empty() && !number_used_again_) use_number_again();
   // Byte for byte again, some of them.
   size_t again = 3;
   for (const auto& [seq, sent] : outstanding_) {
@@ -110,11 +117,50 @@ void PackerMachine::send_new() {
 
 void PackerMachine::send_bad() {
   const auto acked = std::find(acked_.begin(), acked_.end(), true);
-  const bool conflict = acked != acked_.end() && run_->random.chance(0.5);
-  const size_t first = conflict ? static_cast<size_t>(acked - acked_.begin()) : 0;
+  Sort sort = run_->random.chance(0.3) ? Sort::kDoubled : Sort::kForged;
+  if (acked != acked_.end() && run_->random.chance(0.5)) sort = Sort::kConflict;
+  const size_t first = sort == Sort::kConflict  ? static_cast<size_t>(acked - acked_.begin())
+                       : sort == Sort::kDoubled ? points_.size() - 1
+                                                : 0;
   const uint64_t seq = next_seq_++;
-  oracle_.never_ack(name_, boot_, seq);
-  publish(parcel(seq, first, 1, conflict ? Sort::kConflict : Sort::kForged));
+  if (sort == Sort::kConflict) {
+    oracle_.never_ack(name_, boot_, seq, Identity{name_, boot_, kRef, first});
+  } else {
+    oracle_.never_ack(name_, boot_, seq);
+  }
+  publish(parcel(seq, first, 1, sort));
+}
+
+// Twice in a row, so that both come into one batch; now and then a gap that was told before.
+void PackerMachine::send_gap() {
+  const uint64_t gap = gaps_ > 0 && run_->random.chance(0.4) ? run_->random.below(gaps_) : gaps_++;
+  const uint64_t seq = next_seq_++;
+  outstanding_[seq] = {"", 0, 0};
+  outstanding_[seq].message = parcel(seq, gap, 1, Sort::kGap);
+  publish(outstanding_[seq].message);
+  publish(outstanding_[seq].message);
+}
+
+// A number says nothing about what is in a parcel: new points are stored, whatever had this number before. An ack for
+// it proves nothing to this device, so it looks.
+void PackerMachine::use_number_again() {
+  if (last_acked_ == 0) {
+    number_used_again_ = true;
+    return;
+  }
+  const Identity identity{name_, boot_, kRef, points_.size() - 1};
+  if (again_.empty()) {
+    const Point point{clock.utc_ms(), points_.size() * 1'000 + 7};
+    oracle_.made({name_, boot_, kRef, points_.size()}, point);
+    oracle_.ack_proves_nothing(name_, boot_, last_acked_);
+    points_.push_back(point);
+    acked_.push_back(true);
+    again_ = parcel(last_acked_, points_.size() - 1, 1, Sort::kGood);
+  } else if (oracle_.durable(identity)) {
+    number_used_again_ = true;
+    return;
+  }
+  publish(again_);
 }
 
 std::string PackerMachine::parcel(uint64_t seq, size_t first, size_t count, Sort sort) {
@@ -149,29 +195,27 @@ std::string PackerMachine::parcel(uint64_t seq, size_t first, size_t count, Sort
   view.type = ValueType::kI64;
   digest.declaration(view);
 
-  digest.blocks(1);
-  std::vector<uint8_t> space(block_bytes_max(count));
-  BlockOptions options;
-  options.boot = boot_;
-  options.ref = kRef;
-  options.first_ordinal = first;
-  options.type = ValueType::kI64;
-  // A clock that was set may have spread the points over more than a block may span: then it ends earlier.
-  BlockWriter writer(space, options);
-  ContentRoot root(host_hash());
-  for (size_t i = first; i < first + count; ++i) {
-    Point point = points_[i];
-    if (sort == Sort::kConflict) point.bits += 1;
-    if (writer.append(point) != AppendResult::kOk) break;
-    root.add(point);
+  const uint32_t blocks = sort == Sort::kGap ? 0 : sort == Sort::kDoubled ? 2 : 1;
+  digest.blocks(blocks);
+  if (blocks > 0) {
+    BlockInfo info;
+    uint8_t root[kDigestBytes];
+    const std::string bytes = block(first, &count, sort, &info, root);
+    if (const auto sent = outstanding_.find(seq); sent != outstanding_.end()) sent->second.count = count;
+    for (uint32_t i = 0; i < blocks; ++i) {
+      digest.block(info, root);
+      parcel.add_blocks(bytes);
+    }
   }
-  if (const auto sent = outstanding_.find(seq); sent != outstanding_.end()) sent->second.count = writer.count();
-  uint8_t content_root[kDigestBytes];
-  root.finish(content_root);
-  const auto bytes = writer.seal();
-  digest.block(writer.info(), content_root);
-  parcel.add_blocks(std::string(bytes.begin(), bytes.end()));
-  digest.gaps(0);
+  digest.gaps(sort == Sort::kGap ? 1 : 0);
+  if (sort == Sort::kGap) {
+    digest.gap({kGapRef, first, count, GapReason::kMemory});
+    auto& gap = *parcel.add_gaps();
+    gap.set_ref(kGapRef);
+    gap.set_first_ordinal(first);
+    gap.set_count(count);
+    gap.set_reason(v1::MEMORY);
+  }
   digest.clocks(0);
   Digest signed_form;
   digest.finish(signed_form.data());
@@ -179,6 +223,29 @@ std::string PackerMachine::parcel(uint64_t seq, size_t first, size_t count, Sort
   parcel.set_key_spec(1);
   parcel.set_signature(std::string(signature.begin(), signature.end()));
   return up.SerializeAsString();
+}
+
+// `count` is lowered when a clock that was set spread the points over more than a block may span.
+std::string PackerMachine::block(size_t first, size_t* count, Sort sort, BlockInfo* info, uint8_t* content_root) {
+  std::vector<uint8_t> space(block_bytes_max(*count));
+  BlockOptions options;
+  options.boot = boot_;
+  options.ref = kRef;
+  options.first_ordinal = first;
+  options.type = ValueType::kI64;
+  BlockWriter writer(space, options);
+  ContentRoot root(host_hash());
+  for (size_t i = first; i < first + *count; ++i) {
+    Point point = points_[i];
+    if (sort == Sort::kConflict) point.bits += 1;
+    if (writer.append(point) != AppendResult::kOk) break;
+    root.add(point);
+  }
+  *count = writer.count();
+  root.finish(content_root);
+  const auto bytes = writer.seal();
+  *info = writer.info();
+  return std::string(bytes.begin(), bytes.end());
 }
 
 void PackerMachine::publish(const std::string& message) {
@@ -203,6 +270,7 @@ void PackerMachine::down(std::span<const std::byte> payload) {
     bool covered = seq <= ack.contiguous_seq();
     for (const auto& range : ack.ranges()) covered = covered || (seq >= range.first() && seq <= range.last());
     if (covered) {
+      last_acked_ = std::max(last_acked_, seq);
       for (size_t i = 0; i < entry.second.count; ++i) acked_[entry.second.first + i] = true;
     }
     return covered;

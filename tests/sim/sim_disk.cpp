@@ -255,6 +255,8 @@ Status SimDisk::truncate(const std::string& path, uint64_t bytes) {
   if (bytes < file.synced) {
     if (!file.before) file.before = file.data.substr(0, file.synced);
     file.synced = bytes;
+  } else if (!file.before && !file.lying) {
+    file.before = file.data;  // it may have reached the disk all the same, and the cut not
   }
   file.data.resize(bytes);
   if (file.data.size() <= file.synced) file.lying = false;

@@ -49,6 +49,17 @@ TEST(StoreInspect, AGoodStoreIsFoundGoodAndCounted) {
   EXPECT_EQ(report->index, IndexState::kAgrees) << report->index_text;
 }
 
+TEST(StoreInspect, ASeriesKnownByAGapAloneIsNoDisagreement) {
+  InspectWorld world;
+  world.open();
+  world.put(world.device.parcel({test_block(1, 0, 10)}, {1}, {{2, 0, 5, GapReason::kMemory}}));
+  world.close();
+  const auto report = check_store(world.disk, world.options.directory);
+  ASSERT_TRUE(report.has_value()) << report.error().text;
+  EXPECT_EQ(report->index, IndexState::kAgrees) << report->index_text;
+  EXPECT_EQ(report->gap_points, 5u);
+}
+
 TEST(StoreInspect, AnIndexThatLiesIsFoundAndAMissingOneIsNoFault) {
   InspectWorld world;
   world.open();

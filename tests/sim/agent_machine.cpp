@@ -12,6 +12,8 @@ constexpr int64_t kKillTakesUs = 1'500'000;
 constexpr int64_t kPowerCutTakesUs = 1'000 * kJournalSyncMs + 2'000'000;
 // A disk that fails appends leaves rows unmade while it does, and the one on its way to it.
 constexpr int64_t kUnmadeUs = 1'000'000;
+// Behind several slow syncs.
+constexpr int64_t kSlowDiskTakesUs = 2'500'000;
 // Rows that failed syncs gave up are safe again at the latest so long after the disk works.
 constexpr int64_t kSafeAgainUs = 4'000'000;
 
@@ -73,7 +75,7 @@ void AgentMachine::start() {
   config.parcel_bytes_max = 8u << 10;
   config.reserve_bytes = 4'096;
   config.journal.sync_ms = kJournalSyncMs;
-  config.journal.file_bytes = 1'024;
+  config.journal.file_bytes = 300;
   config.spool.retry_ms = 300;
   if (small_spool_) {
     config.spool.file_bytes = 2u << 10;
@@ -114,6 +116,7 @@ void AgentMachine::kill() {
 void AgentMachine::crash_takes(int64_t last_us) {
   const int64_t now = world_.scheduler.now_us();
   int64_t from = now - last_us;
+  if (media.faults.sync_us_max > 50'000) from -= kSlowDiskTakesUs;
   if (now <= syncs_fail_until_us_) from = std::min(from, syncs_fail_from_us_ - kPowerCutTakesUs);
   excuses_.emplace_back(from, now);
 }

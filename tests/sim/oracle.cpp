@@ -12,6 +12,7 @@ namespace lambda::sim {
 namespace {
 
 constexpr size_t kViolationsMax = 20;
+constexpr int64_t kBatchMsMax = 5'000;  // between parcels of one batch
 
 // Reads a medium without any program's faults; only what is synced when `synced_only`.
 class MediaView final : public Disk {
@@ -256,9 +257,10 @@ void Oracle::check_once(const std::string& path, const RecordView& record) {
   v1::StoredParcel stored;
   v1::Parcel parcel;
   if (!stored.ParseFromString(body) || !parse_parcel(stored.parcel(), &parcel)) return;
-  const auto [first, fresh] =
-      parcels_.emplace(std::pair(BootKey(parcel.device(), parcel.boot()), stored.parcel()), place);
-  if (!fresh && first->second != place) {
+  const auto [first, fresh] = parcels_.emplace(std::pair(BootKey(parcel.device(), parcel.boot()), stored.parcel()),
+                                               std::pair(place, stored.received_ms()));
+  // Much later it may be news again: retention forgets the declarations of boots that have nothing left.
+  if (!fresh && first->second.first != place && std::abs(first->second.second - stored.received_ms()) < kBatchMsMax) {
     violation("a parcel written again: " + parcel.device() + " seq " + std::to_string(parcel.seq()));
   }
   const BootKey boot{parcel.device(), parcel.boot()};
@@ -270,7 +272,7 @@ void Oracle::check_once(const std::string& path, const RecordView& record) {
       const Identity lost{boot.first, boot.second, gap.ref(), gap.first_ordinal() + i};
       const auto [told, first_time] = gaps_seen_.emplace(lost, stored.received_ms());
       // Two parcels of one batch may tell the same gap: that only costs room.
-      news = news || first_time || std::abs(told->second - stored.received_ms()) < 5'000;
+      news = news || first_time || std::abs(told->second - stored.received_ms()) < kBatchMsMax;
     }
   }
   if (fresh && !news && parcel.clocks_size() == 0 && parcel.gaps_size() == 1) {

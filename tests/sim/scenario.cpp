@@ -217,6 +217,14 @@ class Scenario {
         break;
       case 5:
         agent.clock.skew_ms += random().between(-3'600'000, 3'600'000);
+        if (random().chance(0.5)) {
+          // Before what was collected on both sides of the step is in a parcel.
+          world_.scheduler.after(random().between(kSecond, 4 * kSecond), [this, &agent] {
+            if (healed_ || !agent.running()) return;
+            agent.kill();
+            start_soon(agent);
+          });
+        }
         break;
       case 6:
         agent.appends_fail(true);
@@ -235,33 +243,40 @@ class Scenario {
         if (random().chance(0.5)) kill_and_cut(agent);
         break;
       case 9:
-        // A slow disk: a kill finds parcels that were written and not synced.
-        agent.syncs_fail(true);
-        agent.media.faults.sync_us_max = random().between(10'000, 600'000);
+        // A slow disk and no gateway: a kill finds parcels that were written and not synced, and nobody else has them.
+        agent.media.faults.sync_us_max = random().between(100'000, 600'000);
+        cut_off(agent, random().between(5 * kSecond, 15 * kSecond));
         world_.scheduler.after(random().between(0, 4 * kSecond), [this, &agent] {
-          if (healed_) return;
-          agent.disk_works();
-          kill_and_cut(agent);
+          if (!healed_ && agent.running()) kill_and_cut(agent);
         });
         break;
-      case 10: {
+      case 10:
         // Away for long: a small spool drops what is oldest.
-        const std::string name = agent.name();
-        world_.broker.links[name].up_cut = true;
-        undo_later(random().between(10 * kSecond, 30 * kSecond),
-                   [this, name] { world_.broker.links[name].up_cut = false; });
+        cut_off(agent, random().between(10 * kSecond, 30 * kSecond));
         break;
-      }
     }
   }
 
-  // A kill, a start at once, and the power goes while that one looks around.
+  void cut_off(AgentMachine& agent, int64_t for_us) {
+    const std::string name = agent.name();
+    world_.broker.links[name].up_cut = true;
+    undo_later(for_us, [this, name] { world_.broker.links[name].up_cut = false; });
+  }
+
+  // A kill, a start at once, whose syncs may all fail, and the power goes while it looks around.
   void kill_and_cut(AgentMachine& agent) {
     agent.kill();
+    agent.media.faults = DiskFaults();
+    const bool fails = random().chance(0.4);
+    if (fails) {
+      agent.syncs_fail(true);
+      agent.media.faults.sync_fails = 1.0;
+    }
     agent.start();
-    world_.scheduler.after(random().between(1'000, 2 * kSecond), [this, &agent] {
+    world_.scheduler.after(random().between(1'000, 2 * kSecond), [this, &agent, fails] {
       if (healed_) return;
       agent.power_cut();
+      if (fails) agent.disk_works();
       start_soon(agent);
     });
   }

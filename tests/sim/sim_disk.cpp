@@ -140,7 +140,9 @@ Status SimDisk::append_now(Open& open, const std::string& bytes) {
     return fail(ErrorCode::kFull, open.path + ": no space left");
   }
   if (random.chance(media_.faults.append_fails)) {
-    open.file->data.append(bytes, 0, random.below(bytes.size() + 1));
+    // A part of it, or all: an error says nothing about what was written.
+    const size_t written = random.chance(0.3) ? bytes.size() : random.below(bytes.size() + 1);
+    open.file->data.append(bytes, 0, written);
     return fail(ErrorCode::kIo, open.path + ": input/output error");
   }
   open.file->data += bytes;

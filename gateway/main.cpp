@@ -1,11 +1,9 @@
 // lambda-gateway: builds the real world and runs one node in it.
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "base/os/disk.h"
 #include "base/os/environment.h"
@@ -23,7 +21,7 @@ namespace {
 
 constexpr size_t kQueryThreads = 2;
 // A former gateway's broker ends with it, but a moment later.
-constexpr std::chrono::milliseconds kPortWait{5'000}, kPortLook{100};
+constexpr int64_t kPortWaitMs = 5'000;
 
 // Exit statuses: 0 ended as asked, 1 could not start (the reason is on standard error), 2 wrong use.
 int usage(FILE* to, int status) {
@@ -73,12 +71,7 @@ Status broker_can_start(Disk& disk, const GatewayConfig& config) {
     return fail(found.error().code, "broker.program: " + found.error().text + "; is mosquitto installed?");
   }
   if (config.broker_port == 0) return {};
-  const auto until = std::chrono::steady_clock::now() + kPortWait;
-  Status free = can_listen(config.broker_address, config.broker_port);
-  while (!free && free.error().code == ErrorCode::kUnavailable && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(kPortLook);
-    free = can_listen(config.broker_address, config.broker_port);
-  }
+  const Status free = can_listen(config.broker_address, config.broker_port, kPortWaitMs);
   return free ? free : fail(free.error().code, "broker: " + free.error().text);
 }
 

@@ -5,20 +5,17 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 namespace lambda {
+namespace {
 
-std::unique_ptr<MessageBus> OsNetwork::bus(BusOptions options, MessageBus::Handlers handlers) {
-  return make_paho_bus(loop_, log_, std::move(options), std::move(handlers));
-}
+constexpr std::chrono::milliseconds kPortLook{100};
 
-Result<std::unique_ptr<HttpServer>> OsNetwork::listen_http(HttpOptions options, HttpServer::Handler handler) {
-  return make_beast_server(loop_, log_, std::move(options), std::move(handler));
-}
-
-Status can_listen(const std::string& address, uint16_t port) {
+Status try_listen(const std::string& address, uint16_t port) {
   const std::string what = address + " port " + std::to_string(port) + ": ";
   addrinfo hints{};
   hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
@@ -40,6 +37,26 @@ Status can_listen(const std::string& address, uint16_t port) {
                          : error == EACCES   ? ErrorCode::kDenied
                                              : ErrorCode::kInvalid;
   return fail(code, what + std::strerror(error));
+}
+
+}  // namespace
+
+std::unique_ptr<MessageBus> OsNetwork::bus(BusOptions options, MessageBus::Handlers handlers) {
+  return make_paho_bus(loop_, log_, std::move(options), std::move(handlers));
+}
+
+Result<std::unique_ptr<HttpServer>> OsNetwork::listen_http(HttpOptions options, HttpServer::Handler handler) {
+  return make_beast_server(loop_, log_, std::move(options), std::move(handler));
+}
+
+Status can_listen(const std::string& address, uint16_t port, int64_t wait_ms) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(wait_ms);
+  Status free = try_listen(address, port);
+  while (!free && free.error().code == ErrorCode::kUnavailable && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(kPortLook);
+    free = try_listen(address, port);
+  }
+  return free;
 }
 
 }  // namespace lambda

@@ -24,9 +24,10 @@ class OsNetwork final : public Network {
   Log& log_;
 };
 
-// Whether a server may listen there now: binds and lets go again. `address` is an IP address. kUnavailable: taken by
-// another; kDenied: not allowed; kInvalid: no address of this machine. Any thread.
-Status can_listen(const std::string& address, uint16_t port);
+// Whether a server may listen there: binds and lets go again. `address` is an IP address. kUnavailable: taken by
+// another, for `wait_ms` milliseconds on end, during which the calling thread sleeps; kDenied: not allowed; kInvalid:
+// no address of this machine. Any thread.
+Status can_listen(const std::string& address, uint16_t port, int64_t wait_ms = 0);
 
 // The two behind it, each in a .cpp of its own.
 std::unique_ptr<MessageBus> make_paho_bus(EventLoop& loop, Log& log, BusOptions options, MessageBus::Handlers handlers);

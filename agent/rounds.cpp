@@ -1,6 +1,7 @@
 #include "agent/rounds.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/planted.h"
 #include "base/record/record.h"
@@ -260,9 +261,13 @@ void Rounds::run_replay() {
   counters_.points_recovered += piece->points;
   counters_.journals_damaged += piece->files_damaged.size();
   if (!piece->gaps.empty()) parts_.spool.add_gaps(id, piece->gaps);
+  auto input = std::make_shared<PackInput>();
+  // Nobody knows whether the boot came to tell of its clock segments: they are told with the points that need them.
+  std::set<uint32_t> segments;
+  for (const PointRun& run : piece->runs) segments.insert(run.clock);
+  for (const uint32_t segment : segments) input->clocks.push_back({segment, false, 0, true});
   auto feed = std::make_shared<PieceFeed>(*piece, *boot->series, parts_.packer.options().parcel_bytes_max);
   piece->runs = {};
-  auto input = std::make_shared<PackInput>();
   input->blocks = feed.get();
   pack(id, input, false, [this, id, piece, feed] {
     // Gaps are named when all that may fill them was read.

@@ -139,7 +139,7 @@ def everything_is_killed_and_nothing_is_lost_or_doubled(options):
         agent.stop()
         world.gateway.stop()
         totals = world.balance()
-        assert totals["dropped"] == 0, totals
+        assert totals["dropped"] == 0 and totals["clocks_undeclared"] == 0, totals
         assert totals["stats"]["blocks"] >= blocks_wanted, totals["stats"]
 
 

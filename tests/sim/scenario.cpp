@@ -40,7 +40,8 @@ class Scenario {
   SimRandom& random() { return world_.random; }
 
   void build() {
-    const int64_t count = random().between(1, 3);
+    agents_first_ = random().chance(0.4);
+    const int64_t count = agents_first_ ? 1 : random().between(1, 3);
     for (int64_t i = 0; i < count; ++i) {
       DeviceMachine::Options options;
       options.series = static_cast<uint32_t>(random().between(1, 4));
@@ -50,7 +51,7 @@ class Scenario {
       devices_.push_back(std::make_unique<DeviceMachine>(world_, oracle_, "press-" + std::to_string(i), options));
       gateway_.enroll(devices_.back()->name(), devices_.back()->public_key());
     }
-    for (int64_t i = random().between(0, 2); i > 0; --i) {
+    for (int64_t i = agents_first_ ? 2 : random().between(0, 2); i > 0; --i) {
       agents_.push_back(std::make_unique<AgentMachine>(world_, oracle_, "host-" + std::to_string(i),
                                                        static_cast<uint32_t>(random().between(1, 6))));
       gateway_.enroll(agents_.back()->name(), agents_.back()->public_key());
@@ -139,8 +140,10 @@ class Scenario {
   void fault() {
     if (healed_ || now() >= kFaultsUs) return;
     world_.scheduler.after(random().between(100'000, 5 * kSecond), [this] { fault(); });
-    if (!agents_.empty() && random().chance(0.35)) return agent_fault(*agents_[random().below(agents_.size())]);
-    switch (random().below(14)) {
+    if (!agents_.empty() && random().chance(agents_first_ ? 0.8 : 0.35)) {
+      return agent_fault(*agents_[random().below(agents_.size())]);
+    }
+    switch (random().below(16)) {
       case 0:
       case 1:
         gateway_.kill();
@@ -151,6 +154,13 @@ class Scenario {
       case 4:
         power_cut_gateway();
         start_soon(gateway_);
+        break;
+      case 14:
+      case 15:
+        at_a_disk_call(gateway_, [this] {
+          random().chance(0.4) ? gateway_.kill() : power_cut_gateway();
+          start_soon(gateway_);
+        });
         break;
       case 5:
         gateway_.stop();
@@ -198,7 +208,7 @@ class Scenario {
   }
 
   void agent_fault(AgentMachine& agent) {
-    switch (random().below(11)) {
+    switch (random().below(15)) {
       case 0:
       case 1:
         agent.kill();
@@ -250,6 +260,23 @@ class Scenario {
           if (!healed_ && agent.running()) kill_and_cut(agent);
         });
         break;
+      case 11:
+        at_a_disk_call(agent, [this, &agent] {
+          agent.kill();
+          start_soon(agent);
+        });
+        break;
+      case 12:
+        at_a_disk_call(agent, [this, &agent] {
+          agent.power_cut();
+          start_soon(agent);
+        });
+        break;
+      case 13:
+      case 14:
+        if (random().chance(0.5)) cut_off(agent, random().between(5 * kSecond, 15 * kSecond));
+        at_a_disk_call(agent, [this, &agent] { kill_and_cut(agent); });
+        break;
       case 10:
         // Away for long: a small spool drops what is oldest.
         cut_off(agent, random().between(10 * kSecond, 30 * kSecond));
@@ -261,6 +288,15 @@ class Scenario {
     const std::string name = agent.name();
     world_.broker.links[name].up_cut = true;
     undo_later(for_us, [this, name] { world_.broker.links[name].up_cut = false; });
+  }
+
+  // Soon, in the middle of what the machine does with its disk.
+  void at_a_disk_call(Machine& machine, std::function<void()> crash) {
+    machine.media.after_calls(1 + random().below(40), [this, &machine, crash = std::move(crash)] {
+      world_.scheduler.after(0, [this, &machine, crash] {
+        if (!healed_ && machine.running()) crash();
+      });
+    });
   }
 
   // A kill, a start at once, whose syncs may all fail, and the power goes while it looks around.
@@ -358,6 +394,7 @@ class Scenario {
   std::unique_ptr<PackerMachine> packer_;
   std::unique_ptr<DeviceMachine> forger_, revoked_;
   bool healed_ = false;
+  bool agents_first_ = false;
 
  public:
   std::vector<std::string> extra_;

@@ -104,6 +104,7 @@ void SimDisk::ask(Call call) {
     if (!*alive) return;
     Call ready = std::move(calls_.front());
     calls_.pop_front();
+    media_.count_call();
     const Status status = perform(ready);
     scheduler_.note("disk", static_cast<uint64_t>(ready.kind) << 32 | ready.bytes.size());
     if (ready.done) loop_.post([done = std::move(ready.done), status] { done(status); });
@@ -235,6 +236,7 @@ Status SimDisk::make_dirs(const std::string& dir) {
 }
 
 Status SimDisk::remove(const std::string& path) {
+  media_.count_call();
   const auto file = find(path);
   if (!file) return tl::unexpected(file.error());
   media_.files.erase(path);
@@ -242,6 +244,7 @@ Status SimDisk::remove(const std::string& path) {
 }
 
 Status SimDisk::rename(const std::string& from, const std::string& to) {
+  media_.count_call();
   const auto file = find(from);
   if (!file) return tl::unexpected(file.error());
   media_.files[to] = media_.files[from];
@@ -250,10 +253,14 @@ Status SimDisk::rename(const std::string& from, const std::string& to) {
 }
 
 Status SimDisk::truncate(const std::string& path, uint64_t bytes) {
+  media_.count_call();
   const auto found = find(path);
   if (!found) return tl::unexpected(found.error());
   SimMedia::File& file = **found;
-  if (bytes >= file.data.size()) return {};
+  if (bytes >= file.data.size()) {
+    if (file.data.size() <= file.synced) file.lying = false;
+    return {};
+  }
   if (bytes < file.synced) {
     if (!file.before) file.before = file.data.substr(0, file.synced);
     file.synced = bytes;

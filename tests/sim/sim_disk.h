@@ -6,11 +6,13 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "base/env/disk.h"
 #include "tests/sim/sim_loop.h"
@@ -36,6 +38,15 @@ class SimMedia {
 
   explicit SimMedia(SimRandom random) : random_(random) {}
 
+  // Runs `then` when the disk comes to its `calls`-th call from now, from inside it: faults that meet what a program
+  // does, wherever in time that is.
+  void after_calls(uint64_t calls, std::function<void()> then) {
+    calls_left_ = calls;
+    then_ = std::move(then);
+  }
+  void count_call() {
+    if (calls_left_ > 0 && --calls_left_ == 0) std::exchange(then_, nullptr)();
+  }
   // Power goes: what was not promised is decided now.
   void power_cut();
 
@@ -48,6 +59,8 @@ class SimMedia {
 
  private:
   SimRandom random_;
+  uint64_t calls_left_ = 0;
+  std::function<void()> then_;
 };
 
 class SimDisk final : public Disk {

@@ -48,9 +48,6 @@ GatewayMachine::GatewayMachine(World& world)
 }
 
 void GatewayMachine::start() {
-  // Syncs of the gateway's disk fail while it runs, not when it starts: what it finds then and cannot sync it can
-  // neither believe nor, with an index that died with the run before, tell from what was acked.
-  media.faults.sync_fails = 0;
   begin_run();
   gateway::GatewayConfig config;
   config.site = kSite;

@@ -259,8 +259,9 @@ void Oracle::check_once(const std::string& path, const RecordView& record) {
   if (!stored.ParseFromString(body) || !parse_parcel(stored.parcel(), &parcel)) return;
   const auto [first, fresh] = parcels_.emplace(std::pair(BootKey(parcel.device(), parcel.boot()), stored.parcel()),
                                                std::pair(place, stored.received_ms()));
-  // Much later it may be news again: retention forgets the declarations of boots that have nothing left.
-  if (!fresh && first->second.first != place && std::abs(first->second.second - stored.received_ms()) < kBatchMsMax) {
+  // It may be news again when retention forgot the declarations of a boot that had nothing left.
+  if (!fresh && media_.files.count(first->second.first.first) != 0 && first->second.first != place &&
+      std::abs(first->second.second - stored.received_ms()) < kBatchMsMax) {
     violation("a parcel written again: " + parcel.device() + " seq " + std::to_string(parcel.seq()));
   }
   const BootKey boot{parcel.device(), parcel.boot()};

@@ -158,7 +158,18 @@ class Scenario {
       case 14:
       case 15:
         at_a_disk_call(gateway_, [this] {
-          random().chance(0.4) ? gateway_.kill() : power_cut_gateway();
+          random().chance(0.5) ? gateway_.kill() : power_cut_gateway();
+          if (random().chance(0.3)) {
+            gateway_.media.faults.sync_fails = random().chance(0.5) ? 1.0 : 0.5;
+            undo_later(random().between(kSecond, 5 * kSecond), [this] { gateway_.media.faults.sync_fails = 0; });
+            gateway_.start();
+            // The power goes while what it found is not safe yet, or shortly after.
+            at_a_disk_call(gateway_, [this] {
+              power_cut_gateway();
+              start_soon(gateway_);
+            });
+            return;
+          }
           start_soon(gateway_);
         });
         break;

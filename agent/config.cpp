@@ -59,17 +59,6 @@ void uplink_keys(ConfigTable& table, ConnectionOptions& uplink) {
   });
 }
 
-void http_keys(ConfigTable& table, HttpOptions& http) {
-  table.text("http.address", http.address, "Beyond loopback only with a token or client certificates.",
-             listen_address());
-  table.integer("http.port", http.port, 0, 65535, "0: any free one, named in the log.");
-  table.secret("http.token", http.token, "When set, \"Authorization: Bearer <token>\" is asked of everyone.");
-  table.text("http.certificate_file", http.certificate_file, "PEM; with http.key_file: TLS.");
-  table.text("http.key_file", http.key_file, "PEM.");
-  table.text("http.client_ca_file", http.client_ca_file, "PEM; client certificates of this authority are asked for.");
-  table.integer("http.connections_max", http.connections_max, 1, 100'000, "Further ones are closed.");
-}
-
 }  // namespace
 
 std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
@@ -100,8 +89,7 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
   uplink_keys(table, config.uplink);
   http_keys(table, config.http);
   all_sources(table, config.sources);
-  table.text("log.level", config.log_level, "And above.", one_of({"debug", "info", "warn", "error"}));
-  table.text("log.format", config.log_format, "Lines for people or for programs.", one_of({"text", "json"}));
+  log_keys(table, config.log);
   return made;
 }
 

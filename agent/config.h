@@ -11,7 +11,7 @@
 #include "agent/spool/journal.h"
 #include "agent/spool/spool.h"
 #include "agent/uplink/connection.h"
-#include "base/config/config.h"
+#include "base/config/program_keys.h"
 #include "base/env/network.h"
 
 namespace lambda::agent {
@@ -31,8 +31,7 @@ struct AgentConfig {
   ConnectionOptions uplink;
   HttpOptions http;
   HostSourceOptions sources;
-  std::string log_level = "info";
-  std::string log_format = "text";
+  LogSettings log;
 
   AgentConfig() { http.port = 8600; }
 };

@@ -56,15 +56,6 @@ int told(const Error& error) {
   return 1;
 }
 
-LogOptions log_options(const AgentConfig& config) {
-  LogOptions options;
-  if (config.log_level == "debug") options.level = LogLevel::kDebug;
-  if (config.log_level == "warn") options.level = LogLevel::kWarn;
-  if (config.log_level == "error") options.level = LogLevel::kError;
-  if (config.log_format == "json") options.format = LogFormat::kJson;
-  return options;
-}
-
 // Writes the points of one collection to standard output.
 class PrintingSink final : public Sink {
  public:
@@ -135,7 +126,7 @@ class Program {
       : file_(std::move(file)),
         config_(std::move(config)),
         loop_(loop),
-        log_(make_log(log_options(config_), clock_)),
+        log_(make_log(log_options(config_.log), clock_)),
         disk_(loop),
         network_(loop, *log_),
         processes_(loop) {}

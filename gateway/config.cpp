@@ -46,20 +46,6 @@ void broker_keys(ConfigTable& table, GatewayConfig& config) {
   });
 }
 
-void http_keys(ConfigTable& table, GatewayConfig& config) {
-  HttpOptions& http = config.http;
-  table.text("http.address", http.address, "Beyond loopback only with a token or client certificates.",
-             listen_address());
-  table.integer("http.port", http.port, 0, 65535, "0: any free one, named in the log.");
-  table.secret("http.token", http.token, "When set, \"Authorization: Bearer <token>\" is asked of everyone.");
-  table.text("http.certificate_file", http.certificate_file, "PEM; with http.key_file: TLS.");
-  table.text("http.key_file", http.key_file, "PEM.");
-  table.text("http.client_ca_file", http.client_ca_file, "PEM; client certificates of this authority are asked for.");
-  table.integer("http.connections_max", http.connections_max, 1, 100'000, "Further ones are closed.");
-  table.integer("http.body_bytes_max", http.body_bytes_max, 1024, 1u << 30, "Longer requests get 413.");
-  table.integer("http.idle_timeout_ms", http.idle_timeout_ms, 100, 3'600'000, "Idle connections are closed.");
-}
-
 void store_keys(ConfigTable& table, GatewayConfig& config) {
   StoreOptions& store = config.store;
   table.text("store.directory", store.directory, "Segments and index.", not_empty());
@@ -128,11 +114,10 @@ std::unique_ptr<ConfigTable> gateway_config_table(GatewayConfig& config) {
   table->integer("site.registry_poll_ms", config.registry_poll_ms, 20, 60'000,
                  "How often the registry is looked at when nothing comes.");
   broker_keys(*table, config);
-  http_keys(*table, config);
+  http_keys(*table, config.http);
   store_keys(*table, config);
   ingest_keys(*table, config);
-  table->text("log.level", config.log_level, "And above.", one_of({"debug", "info", "warn", "error"}));
-  table->text("log.format", config.log_format, "Lines on standard error.", one_of({"text", "json"}));
+  log_keys(*table, config.log);
   return table;
 }
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "base/config/config.h"
+#include "base/config/program_keys.h"
 #include "base/env/network.h"
 #include "gateway/broker/mosquitto_config.h"
 #include "gateway/ingest/ingest.h"
@@ -30,8 +30,7 @@ struct GatewayConfig {
   uint64_t outgoing_bytes_max = 32u << 20;  // answers the broker has not taken yet
 
   HttpOptions http;
-  std::string log_level = "info";
-  std::string log_format = "text";
+  LogSettings log;
 
   StoreOptions store;
   IngestLimits ingest;

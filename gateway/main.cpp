@@ -42,15 +42,6 @@ int help() {
   return 0;
 }
 
-LogOptions log_options(const GatewayConfig& config) {
-  LogOptions options;
-  if (config.log_level == "debug") options.level = LogLevel::kDebug;
-  if (config.log_level == "warn") options.level = LogLevel::kWarn;
-  if (config.log_level == "error") options.level = LogLevel::kError;
-  if (config.log_format == "json") options.format = LogFormat::kJson;
-  return options;
-}
-
 // Lets a reload change level and format under everything that holds the log.
 class SwappableLog final : public Log {
  public:
@@ -77,7 +68,7 @@ Status broker_can_start(Disk& disk, const GatewayConfig& config) {
 
 int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
   OsClock clock;
-  SwappableLog log(make_log(log_options(config), clock));
+  SwappableLog log(make_log(log_options(config.log), clock));
   OsDisk disk(loop);
   OsRandom random;
   OsNetwork network(loop, log);
@@ -110,7 +101,7 @@ int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
       log.error("reload_refused", {{"why", taken.error().text}, {"goes_on_with", "the configuration before"}});
       return;
     }
-    log.swap(make_log(log_options(*next), clock));
+    log.swap(make_log(log_options(next->log), clock));
     log.info("reloaded", {{"file", file}});
   });
   loop.run();

@@ -213,6 +213,15 @@ class LineLog final : public Log {
 
 }  // namespace
 
+LogOptions log_options(const LogSettings& settings) {
+  LogOptions options;
+  if (settings.level == "debug") options.level = LogLevel::kDebug;
+  if (settings.level == "warn") options.level = LogLevel::kWarn;
+  if (settings.level == "error") options.level = LogLevel::kError;
+  if (settings.format == "json") options.format = LogFormat::kJson;
+  return options;
+}
+
 std::unique_ptr<Log> make_log(const LogOptions& options, const Clock& clock,
                               std::function<void(std::string_view)> out) {
   return std::make_unique<LineLog>(options, clock, std::move(out));

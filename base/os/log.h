@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/config/program_keys.h"
 #include "base/env/clock.h"
 #include "base/log.h"
 
@@ -23,6 +24,9 @@ struct LogOptions {
   int64_t window_ms = 10'000;
   size_t value_bytes_max = 2048;  // longer values are cut, with "..." behind
 };
+
+// What the settings say; a word that log_keys() does not allow leaves the default.
+LogOptions log_options(const LogSettings& settings);
 
 // Thread-safe. `clock` must outlive it. `out` gets whole lines without the newline; empty: standard error.
 std::unique_ptr<Log> make_log(const LogOptions& options, const Clock& clock,

@@ -5,6 +5,7 @@
 
 #include "base/planted.h"
 #include "base/record/record.h"
+#include "base/record/write_again.h"
 #include "gateway/store/merge.h"
 #include "gateway/store/retention.h"
 #include "gateway/store/store_impl.h"
@@ -78,6 +79,7 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
   newest_ = 0;
   std::map<uint64_t, uint64_t> bytes;
   for (const DirEntry& file : files) {
+    if (file.name.ends_with(kWriteAgainSuffix)) (void)env_.disk.remove(options_.directory + "/" + file.name);
     const auto number = parse_numbered_name(kSegmentPrefix, file.name);
     if (!number) continue;
     next_number_ = std::max(next_number_, *number + 1);
@@ -217,30 +219,38 @@ std::optional<std::set<uint64_t>> StoreImpl::replaces_of(uint64_t number, uint64
 // What the process before wrote may be in memory and not on the disk. It is synced before anything of it is believed,
 // and above all before anything that it replaces is deleted.
 void StoreImpl::sync_found() {
-  found_synced_ = unsynced_.empty() || planted("store_no_start_sync");
+  found_ = unsynced_;
+  found_synced_ = found_.empty() || planted("store_no_start_sync");
   if (!found_synced_) return sync_next();
+  found_durable();
+}
+
+void StoreImpl::found_durable() {
+  found_synced_ = true;
   for (const auto& then : std::exchange(when_synced_, {})) then();
   schedule_catch_up();
 }
 
+// One step: a file, or at the end their names. Each answer leads back here.
 void StoreImpl::sync_next() {
+  if (found_synced_ || syncing_found_) return;
+  syncing_found_ = true;
   if (unsynced_.empty()) {
     env_.disk.sync_dir(options_.directory, [this, alive = std::weak_ptr(alive_)](const Status& status) {
-      if (alive.expired()) return;
-      if (!status) env_.log.error("folder_sync_failed", {{"error", status.error().text}});
-      sync_found();
+      if (!alive.expired()) names_synced(status);
     });
     return;
   }
   const uint64_t number = unsynced_.front();
-  auto file = env_.disk.open_append(segment_path(options_.directory, number));
   const auto done = [this, alive = std::weak_ptr(alive_), number](const Status& status) {
-    if (alive.expired()) return;
-    if (!status) found_synced(number, status);
-    if (unsynced_.empty() || unsynced_.front() != number) return;
-    unsynced_.pop_front();
-    sync_next();
+    if (!alive.expired()) found_synced(number, status);
   };
+  const std::string path = segment_path(options_.directory, number);
+  if (doubtful_.count(number) != 0) {
+    write_again(env_, path, env_.disk.size(path).value_or(0), done);
+    return;
+  }
+  auto file = env_.disk.open_append(path);
   if (!file) {
     env_.loop.post([done, error = file.error()] { done(tl::unexpected(error)); });
     return;
@@ -249,27 +259,49 @@ void StoreImpl::sync_next() {
   env_.disk.close(*file);
 }
 
-// A found file could not be synced. Behind what the index has seen synced nothing of it may be believed; a merged file
-// whose sources are there is none. A file that only the segments tell of is taken as it reads: it is all there is.
+// A failed sync is told once, and the next one proves nothing: the file is written once more, and believed when that is
+// durable. A merged file whose sources are all still there is not worth the doubt.
 void StoreImpl::found_synced(uint64_t number, const Status& status) {
+  syncing_found_ = false;
+  if (status || planted("store_believes_failed_start_sync")) {
+    doubtful_.erase(number);
+    if (!unsynced_.empty() && unsynced_.front() == number) unsynced_.pop_front();
+    return sync_next();
+  }
   const std::string path = segment_path(options_.directory, number);
   env_.log.error("segment_sync_failed", {{"file", path}, {"error", status.error().text}});
   start_sync_errors_++;
+  const bool again = !doubtful_.insert(number).second;
   const auto work =
       std::find_if(behind_.begin(), behind_.end(), [&](const CatchUp& one) { return one.number == number; });
-  if (work == behind_.end() || work->owner != kOwnerMerged) {
-    const auto known = catalog_->segments().find(number);
-    if (known != catalog_->segments().end()) (void)env_.disk.truncate(path, known->second.indexed_to);
-    return;
+  const bool sources = work != behind_.end() && !work->replaces.empty() &&
+                       std::all_of(work->replaces.begin(), work->replaces.end(), [&](uint64_t source) {
+                         return env_.disk.size(segment_path(options_.directory, source)).has_value();
+                       });
+  if (sources) {
+    (void)env_.disk.remove(path);
+    doubtful_.erase(number);
+    when_synced_.clear();
+    unsynced_.clear();
+    return retry_load();
   }
-  const bool sources = std::any_of(work->replaces.begin(), work->replaces.end(), [&](uint64_t source) {
-    return env_.disk.size(segment_path(options_.directory, source)).has_value();
+  again ? sync_later() : sync_next();
+}
+
+void StoreImpl::names_synced(const Status& status) {
+  syncing_found_ = false;
+  if (status) return found_durable();
+  env_.log.error("folder_sync_failed", {{"folder", options_.directory}, {"error", status.error().text}});
+  start_sync_errors_++;
+  unsynced_ = found_;
+  doubtful_.insert(found_.begin(), found_.end());  // each is given its name anew
+  sync_later();
+}
+
+void StoreImpl::sync_later() {
+  env_.loop.after(kRetryMs, [this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) sync_next();
   });
-  if (!sources) return;
-  (void)env_.disk.remove(path);
-  when_synced_.clear();
-  unsynced_.clear();
-  retry_load();
 }
 
 void StoreImpl::schedule_catch_up() {

@@ -152,6 +152,9 @@ class StoreImpl final : public Store {
   void sync_found();
   void sync_next();
   void found_synced(uint64_t number, const Status& status);
+  void names_synced(const Status& status);
+  void sync_later();
+  void found_durable();
   void schedule_catch_up();
   void catch_up_slice();
   bool catch_up_file(CatchUp& work, uint64_t bytes_max);
@@ -216,7 +219,10 @@ class StoreImpl final : public Store {
 
   std::deque<CatchUp> behind_;
   bool catch_up_scheduled_ = false;
-  std::deque<uint64_t> unsynced_;  // files found at the start that may be in memory only
+  std::deque<uint64_t> found_;     // files of the process before that may be in memory only
+  std::deque<uint64_t> unsynced_;  // of them, those not synced yet
+  std::set<uint64_t> doubtful_;    // a sync of them failed: to be written again
+  bool syncing_found_ = false;
   std::vector<std::function<void()>> when_synced_;
   bool found_synced_ = true;
   uint64_t newest_ = 0;  // the last arrivals file of the process before, which may have a torn tail

@@ -183,6 +183,30 @@ TEST(Store, AFailedBatchTakesNothingAlongThatWasDecidedMeanwhileAndGivesNothingT
   }
 }
 
+// A process that was killed between writing and syncing leaves bytes that only look stored.
+TEST(Store, WhatAStartCannotSyncIsWrittenAgainBeforeItIsBelieved) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.put(device.parcel({test_block(1, 0, 10)}, {1}));
+  world.store->put(device.parcel_of(2, {test_block(1, 10, 10)}), [](const Decision&) {});
+  const uint64_t appended = world.disk.appended_bytes;
+  while (world.disk.appended_bytes == appended && world.loop.step(false)) {
+  }
+  ASSERT_GT(world.disk.appended_bytes, appended);
+  world.kill();
+  world.disk.fail_syncs = 1;
+  world.open();
+  EXPECT_EQ(world.disk.fail_syncs, 0);
+  EXPECT_TRUE(world.log.has("segment_sync_failed"));
+  EXPECT_EQ(read_series(*world.store, 1).size(), 20u);
+  for (const auto& [path, file] : world.disk.files) EXPECT_FALSE(path.ends_with(".again")) << path;
+  std::mt19937 random(1);
+  world.power_cut(random);
+  world.open();
+  EXPECT_EQ(read_series(*world.store, 1).size(), 20u);
+}
+
 TEST(Store, AFailedAppendLeavesNothingBehind) {
   TestWorld world;
   world.open();

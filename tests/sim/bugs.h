@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -15,7 +16,7 @@ std::span<const Bug> bugs();
 
 // Switches one on; empty: none. False: there is none of that name.
 bool plant(std::string_view name);
-// Whether the code asked for the planted bug: a bug whose hook is gone shows nothing.
-bool planted_bug_was_reached();
+// How often the code asked for the planted bug: a bug whose hook is gone shows nothing.
+uint64_t planted_bug_was_met();
 
 }  // namespace lambda::sim

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/record/write_again.h"
 #include "lambda/block.h"
 #include "proto/lambda.pb.h"
 #include "proto/store.pb.h"
@@ -224,7 +225,7 @@ void Oracle::saw_down(const std::string& device, std::string_view payload, int64
 void Oracle::read_synced() {
   MediaView view(media_, true);
   for (const auto& [path, file] : media_.synced_names) {
-    if (path.rfind(folder_ + "/seg-", 0) != 0) continue;
+    if (path.rfind(folder_ + "/seg-", 0) != 0 || path.ends_with(kWriteAgainSuffix)) continue;  // is none yet
     uint64_t& from = read_to_[path];
     if (from > file->synced) from = 0;  // it was cut
     if (from == file->synced) continue;

@@ -40,7 +40,8 @@ class Scenario {
   SimRandom& random() { return world_.random; }
 
   void build() {
-    agents_first_ = random().chance(0.4);
+    agents_first_ = random().chance(0.5);
+    theme_ = random().chance(0.3) ? AgentFault::kCrashesAtSpool : any_agent_fault();
     const int64_t count = agents_first_ ? 1 : random().between(1, 3);
     for (int64_t i = 0; i < count; ++i) {
       DeviceMachine::Options options;
@@ -157,14 +158,14 @@ class Scenario {
         break;
       case 14:
       case 15:
-        at_a_disk_call(gateway_, [this] {
+        at_a_disk_call(gateway_, 40, "", [this] {
           random().chance(0.5) ? gateway_.kill() : power_cut_gateway();
           if (random().chance(0.3)) {
             gateway_.media.faults.sync_fails = random().chance(0.5) ? 1.0 : 0.5;
             undo_later(random().between(kSecond, 5 * kSecond), [this] { gateway_.media.faults.sync_fails = 0; });
             gateway_.start();
             // The power goes while what it found is not safe yet, or shortly after.
-            at_a_disk_call(gateway_, [this] {
+            at_a_disk_call(gateway_, 40, "", [this] {
               power_cut_gateway();
               start_soon(gateway_);
             });
@@ -218,81 +219,110 @@ class Scenario {
     }
   }
 
+  enum class AgentFault {
+    kKill,
+    kPowerCut,
+    kStop,
+    kClock,
+    kFullDisk,
+    kAppendsFail,
+    kSyncsFail,
+    kSlowDisk,
+    kAway,
+    kKillAtCall,
+    kPowerCutAtCall,
+    kCrashesAtSpool,
+    kCount,
+  };
+  AgentFault any_agent_fault() {
+    return static_cast<AgentFault>(random().below(static_cast<uint64_t>(AgentFault::kCount)));
+  }
+
   void agent_fault(AgentMachine& agent) {
-    switch (random().below(15)) {
-      case 0:
-      case 1:
-        agent.kill();
-        start_soon(agent);
-        break;
-      case 2:
-      case 3:
+    switch (agents_first_ && random().chance(0.75) ? theme_ : any_agent_fault()) {
+      case AgentFault::kKill:
+        return kill_later(agent, 0);
+      case AgentFault::kPowerCut:
         agent.power_cut();
-        start_soon(agent);
-        break;
-      case 4:
+        return start_soon(agent);
+      case AgentFault::kStop:
         agent.stop();
         world_.scheduler.after(12 * kSecond, [&agent] {
           if (!agent.running()) agent.start();
         });
-        break;
-      case 5:
+        return;
+      case AgentFault::kClock:
         agent.clock.skew_ms += random().between(-3'600'000, 3'600'000);
-        if (random().chance(0.5)) {
-          // Before what was collected on both sides of the step is in a parcel.
-          world_.scheduler.after(random().between(kSecond, 4 * kSecond), [this, &agent] {
-            if (healed_ || !agent.running()) return;
-            agent.kill();
-            start_soon(agent);
-          });
-        }
-        break;
-      case 6:
+        // Before what was collected on both sides of the step is in a parcel.
+        if (random().chance(0.5)) kill_later(agent, random().between(kSecond, 4 * kSecond));
+        return;
+      case AgentFault::kFullDisk:
         agent.appends_fail(true);
         agent.media.faults.capacity_bytes = agent.media.used_bytes() + random().below(20'000);
-        undo_later(random().between(kSecond, 8 * kSecond), [&agent] { agent.disk_works(); });
-        break;
-      case 7:
+        return disk_fails_for(agent, random().between(kSecond, 8 * kSecond));
+      case AgentFault::kAppendsFail:
         agent.appends_fail(true);
         agent.media.faults.append_fails = 0.3;
-        undo_later(random().between(kSecond / 2, 4 * kSecond), [&agent] { agent.disk_works(); });
-        break;
-      case 8:
+        return disk_fails_for(agent, random().between(kSecond / 2, 4 * kSecond));
+      case AgentFault::kSyncsFail:
         agent.syncs_fail(true);
         agent.media.faults.sync_fails = random().chance(0.3) ? 1.0 : 0.4;
-        undo_later(random().between(kSecond / 2, 4 * kSecond), [&agent] { agent.disk_works(); });
-        if (random().chance(0.5)) kill_and_cut(agent);
-        break;
-      case 9:
-        // A slow disk and no gateway: a kill finds parcels that were written and not synced, and nobody else has them.
+        return disk_fails_for(agent, random().between(kSecond / 2, 4 * kSecond));
+      case AgentFault::kSlowDisk:
+        // And no gateway: a kill finds parcels that were written and not synced, and nobody else has them.
         agent.media.faults.sync_us_max = random().between(100'000, 600'000);
         cut_off(agent, random().between(5 * kSecond, 15 * kSecond));
         world_.scheduler.after(random().between(0, 4 * kSecond), [this, &agent] {
           if (!healed_ && agent.running()) kill_and_cut(agent);
         });
-        break;
-      case 11:
-        at_a_disk_call(agent, [this, &agent] {
-          agent.kill();
-          start_soon(agent);
-        });
-        break;
-      case 12:
-        at_a_disk_call(agent, [this, &agent] {
+        return;
+      case AgentFault::kAway:
+        // For long: a small spool drops what is oldest.
+        cut_off(agent, random().between(10 * kSecond, 30 * kSecond));
+        if (random().chance(0.5)) return;
+        return at_a_disk_call(agent, 80, "/spool-", [this, &agent] {
           agent.power_cut();
           start_soon(agent);
         });
-        break;
-      case 13:
-      case 14:
-        if (random().chance(0.5)) cut_off(agent, random().between(5 * kSecond, 15 * kSecond));
-        at_a_disk_call(agent, [this, &agent] { kill_and_cut(agent); });
-        break;
-      case 10:
-        // Away for long: a small spool drops what is oldest.
-        cut_off(agent, random().between(10 * kSecond, 30 * kSecond));
+      case AgentFault::kKillAtCall:
+        return at_a_disk_call(agent, 40, "", [this, &agent] { kill_later(agent, 0); });
+      case AgentFault::kPowerCutAtCall:
+        return at_a_disk_call(agent, 40, "", [this, &agent] {
+          agent.power_cut();
+          start_soon(agent);
+        });
+      case AgentFault::kCrashesAtSpool:
+        if (random().chance(0.7)) cut_off(agent, random().between(5 * kSecond, 15 * kSecond));
+        return at_a_disk_call(agent, 6, "/spool-", [this, &agent] {
+          if (random().chance(0.7)) return kill_and_cut(agent);
+          agent.power_cut();
+          start_soon(agent);
+        });
+      case AgentFault::kCount:
         break;
     }
+  }
+
+  void kill_later(AgentMachine& agent, int64_t delay_us) {
+    world_.scheduler.after(delay_us, [this, &agent] {
+      if (healed_ || !agent.running()) return;
+      agent.kill();
+      start_soon(agent);
+    });
+  }
+
+  // Until then, or until a kill in the middle of it, while often the gateway is away, too.
+  void disk_fails_for(AgentMachine& agent, int64_t for_us) {
+    if (random().chance(0.5)) cut_off(agent, random().between(5 * kSecond, 15 * kSecond));
+    const bool crashes = random().chance(0.5);
+    world_.scheduler.after(for_us, [this, &agent, crashes] {
+      if (healed_) return;
+      if (crashes && agent.running()) {
+        agent.kill();
+        start_soon(agent);
+      }
+      agent.disk_works();
+    });
   }
 
   void cut_off(AgentMachine& agent, int64_t for_us) {
@@ -301,23 +331,25 @@ class Scenario {
     undo_later(for_us, [this, name] { world_.broker.links[name].up_cut = false; });
   }
 
-  // Soon, in the middle of what the machine does with its disk.
-  void at_a_disk_call(Machine& machine, std::function<void()> crash) {
-    machine.media.after_calls(1 + random().below(40), [this, &machine, crash = std::move(crash)] {
+  // Soon, in the middle of what the machine does with its disk: one of the next `calls_max` calls for paths with `of`.
+  void at_a_disk_call(Machine& machine, uint64_t calls_max, std::string of, std::function<void()> crash) {
+    machine.media.after_calls(1 + random().below(calls_max), std::move(of), [this, &machine, crash = std::move(crash)] {
       world_.scheduler.after(0, [this, &machine, crash] {
         if (!healed_ && machine.running()) crash();
       });
     });
   }
 
-  // A kill, a start at once, whose syncs may all fail, and the power goes while it looks around.
+  // A kill, a start at once, whose syncs may be slow or all fail, and the power goes while it looks around.
   void kill_and_cut(AgentMachine& agent) {
     agent.kill();
     agent.media.faults = DiskFaults();
-    const bool fails = random().chance(0.4);
+    const bool fails = random().chance(0.5);
     if (fails) {
       agent.syncs_fail(true);
       agent.media.faults.sync_fails = 1.0;
+    } else if (random().chance(0.5)) {
+      agent.media.faults.sync_us_max = 600'000;
     }
     agent.start();
     world_.scheduler.after(random().between(1'000, 2 * kSecond), [this, &agent, fails] {
@@ -406,6 +438,7 @@ class Scenario {
   std::unique_ptr<DeviceMachine> forger_, revoked_;
   bool healed_ = false;
   bool agents_first_ = false;
+  AgentFault theme_ = AgentFault::kKill;  // what most faults of such a seed are
 
  public:
   std::vector<std::string> extra_;

@@ -28,12 +28,13 @@ uint64_t SimMedia::used_bytes() const {
 
 void SimMedia::power_cut() {
   // Each folder comes up as it was last synced, or as it was: a journalling file system keeps the order of changes, but
-  // says nothing about how many of them are on the disk.
+  // says nothing about how many of them are on the disk. Others keep no order: any of the changes may be there.
+  const bool ordered = random_.chance(0.6);
   std::map<std::string, bool> keeps_changes;
   std::map<std::string, std::shared_ptr<File>> after;
   const auto choose = [&](const auto& names, bool changed) {
     for (const auto& [path, file] : names) {
-      const auto [choice, first] = keeps_changes.try_emplace(folder_of(path), false);
+      const auto [choice, first] = keeps_changes.try_emplace(ordered ? folder_of(path) : path, false);
       if (first) choice->second = random_.chance(0.5);
       if (choice->second == changed) after[path] = file;
     }
@@ -104,7 +105,8 @@ void SimDisk::ask(Call call) {
     if (!*alive) return;
     Call ready = std::move(calls_.front());
     calls_.pop_front();
-    media_.count_call();
+    const auto file = open_.find(ready.file);
+    media_.count_call(file == open_.end() ? ready.dir : file->second.path);
     const Status status = perform(ready);
     scheduler_.note("disk", static_cast<uint64_t>(ready.kind) << 32 | ready.bytes.size());
     if (ready.done) loop_.post([done = std::move(ready.done), status] { done(status); });
@@ -236,7 +238,7 @@ Status SimDisk::make_dirs(const std::string& dir) {
 }
 
 Status SimDisk::remove(const std::string& path) {
-  media_.count_call();
+  media_.count_call(path);
   const auto file = find(path);
   if (!file) return tl::unexpected(file.error());
   media_.files.erase(path);
@@ -244,7 +246,7 @@ Status SimDisk::remove(const std::string& path) {
 }
 
 Status SimDisk::rename(const std::string& from, const std::string& to) {
-  media_.count_call();
+  media_.count_call(from);
   const auto file = find(from);
   if (!file) return tl::unexpected(file.error());
   media_.files[to] = media_.files[from];
@@ -253,7 +255,7 @@ Status SimDisk::rename(const std::string& from, const std::string& to) {
 }
 
 Status SimDisk::truncate(const std::string& path, uint64_t bytes) {
-  media_.count_call();
+  media_.count_call(path);
   const auto found = find(path);
   if (!found) return tl::unexpected(found.error());
   SimMedia::File& file = **found;

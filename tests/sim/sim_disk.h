@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/env/disk.h"
@@ -38,14 +39,16 @@ class SimMedia {
 
   explicit SimMedia(SimRandom random) : random_(random) {}
 
-  // Runs `then` when the disk comes to its `calls`-th call from now, from inside it: faults that meet what a program
-  // does, wherever in time that is.
-  void after_calls(uint64_t calls, std::function<void()> then) {
+  // Runs `then` when the disk comes to its `calls`-th call from now for a path with `of` in it, from inside it: faults
+  // that meet what a program does, wherever in time that is.
+  void after_calls(uint64_t calls, std::string of, std::function<void()> then) {
     calls_left_ = calls;
+    calls_of_ = std::move(of);
     then_ = std::move(then);
   }
-  void count_call() {
-    if (calls_left_ > 0 && --calls_left_ == 0) std::exchange(then_, nullptr)();
+  void count_call(std::string_view path) {
+    if (calls_left_ == 0 || path.find(calls_of_) == std::string_view::npos) return;
+    if (--calls_left_ == 0) std::exchange(then_, nullptr)();
   }
   // Power goes: what was not promised is decided now.
   void power_cut();
@@ -59,6 +62,7 @@ class SimMedia {
 
  private:
   SimRandom random_;
+  std::string calls_of_;
   uint64_t calls_left_ = 0;
   std::function<void()> then_;
 };

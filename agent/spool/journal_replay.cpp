@@ -7,6 +7,29 @@
 
 namespace lambda::agent {
 
+namespace {
+
+// For a file whose JournalOpen cannot be read: the first mark names the boot, and as a rule it stands before all rows.
+Status start_by_mark(Disk& disk, const std::string& path, JournalFile& file) {
+  Status found = fail(ErrorCode::kCorrupt, path + ": neither a JournalOpen nor a mark");
+  const auto scanned = scan_records(
+      disk, path, 0,
+      [&](const RecordView& record) {
+        if (record.type != kRecordMark) return true;
+        auto mark = parse_mark(record.body);
+        if (!mark) return true;
+        file.start.head = {mark->boot, 0, 0, mark->clock};
+        file.start.ordinals = std::move(mark->ordinals);
+        found = {};
+        return false;
+      },
+      HeaderRule::kMayBeDamaged);
+  if (!scanned) return tl::unexpected(scanned.error());
+  return found;
+}
+
+}  // namespace
+
 Result<JournalListing> list_journals(Disk& disk, const std::string& dir) {
   auto entries = disk.list(dir);
   if (!entries) return tl::unexpected(entries.error());
@@ -22,18 +45,23 @@ Result<JournalListing> list_journals(Disk& disk, const std::string& dir) {
     const auto number = parse_numbered_name("journal-", entry.name);
     if (!number) continue;
     JournalFile file{*number, entry.bytes, {}};
+    const std::string path = dir + "/" + entry.name;
     Status opened = fail(ErrorCode::kNotFound, "no record");
-    const auto scanned = scan_records(disk, dir + "/" + entry.name, 0, [&](const RecordView& record) {
-      if (record.offset != kFileHeaderBytes || record.type != kRecordJournalOpen) {
-        opened = fail(ErrorCode::kCorrupt, "the first record is not a JournalOpen");
-      } else if (auto start = parse_journal_open(record.body)) {
-        file.start = std::move(*start);
-        opened = {};
-      } else {
-        opened = tl::unexpected(start.error());
-      }
-      return false;
-    });
+    const auto scanned = scan_records(
+        disk, path, 0,
+        [&](const RecordView& record) {
+          if (record.offset != kFileHeaderBytes || record.type != kRecordJournalOpen) {
+            opened = fail(ErrorCode::kCorrupt, "the first record is not a JournalOpen");
+          } else if (auto start = parse_journal_open(record.body)) {
+            file.start = std::move(*start);
+            opened = {};
+          } else {
+            opened = tl::unexpected(start.error());
+          }
+          return false;
+        },
+        HeaderRule::kMayBeDamaged);
+    if (scanned && !opened && opened.error().code == ErrorCode::kCorrupt) opened = start_by_mark(disk, path, file);
     if (opened && scanned) {
       listing.files.push_back(std::move(file));
     } else if (!scanned && scanned.error().code == ErrorCode::kUnsupported) {
@@ -70,6 +98,7 @@ void JournalReplay::reach(uint32_t ref) {
 
 void JournalReplay::begin_file(ReplayPiece& piece) {
   decoder_ = std::make_unique<JournalDecoder>(table_);
+  damaged_ = false;
   // The least ordinal at which any later file goes on; a series that a later file does not list begins at 0 there.
   void_from_.clear();
   void_beyond_ = at_ + 1 < files_.size();
@@ -88,13 +117,7 @@ void JournalReplay::begin_file(ReplayPiece& piece) {
     for (size_t ref = 0; ref < void_from_.size(); ++ref) void_from_[ref] = std::min(void_from_[ref], starts[ref]);
   }
   // What is missing before this file was lost with others.
-  for (const auto& [ref, ordinal] : files_[at_].start.ordinals) {
-    if (!table_.reach(ref)) continue;
-    reach(ref);
-    if (ordinal <= reached_[ref]) continue;
-    piece.gaps.push_back({{ref, reached_[ref], ordinal - reached_[ref]}, missing_reason_});
-    reached_[ref] = ordinal;
-  }
+  for (const auto& [ref, ordinal] : files_[at_].start.ordinals) lost_up_to(piece, ref, ordinal);
 }
 
 void JournalReplay::take(ReplayPiece& piece, uint32_t ref, uint64_t ordinal, Point point, uint32_t clock) {
@@ -126,43 +149,53 @@ void JournalReplay::take(ReplayPiece& piece, uint32_t ref, uint64_t ordinal, Poi
 bool JournalReplay::read_file(ReplayPiece& piece) {
   const JournalFile& file = files_[at_];
   const std::string path = dir_ + "/" + numbered_name("journal-", file.number);
-  bool damaged = false, full = false;
+  bool full = false;
   uint64_t expected = offset_ == 0 ? kFileHeaderBytes : offset_;
+  const auto damage = [&](uint64_t offset, const std::string& what) {
+    log_.error("journal_damaged", {{"file", path}, {"offset", offset}, {"what", what}});
+    damaged_ = true;
+  };
   const auto visit = [&](const RecordView& record) {
     if (record.offset != expected) {
-      damaged = true;
-      return false;
+      damage(expected, "a record cannot be read");
+      decoder_->lose();
     }
     const auto status = decoder_->apply(
         record.type, record.body, [&](uint32_t ref, uint64_t ordinal, int64_t time_ms, uint64_t bits, uint32_t clock) {
           take(piece, ref, ordinal, {time_ms, bits}, clock);
         });
-    if (!status) {
-      log_.error("journal_record_wrong", {{"file", path}, {"offset", record.offset}, {"error", status.error().text}});
-      damaged = true;
-      return false;
-    }
+    if (!status) damage(record.offset, status.error().text);
     expected = record.offset + kRecordHeadBytes + record.body.size();
     full = piece.points >= points_max_;
     return !full;
   };
-  const auto scanned = scan_records(disk_, path, offset_, visit);
+  const auto scanned = scan_records(disk_, path, offset_, visit, HeaderRule::kMayBeDamaged);
   if (!scanned) {
-    log_.error("journal_unreadable", {{"file", path}, {"error", scanned.error().text}});
-    damaged = true;
-  } else if (!full && !damaged && scanned->damage_count > 0) {
-    damaged = true;  // the last whole record is bad, though not cut short
-  }
-  if (full) {
+    damage(expected, scanned.error().text);
+  } else if (full) {
     offset_ = expected;
     return false;
+  } else if (!damaged_ && scanned->damage_count > 0) {
+    damage(expected, "the file header or the last whole record cannot be read");
   }
-  if (damaged) {
-    records_damaged_++;
-    log_.error("journal_damaged", {{"file", path}, {"offset", expected}});
+  if (damaged_) {
+    files_damaged_++;
     piece.files_damaged.push_back(file.number);
   }
+  // What is lost here is told by where the next file of the boot goes on. Behind the last one nobody says it: as far as
+  // marks and rows that cannot be placed tell.
+  if (damaged_ && at_ + 1 == files_.size()) {
+    for (uint32_t ref = 0; ref < decoder_->refs(); ++ref) lost_up_to(piece, ref, decoder_->next_ordinal(ref));
+  }
   return true;
+}
+
+void JournalReplay::lost_up_to(ReplayPiece& piece, uint32_t ref, uint64_t ordinal) {
+  if (!table_.reach(ref)) return;
+  reach(ref);
+  if (ordinal <= reached_[ref]) return;
+  piece.gaps.push_back({{ref, reached_[ref], ordinal - reached_[ref]}, missing_reason_});
+  reached_[ref] = ordinal;
 }
 
 ReplayPiece JournalReplay::next() {

@@ -130,7 +130,10 @@ Status Node::Parts::find_old_boots(JournalListing& listing, uint64_t* previous) 
     found->second.push_back(std::move(file));
   }
   for (auto& [id, files] : by_boot) {
-    const JournalHead head = files.front().start.head;
+    JournalHead head = files.front().start.head;
+    for (const JournalFile& file : files) {
+      if (head.started_ms == 0) head = file.start.head;  // one whose first record is damaged says the boot only
+    }
     if (Boot* known = spool->state().find(id)) {
       known->held = true;
     } else {
@@ -342,7 +345,7 @@ void Node::Parts::stop(std::function<void()> done) {
     if (!*living) return;
     if (!enrolled()) return finish_stop();
     rounds->live(true, [this, living] {
-      spool->flush([this, living](Status) {
+      spool->finish([this, living](Status) {
         if (*living) finish_stop();
       });
     });

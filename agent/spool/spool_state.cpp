@@ -165,6 +165,7 @@ std::vector<std::vector<std::byte>> SpoolState::checkpoint() const {
     out->set_bytes(file.bytes);
     out->set_newest_ms(file.newest_ms);
     out->set_points_left(file.points_left);
+    out->set_reaches_back(file.reaches_back);
     for (const FileRun& run : file.runs) {
       auto* seqs = out->add_runs();
       seqs->set_boot(run.boot);
@@ -214,7 +215,7 @@ Result<bool> SpoolState::apply_checkpoint(std::span<const std::byte> body) {
   v1::Checkpoint message;
   if (!parse(body, message)) return corrupt("not a Checkpoint");
   for (const auto& in : message.files()) {
-    SpoolFile file{in.number(), in.bytes(), in.newest_ms(), {}, in.points_left()};
+    SpoolFile file{in.number(), in.bytes(), in.newest_ms(), {}, in.points_left(), in.reaches_back()};
     for (const auto& run : in.runs()) {
       if (run.first_seq() == 0 || run.last_seq() < run.first_seq() || run.last_seq() >= kSeqMax) {
         return corrupt("Checkpoint: a file's seqs are wrong");
@@ -266,6 +267,7 @@ Status SpoolState::apply_parcel(const ParcelFacts& facts, const Digest& digest, 
   const auto cover = [&](const Run& run) {
     if (!boot.series->reach(run.ref)) return;
     uint64_t& covered = boot.series->at(run.ref).covered;
+    if (run.first < covered) file.reaches_back = true;
     if (run.first > covered) boot.pending.add({{run.ref, covered, run.first - covered}, GapReason::kCorrupt});
     covered = std::max(covered, run.first + run.count);
     boot.pending.subtract(run);

@@ -65,6 +65,7 @@ struct SpoolFile {
   int64_t newest_ms = 0;
   std::vector<FileRun> runs;
   uint64_t points_left = 0;
+  bool reaches_back = false;  // a parcel of it has or names ordinals that were covered when it was written
 
   void add(uint64_t boot, uint64_t seq);
 };

@@ -127,6 +127,20 @@ void AgentMachine::power_cut() {
   media.power_cut();
 }
 
+void AgentMachine::lose_spool_file() {
+  LAMBDA_ASSERT(!run_);
+  std::vector<std::string> spools;
+  for (const auto& [path, file] : media.files) {
+    if (path.starts_with(std::string(kStateFolder) + "/spool-") && path.ends_with(".lam")) spools.push_back(path);
+  }
+  // Of the newest nobody else knows what is in it, and it may have no checkpoint yet.
+  if (spools.size() < 3) return;
+  const std::string& path = spools[world_.random.below(spools.size() - 2)];
+  media.files.erase(path);
+  media.synced_names.erase(path);
+  files_vanished_ = true;
+}
+
 void AgentMachine::stop() {
   if (!node_ || stopping_) return;
   stopping_ = true;
@@ -193,7 +207,8 @@ void AgentMachine::check(const SegmentContent& content) const {
     }
     series[identity.ref].boots[identity.boot].stored[identity.ordinal] = stored.point.bits;
   }
-  const uint32_t bounded = small_spool_ ? reason_bit(GapReason::kSpoolBytes) : 0;
+  const uint32_t bounded =
+      (small_spool_ ? reason_bit(GapReason::kSpoolBytes) : 0) | (files_vanished_ ? reason_bit(GapReason::kCorrupt) : 0);
   for (auto at = content.gaps.lower_bound(least); at != content.gaps.end() && at->first.device == name_; ++at) {
     series[at->first.ref].boots[at->first.boot].gone[at->first.ordinal] = (at->second & bounded) != 0;
   }

@@ -208,7 +208,7 @@ class Scenario {
   }
 
   void agent_fault(AgentMachine& agent) {
-    switch (random().below(15)) {
+    switch (random().below(16)) {
       case 0:
       case 1:
         agent.kill();
@@ -276,6 +276,16 @@ class Scenario {
       case 14:
         if (random().chance(0.5)) cut_off(agent, random().between(5 * kSecond, 15 * kSecond));
         at_a_disk_call(agent, [this, &agent] { kill_and_cut(agent); });
+        break;
+      case 15:
+        // Nobody else has what is in its spool, and a file of it vanishes.
+        cut_off(agent, random().between(10 * kSecond, 20 * kSecond));
+        world_.scheduler.after(random().between(4 * kSecond, 12 * kSecond), [this, &agent] {
+          if (healed_ || !agent.running()) return;
+          agent.kill();
+          agent.lose_spool_file();
+          start_soon(agent);
+        });
         break;
       case 10:
         // Away for long: a small spool drops what is oldest.

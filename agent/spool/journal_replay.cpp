@@ -10,7 +10,7 @@ namespace lambda::agent {
 namespace {
 
 // For a file whose JournalOpen cannot be read: the first mark names the boot, and as a rule it stands before all rows.
-Status start_by_mark(Disk& disk, const std::string& path, JournalFile& file) {
+Status start_by_mark(Disk& disk, const std::string& path, JournalStart* start) {
   Status found = fail(ErrorCode::kCorrupt, path + ": neither a JournalOpen nor a mark");
   const auto scanned = scan_records(
       disk, path, 0,
@@ -18,14 +18,35 @@ Status start_by_mark(Disk& disk, const std::string& path, JournalFile& file) {
         if (record.type != kRecordMark) return true;
         auto mark = parse_mark(record.body);
         if (!mark) return true;
-        file.start.head = {mark->boot, 0, 0, mark->clock};
-        file.start.ordinals = std::move(mark->ordinals);
+        start->head = {mark->boot, 0, 0, mark->clock};
+        start->ordinals = std::move(mark->ordinals);
         found = {};
         return false;
       },
       HeaderRule::kMayBeDamaged);
   if (!scanned) return tl::unexpected(scanned.error());
   return found;
+}
+
+// `opened` says whether `start` is known; the result, what is wrong with the file.
+Result<ScanResult> read_start(Disk& disk, const std::string& path, JournalStart* start, Status* opened) {
+  *opened = fail(ErrorCode::kNotFound, "no record");
+  auto scanned = scan_records(
+      disk, path, 0,
+      [&](const RecordView& record) {
+        if (record.offset != kFileHeaderBytes || record.type != kRecordJournalOpen) {
+          *opened = fail(ErrorCode::kCorrupt, "the first record is not a JournalOpen");
+        } else if (auto parsed = parse_journal_open(record.body)) {
+          *start = std::move(*parsed);
+          *opened = {};
+        } else {
+          *opened = tl::unexpected(parsed.error());
+        }
+        return false;
+      },
+      HeaderRule::kMayBeDamaged);
+  if (scanned && !*opened && opened->error().code == ErrorCode::kCorrupt) *opened = start_by_mark(disk, path, start);
+  return scanned;
 }
 
 }  // namespace
@@ -44,26 +65,11 @@ Result<JournalListing> list_journals(Disk& disk, const std::string& dir) {
     }
     const auto number = parse_numbered_name("journal-", entry.name);
     if (!number) continue;
-    JournalFile file{*number, entry.bytes, {}};
-    const std::string path = dir + "/" + entry.name;
-    Status opened = fail(ErrorCode::kNotFound, "no record");
-    const auto scanned = scan_records(
-        disk, path, 0,
-        [&](const RecordView& record) {
-          if (record.offset != kFileHeaderBytes || record.type != kRecordJournalOpen) {
-            opened = fail(ErrorCode::kCorrupt, "the first record is not a JournalOpen");
-          } else if (auto start = parse_journal_open(record.body)) {
-            file.start = std::move(*start);
-            opened = {};
-          } else {
-            opened = tl::unexpected(start.error());
-          }
-          return false;
-        },
-        HeaderRule::kMayBeDamaged);
-    if (scanned && !opened && opened.error().code == ErrorCode::kCorrupt) opened = start_by_mark(disk, path, file);
+    JournalStart start;
+    Status opened;
+    const auto scanned = read_start(disk, dir + "/" + entry.name, &start, &opened);
     if (opened && scanned) {
-      listing.files.push_back(std::move(file));
+      listing.files.push_back({*number, entry.bytes, start.head});
     } else if (!scanned && scanned.error().code == ErrorCode::kUnsupported) {
       listing.foreign.push_back(entry.name);
     } else if (entry.bytes <= kFileHeaderBytes ||
@@ -87,6 +93,11 @@ JournalReplay::JournalReplay(Disk& disk, Log& log, std::string dir, std::vector<
       missing_reason_(missing_reason),
       points_max_(points_max) {
   for (uint32_t ref = 0; ref < table_.size(); ++ref) reach(ref);
+  for (const JournalFile& file : files_) {
+    Status opened;
+    JournalStart& start = starts_.emplace_back();
+    (void)read_start(disk_, dir_ + "/" + numbered_name("journal-", file.number), &start, &opened);
+  }
 }
 
 void JournalReplay::reach(uint32_t ref) {
@@ -104,7 +115,7 @@ void JournalReplay::begin_file(ReplayPiece& piece) {
   void_beyond_ = at_ + 1 < files_.size();
   for (size_t later = at_ + 1; later < files_.size(); ++later) {
     std::vector<uint64_t> starts;
-    for (const auto& [ref, ordinal] : files_[later].start.ordinals) {
+    for (const auto& [ref, ordinal] : starts_[later].ordinals) {
       if (ref >= (1u << 20)) continue;
       if (ref >= starts.size()) starts.resize(ref + 1, 0);
       starts[ref] = ordinal;
@@ -117,7 +128,7 @@ void JournalReplay::begin_file(ReplayPiece& piece) {
     for (size_t ref = 0; ref < void_from_.size(); ++ref) void_from_[ref] = std::min(void_from_[ref], starts[ref]);
   }
   // What is missing before this file was lost with others.
-  for (const auto& [ref, ordinal] : files_[at_].start.ordinals) lost_up_to(piece, ref, ordinal);
+  for (const auto& [ref, ordinal] : starts_[at_].ordinals) lost_up_to(piece, ref, ordinal);
 }
 
 void JournalReplay::take(ReplayPiece& piece, uint32_t ref, uint64_t ordinal, Point point, uint32_t clock) {

@@ -22,7 +22,7 @@ namespace lambda::agent {
 struct JournalFile {
   uint64_t number = 0;
   uint64_t bytes = 0;
-  JournalStart start;
+  JournalHead head;
 };
 
 struct JournalListing {
@@ -53,8 +53,9 @@ struct ReplayPiece {
 
 class JournalReplay {
  public:
-  // `files` are all of one boot, by number. `table` is the boot's; its `covered` and `pending` say what is in parcels.
-  // All must outlive this, and `covered` must have been raised for a piece before the next one is asked for.
+  // `files` are all of one boot, by number; their first records are read here. `table` is the boot's; its `covered` and
+  // `pending` say what is in parcels. All must outlive this, and `covered` must have been raised for a piece before the
+  // next one is asked for.
   JournalReplay(Disk& disk, Log& log, std::string dir, std::vector<JournalFile> files, SeriesTable& table,
                 const GapSet& pending, GapReason missing_reason, uint64_t points_max = 64 * 1024);
 
@@ -72,6 +73,7 @@ class JournalReplay {
   Log& log_;
   const std::string dir_;
   const std::vector<JournalFile> files_;
+  std::vector<JournalStart> starts_;  // of each file
   SeriesTable& table_;
   const GapSet& pending_;
   const GapReason missing_reason_;

@@ -59,7 +59,7 @@ Points replay(World& world, uint64_t boot, std::vector<Gap>* gaps = nullptr, uin
   auto listing = list_journals(world.disk, "d");
   std::vector<JournalFile> files;
   for (auto& file : listing->files) {
-    if (file.start.head.boot == boot) files.push_back(file);
+    if (file.head.boot == boot) files.push_back(file);
   }
   SeriesTable table;
   GapSet pending;

@@ -143,6 +143,16 @@ Boot& SpoolState::find_or_add(uint64_t id) {
   return *boots_.back();
 }
 
+void SpoolState::move_before(uint64_t id, uint64_t other) {
+  const auto place = [&](uint64_t wanted) {
+    return std::find_if(boots_.begin(), boots_.end(), [&](const auto& boot) { return boot->id == wanted; });
+  };
+  LAMBDA_ASSERT(place(id) != boots_.end() && place(other) != boots_.end());
+  std::unique_ptr<Boot> boot = std::move(*place(id));
+  std::erase(boots_, nullptr);
+  boots_.insert(place(other), std::move(boot));
+}
+
 void SpoolState::forget_finished() {
   std::erase_if(boots_, [](const auto& boot) {
     return !boot->held && boot->unsettled() == 0 && boot->pending.empty() && boot->gone_unsaved.count() == 0;

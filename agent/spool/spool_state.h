@@ -76,6 +76,7 @@ class SpoolState {
 
   Boot* find(uint64_t id);
   Boot& find_or_add(uint64_t id);
+  void move_before(uint64_t id, uint64_t other);                 // both are known
   void forget_finished();                                        // boots with nothing left that nobody holds
   std::deque<std::unique_ptr<Boot>>& boots() { return boots_; }  // in the order in which they began
   const std::deque<std::unique_ptr<Boot>>& boots() const { return boots_; }

@@ -57,6 +57,7 @@ AgentMachine::AgentMachine(World& world, Oracle& oracle, std::string name, uint3
       series_(series),
       small_spool_(world.random.chance(0.3)),
       seal_age_ms_(world.random.between(2'000, 12'000)),
+      old_boots_max_(static_cast<uint32_t>(world_.random.between(1, 4))),
       key_random_(seed_of(name_)) {
   const SigningKey key = SigningKey::make(key_random_);
   key_hex_ = key.to_hex();
@@ -77,6 +78,7 @@ void AgentMachine::start() {
   config.journal.sync_ms = kJournalSyncMs;
   config.journal.file_bytes = 300;
   config.spool.retry_ms = 300;
+  config.old_boots_max = old_boots_max_;
   if (small_spool_) {
     config.spool.file_bytes = 2u << 10;
     config.spool.bytes_max = 10u << 10;
@@ -154,7 +156,8 @@ void AgentMachine::stop() {
 uint64_t AgentMachine::waiting() const {
   if (!node_) return 1;
   const agent::NodeStatus status = node_->status();
-  return status.backlog_parcels + (status.points_made - std::min(status.points_made, status.points_packed));
+  return status.backlog_parcels + status.boots_waiting +
+         (status.points_made - std::min(status.points_made, status.points_packed));
 }
 
 void AgentMachine::syncs_fail(bool fails) {

@@ -57,6 +57,7 @@ class AgentMachine final : public Machine {
   const uint32_t series_;
   const bool small_spool_;     // parcels are dropped when the gateway is away for a while
   const int64_t seal_age_ms_;  // the longer, the more only the journal has
+  const uint32_t old_boots_max_;
   SimRandom key_random_;
   std::string key_hex_;
   PublicKey public_key_;

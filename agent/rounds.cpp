@@ -302,6 +302,7 @@ void Rounds::finish_piece(const ReplayPiece& piece, uint64_t id) {
     }
     if (!piece.last) return run_replay();
     replay_.reset();
+    parts_.spool.state().share_names();
     if (Boot* boot = parts_.spool.state().find(id)) boot->held = false;
     end();
   });

@@ -94,6 +94,7 @@ Status Spool::open() {
   read_headless(numbers, base);
   // Only now: a file that a later record called finished may be gone, and nothing is missing then.
   match_files(numbers);
+  state_.share_names();
   if (!state_.files().empty()) found_ = state_.files().back().number;
   return {};
 }

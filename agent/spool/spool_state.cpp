@@ -159,6 +159,16 @@ void SpoolState::forget_finished() {
   });
 }
 
+void SpoolState::share_names() {
+  std::vector<const SeriesTable*> different;
+  for (const auto& boot : boots_) {
+    SeriesTable& mine = *boot->series;
+    const bool shared =
+        std::any_of(different.begin(), different.end(), [&](const auto* other) { return mine.share_names(*other); });
+    if (!shared) different.push_back(&mine);
+  }
+}
+
 std::vector<std::vector<std::byte>> SpoolState::checkpoint() const {
   std::vector<std::vector<std::byte>> bodies;
   v1::Checkpoint message;

@@ -83,6 +83,9 @@ class SpoolState {
   std::deque<SpoolFile>& files() { return files_; }  // oldest first, without the present one
   const std::deque<SpoolFile>& files() const { return files_; }
 
+  // Boots with the same series have their names in RAM once. To be called when tables are complete.
+  void share_names();
+
   // Bodies of Checkpoint records, in order.
   std::vector<std::vector<std::byte>> checkpoint() const;
   // False from `more`: this was the last one. kCorrupt: it is none.

@@ -121,7 +121,7 @@ int enrol(const AgentConfig& config, const Arguments& arguments, OsLoop& loop) {
   auto bundle = disk.read_all(arguments.install, 1u << 20);
   if (!bundle) return told(bundle.error());
   if (auto status = install_bundle(disk, config.state_dir, config.device, *identity, *bundle); !status) {
-    return told(status.error());
+    return told({status.error().code, arguments.install + ": " + status.error().text});
   }
   std::printf("%s: installed\n", arguments.install.c_str());
   return 0;

@@ -28,6 +28,7 @@ struct AgentConfig {
   int64_t clock_step_ms = 500;        // a clock that disagrees by more was set: a new clock segment begins
   JournalOptions journal;
   SpoolOptions spool;
+  uint32_t old_boots_max = 16;  // read into RAM at a time
   ConnectionOptions uplink;
   HttpOptions http;
   HostSourceOptions sources;

@@ -22,7 +22,10 @@
 namespace lambda::agent {
 namespace {
 
-constexpr int64_t kReturnMemoryMs = 10'000;  // connecting and packing leave pages mapped that rarely run
+// The start, connecting and packing leave pages mapped that rarely run. The first seconds are looked at closely: a
+// machine with many services starts them all at once.
+constexpr int64_t kReturnMemoryMs = 10'000;
+constexpr int64_t kReturnMemoryFirstMs = 1'000;
 
 struct Arguments {
   std::string config, request, install;
@@ -112,7 +115,7 @@ int enrol(const AgentConfig& config, const Arguments& arguments, OsLoop& loop) {
   auto bundle = disk.read_all(arguments.install, 1u << 20);
   if (!bundle) return told(bundle.error());
   if (auto status = install_bundle(disk, config.state_dir, config.device, *identity, *bundle); !status) {
-    return told(status.error());
+    return told({status.error().code, arguments.install + ": " + status.error().text});
   }
   std::printf("%s: installed\n", arguments.install.c_str());
   return 0;
@@ -139,7 +142,8 @@ class Program {
     loop_.on_signal(SIGTERM, [this] { end(); });
     loop_.on_signal(SIGINT, [this] { end(); });
     loop_.on_signal(SIGHUP, [this] { reload(); });
-    return_memory();
+    return_startup_memory();
+    return_memory(kReturnMemoryFirstMs, 0);
     loop_.run();
     node_.reset();
     return status_;
@@ -171,10 +175,15 @@ class Program {
     if (!changing_) node_->stop([this] { loop_.stop(); });
   }
 
-  void return_memory() {
-    loop_.after(kReturnMemoryMs, [this] {
-      return_startup_memory();
-      return_memory();
+  // A second after the start, a second after a gateway first answered, and then every ten.
+  void return_memory(int64_t in_ms, int64_t waited_ms) {
+    loop_.after(in_ms, [this, waited_ms = waited_ms + in_ms] {
+      const bool answered = node_ != nullptr && node_->status().answered;
+      const bool news = answered && !answered_;
+      answered_ = answered_ || answered;
+      const bool first = waited_ms == kReturnMemoryFirstMs, last = waited_ms >= kReturnMemoryMs;
+      if (first || last || news) return_startup_memory();
+      return_memory(answered_ || last ? kReturnMemoryMs : kReturnMemoryFirstMs, last ? 0 : waited_ms);
     });
   }
 
@@ -218,6 +227,7 @@ class Program {
   Env env_{clock_, loop_, disk_, network_, random_, processes_, *log_};
   std::unique_ptr<Node> node_;
   bool ending_ = false, changing_ = false;
+  bool answered_ = false;  // by a gateway, once
   int status_ = 0;
 };
 
@@ -251,7 +261,8 @@ int main_of(int argc, char** argv) {
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_TRIM_THRESHOLD, 128 << 10);
   mallopt(M_MMAP_THRESHOLD, 128 << 10);
-  OsLoop loop;  // before any thread: it sets the signals for all of them
+  return_startup_memory();  // what the dynamic loader touched
+  OsLoop loop;              // before any thread: it sets the signals for all of them
   Result<AgentConfig> config = [&] {
     OsDisk disk(loop);
     return load_agent_config(disk, os_environment, arguments.config);

@@ -115,32 +115,17 @@ Status Node::Parts::start() {
 // Boots that journals or the spool still hold, in their order; the present one comes after the last of them.
 Status Node::Parts::find_old_boots(JournalListing& listing, uint64_t* previous) {
   if (!enrolled()) {
-    for (JournalFile& file : listing.files) {
-      *previous = file.start.head.boot;
-      file.start.ordinals = {};
-      old_journals.push_back(std::move(file));
+    for (const JournalFile& file : listing.files) {
+      *previous = file.head.boot;
+      old_journals.push_back(file);
     }
     return {};
   }
-  std::vector<std::pair<uint64_t, std::vector<JournalFile>>> by_boot;
-  for (JournalFile& file : listing.files) {
-    const uint64_t id = file.start.head.boot;
-    auto found = std::find_if(by_boot.begin(), by_boot.end(), [&](const auto& entry) { return entry.first == id; });
-    if (found == by_boot.end()) found = by_boot.insert(by_boot.end(), {id, {}});
-    found->second.push_back(std::move(file));
-  }
-  for (auto& [id, files] : by_boot) {
-    const JournalHead head = files.front().start.head;
-    if (Boot* known = spool->state().find(id)) {
-      known->held = true;
-    } else {
-      spool->begin_boot(id, head.previous_boot, head.started_ms, std::make_shared<SeriesTable>(config.series_max),
-                        sign_hello(key, packer->options(), id, head.previous_boot, head.started_ms));
-    }
-    rounds->replay(id, std::move(files));
-  }
+  old_boots = std::make_unique<OldBoots>(
+      OldBoots::Parts{env, *spool, *rounds, *packer, key, config.state_dir, config.series_max, config.old_boots_max});
+  old_boots->found(std::move(listing.files));
+  *previous = old_boots->newest();
   for (const auto& known : spool->state().boots()) {
-    *previous = known->id;
     if (known->hello_signature.size() == 64) continue;
     // Its Begun was lost, or it was begun before the enrolment.
     known->hello_signature = sign_hello(key, packer->options(), known->id, known->previous, known->started_ms);
@@ -239,13 +224,22 @@ void Node::Parts::second_timer() {
     second_timer();
     memory->store().tick(env.clock.mono_ms());
     if (enrolled()) {
-      spool->enforce(journal->bytes());
+      bound_spool();
     } else {
       bound_journals();
     }
     keep_reserve();
     if (swap_wanted && !swapping) begin_new_boot();
   });
+}
+
+void Node::Parts::bound_spool() {
+  old_boots->take_up(boot);
+  const uint64_t journals = journal->bytes() + rounds->replay_bytes() + old_boots->waiting_bytes();
+  spool->enforce(journals);
+  if (!spool->state().files().empty() || spool->bytes() + journals <= config.spool.bytes_max) return;
+  uint64_t points = 0;
+  if (old_boots->drop_oldest(&points)) points_dropped_journal += points;
 }
 
 void Node::Parts::bound_journals() {
@@ -342,7 +336,7 @@ void Node::Parts::stop(std::function<void()> done) {
     if (!*living) return;
     if (!enrolled()) return finish_stop();
     rounds->live(true, [this, living] {
-      spool->flush([this, living](Status) {
+      spool->finish([this, living](Status) {
         if (*living) finish_stop();
       });
     });
@@ -384,6 +378,10 @@ NodeStatus Node::Parts::status() const {
   out.backlog_bytes = spool->bytes();
   out.journal_bytes = journal->bytes();
   out.boots = spool->state().boots().size();
+  if (old_boots != nullptr) {
+    out.boots_waiting = old_boots->waiting();
+    out.boots_waiting_bytes = old_boots->waiting_bytes();
+  }
   out.disk_full = disk_full;
   if (sampler != nullptr) {
     out.series_refused = sampler->counters().series_refused + sampler->counters().series_invalid;

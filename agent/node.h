@@ -30,6 +30,7 @@ struct NodeStatus {
   uint64_t points_dropped_bytes = 0, points_dropped_age = 0, points_dropped_refused = 0, points_dropped_corrupt = 0,
            points_dropped_memory = 0, points_dropped_journal = 0;
   uint64_t backlog_parcels = 0, backlog_points = 0, backlog_bytes = 0, journal_bytes = 0, boots = 0;
+  uint64_t boots_waiting = 0, boots_waiting_bytes = 0;  // of earlier starts, in journals only
   uint64_t moments_missed = 0, clock_steps = 0;
   bool disk_full = false;
 };

@@ -100,6 +100,8 @@ std::string Node::Parts::status_text() const {
   field(out, "backlog_points", now.backlog_points);
   field(out, "backlog_bytes", now.backlog_bytes);
   field(out, "journal_bytes", now.journal_bytes);
+  field(out, "boots_waiting", now.boots_waiting);
+  field(out, "boots_waiting_bytes", now.boots_waiting_bytes);
   field(out, "moments_missed", now.moments_missed);
   field(out, "clock_steps", now.clock_steps);
   out += ",\"dropped\":" + dropped + ",\"boots\":" + boots + "]}";
@@ -135,6 +137,8 @@ void Node::Parts::register_metrics() {
   gauge("lambda_agent_backlog_parcels", "Parcels without an ack.", &NodeStatus::backlog_parcels);
   gauge("lambda_agent_backlog_points", "About how many points they hold.", &NodeStatus::backlog_points);
   gauge("lambda_agent_spool_bytes", "The spool on disk.", &NodeStatus::backlog_bytes);
+  gauge("lambda_agent_boots_waiting", "Earlier starts whose journals are not read yet.", &NodeStatus::boots_waiting);
+  gauge("lambda_agent_boots_waiting_bytes", "Their journals on disk.", &NodeStatus::boots_waiting_bytes);
   gauge("lambda_agent_journal_bytes", "The journal on disk.", &NodeStatus::journal_bytes);
   metrics.gauge_callback("lambda_agent_connected", "1: to a gateway's broker.", {},
                          [this] { return status().connected ? 1.0 : 0.0; });

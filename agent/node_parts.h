@@ -9,6 +9,7 @@
 
 #include "agent/memory/memory.h"
 #include "agent/node.h"
+#include "agent/old_boots.h"
 #include "agent/rounds.h"
 #include "agent/sampler.h"
 #include "agent/spool/journal.h"
@@ -39,6 +40,7 @@ struct Node::Parts {
   void row_decided(const Status& status, const Row& row, uint64_t of_boot);
   void seal_timer();
   void second_timer();
+  void bound_spool();
   void bound_journals();
   void keep_reserve();
   void swap_boot();
@@ -64,6 +66,7 @@ struct Node::Parts {
   std::unique_ptr<Memory> memory;
   std::unique_ptr<Journal> journal;
   std::unique_ptr<Rounds> rounds;
+  std::unique_ptr<OldBoots> old_boots;  // none while not enrolled
   std::unique_ptr<SpoolShelf> shelf;
   std::unique_ptr<Connection> connection;
   std::unique_ptr<Sampler> sampler;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "agent/node_parts.h"
 #include "agent/spool/journal_replay.h"
@@ -88,9 +89,8 @@ void crash(World& world, std::unique_ptr<Node>& node, bool power) {
   power ? world.disk.power_cut() : world.disk.kill();
 }
 
-// Reads the spool as a gateway would get it.
-Found drain(World& world) {
-  Found found;
+// Reads the spool as a gateway would get it, and with `acks` acks it all.
+Found drain(World& world, bool acks = false, Found found = {}) {
   SpoolOptions options;
   options.dir = "d";
   Spool spool(world.env, options);
@@ -122,8 +122,11 @@ Found drain(World& world) {
           if (!added) found.twice++;
         }
       });
+      if (acks) spool.settled(boot, seq, seq);
     }
   }
+  if (acks) spool.finish({});
+  world.loop.run_for(50);
   world.loop.clear();
   return found;
 }
@@ -296,6 +299,85 @@ TEST(Node, OverTheSpoolsBoundGapsNameWhatIsMissing) {
   }
   EXPECT_LE(found.points.size() + found.gaps.size(), made);
   EXPECT_GE(found.points.size() + found.gaps.size() + 16 * 40, made) << "the last drop is named in the next parcel";
+}
+
+// Starts without a gateway, each killed before it made a parcel.
+struct ShortStarts {
+  std::vector<uint64_t> boots;
+  std::map<uint64_t, uint64_t> made;
+  uint64_t boots_max = 0, waiting = 0, disk_bytes_max = 0, dropped = 0;
+
+  void run(World& world, const AgentConfig& config, int count, uint32_t series) {
+    for (int i = 0; i < count; ++i) {
+      auto node = start(world, config, series);
+      world.loop.run_for(3'000 + static_cast<int64_t>(world.random.below(1'500)));
+      const NodeStatus status = node->status();
+      made[status.boot] = status.points_made;
+      boots_max = std::max(boots_max, status.boots);
+      waiting = status.boots_waiting;
+      dropped += status.points_dropped_journal;
+      disk_bytes_max = std::max(disk_bytes_max, world.disk.used());
+      const auto listing = list_journals(world.disk, "d");
+      for (const JournalFile& file : listing->files) {
+        if (file.head.boot == status.boot) {
+          EXPECT_EQ(file.head.previous_boot, boots.empty() ? 0 : boots.back());
+        }
+      }
+      boots.push_back(status.boot);
+      crash(world, node, false);
+    }
+  }
+  // The gateway is back: starts that end in order, until nothing waits any more.
+  Found settle(World& world, const AgentConfig& config, uint32_t series) {
+    Found found;
+    for (int i = 0; i < 100; ++i) {
+      auto node = start(world, config, series);
+      world.loop.run_for(config.seal_age_ms + 1'000);  // gaps of old boots are named by then
+      made[node->boot()] = node->status().points_made;
+      waiting = node->status().boots_waiting;
+      dropped += node->status().points_dropped_journal;
+      EXPECT_LE(node->status().boots, config.old_boots_max + 2);
+      stop(world, node);
+      found = drain(world, true, std::move(found));
+      if (waiting == 0) return found;
+    }
+    ADD_FAILURE() << waiting << " boots still wait";
+    return found;
+  }
+};
+
+TEST(Node, ManyStartsWithoutAGatewayAreReadAFewAtATimeAndNothingIsLostOrDoubled) {
+  World world(12);
+  AgentConfig config = config_for("site");
+  config.old_boots_max = 4;
+  ShortStarts starts;
+  starts.run(world, config, 40, 4);
+  EXPECT_LE(starts.boots_max, config.old_boots_max + 2) << "those in hand, the present one, and the one before it";
+  EXPECT_EQ(starts.waiting, 39u - config.old_boots_max);
+  const Found found = starts.settle(world, config, 4);
+  EXPECT_EQ(found.twice, 0u);
+  EXPECT_TRUE(found.gaps.empty());
+  std::map<uint64_t, uint64_t> told;
+  for (const auto& [place, point] : found.points) told[std::get<0>(place)]++;
+  EXPECT_EQ(told, starts.made);
+}
+
+TEST(Node, JournalsThatWaitKeepTheSpoolsBoundAndWhatIsGivenUpIsCounted) {
+  World world(13);
+  AgentConfig config = config_for("site");
+  config.old_boots_max = 3;
+  config.reserve_bytes = 0;
+  config.spool.bytes_max = 96u << 10;
+  config.spool.file_bytes = 8u << 10;
+  ShortStarts starts;
+  starts.run(world, config, 120, 16);
+  EXPECT_GT(starts.dropped, 0u);
+  EXPECT_LE(starts.disk_bytes_max, config.spool.bytes_max + 16'384) << "one second's look, and the present boot";
+  const Found found = starts.settle(world, config, 16);
+  EXPECT_EQ(found.twice, 0u);
+  uint64_t made = 0;
+  for (const auto& [boot, points] : starts.made) made += points;
+  EXPECT_EQ(found.points.size() + found.gaps.size() + starts.dropped, made);
 }
 
 // Kills, power cuts and faults at random moments, several starts in a row: every point that was called made before a

@@ -89,6 +89,14 @@ void Rounds::replay(uint64_t boot, std::vector<JournalFile> files) {
   add(std::move(job));
 }
 
+uint64_t Rounds::replay_bytes() const {
+  uint64_t bytes = 0;
+  for (const Job& job : jobs_) {
+    for (const JournalFile& file : job.files) bytes += file.bytes;
+  }
+  return bytes;
+}
+
 void Rounds::declare(uint64_t boot, std::vector<uint32_t> refs) {
   for (Job& waiting : jobs_) {
     if (waiting.kind != Kind::kDeclare || waiting.boot != boot) continue;
@@ -258,8 +266,8 @@ void Rounds::run_replay() {
   Boot* boot = parts_.spool.state().find(id);
   LAMBDA_ASSERT(boot != nullptr);
   auto piece = std::make_shared<ReplayPiece>(replay_->next());
-  counters_.points_recovered += piece->points;
   counters_.journals_damaged += piece->files_damaged.size();
+  counters_.points_recovered += piece->points;
   if (!piece->gaps.empty()) parts_.spool.add_gaps(id, piece->gaps);
   auto input = std::make_shared<PackInput>();
   // Nobody knows whether the boot came to tell of its clock segments: they are told with the points that need them.
@@ -294,6 +302,7 @@ void Rounds::finish_piece(const ReplayPiece& piece, uint64_t id) {
     }
     if (!piece.last) return run_replay();
     replay_.reset();
+    parts_.spool.state().share_names();
     if (Boot* boot = parts_.spool.state().find(id)) boot->held = false;
     end();
   });

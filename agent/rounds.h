@@ -65,6 +65,7 @@ class Rounds {
   bool idle() const { return !running_ && jobs_.empty(); }
   bool live_waiting() const { return live_waiting_; }
   size_t replays_left() const { return replays_left_; }
+  uint64_t replay_bytes() const;  // of the old journals that are not released yet
   const RoundsCounters& counters() const { return counters_; }
 
  private:

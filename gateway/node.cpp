@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "gateway/api/api.h"
 #include "gateway/broker/broker.h"
@@ -13,7 +14,7 @@ namespace lambda::gateway {
 namespace {
 
 constexpr int64_t kConnectDelayMs = 50, kConnectDelayMsMax = 5'000;
-constexpr int64_t kRegistryLookMs = 50;        // at most so often, also under load
+constexpr int64_t kRegistryLookMs = 50;  // at most so often, also under load
 constexpr int64_t kStrangerLookMs = 2;
 constexpr int64_t kBackgroundMs = 1'000;       // when there was nothing more to do
 constexpr int64_t kBackgroundBusyMs = 10;      // when there was
@@ -62,6 +63,7 @@ struct Node::Parts {
 
   std::string bus_url;
   bool connected = false;
+  std::set<std::string> unconfirmed;  // filters of this connection that the broker has not confirmed
   uint64_t connections = 0;
   int64_t connect_delay_ms = kConnectDelayMs;
   int64_t registry_looked_ms = 0;
@@ -146,7 +148,7 @@ Status Node::start() {
                &p.registry,
                p.broker.get(),
                p.sessions.get(),
-               [this] { return parts_->connected; },
+               [this] { return parts_->connected && parts_->unconfirmed.empty(); },
                [this] { return parts_->connections; },
                env_.clock.mono_ms()};
   p.api = std::make_unique<Api>(env_, std::move(view), executor_);
@@ -230,6 +232,7 @@ void Node::connect_bus() {
   }
   MessageBus::Handlers handlers;
   handlers.connected = [this](const std::string&) { on_connected(); };
+  handlers.subscribed = [this](const std::string& filter) { parts_->unconfirmed.erase(filter); };
   handlers.disconnected = [this](const Error& error) {
     if (parts_->connected && !parts_->stopping) env_.log.warn("broker_lost", {{"why", error.text}});
     // A child needs a moment to listen; what lasts is worth a line.
@@ -260,7 +263,9 @@ void Node::connect_later() {
 void Node::on_connected() {
   Parts& p = *parts_;
   const std::string root = "lambda/v1/" + config_.site + "/";
+  p.unconfirmed.clear();
   for (const char* leaf : {"+/up", "+/state"}) {
+    p.unconfirmed.insert(root + leaf);
     if (auto asked = p.bus->subscribe(root + leaf, 1); !asked) {
       env_.log.error("not_subscribed", {{"topic", root + leaf}, {"why", asked.error().text}});
     }

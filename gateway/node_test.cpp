@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "gateway/site/registry.h"
 #include "gateway/store/test_world.h"
 #include "proto/lambda.pb.h"
@@ -35,6 +37,10 @@ struct FakeNetwork final : Network {
     }
     Status subscribe(const std::string& filter, int) override {
       network.subscribed.push_back(filter);
+      if (!network.confirms) return {};
+      network.loop.post([this, filter, &n = network] {
+        if (n.buses.contains(this) && up) handlers.subscribed(filter);
+      });
       return {};
     }
     FakeNetwork& network;
@@ -74,7 +80,7 @@ struct FakeNetwork final : Network {
     }
   }
   EventLoop& loop;
-  bool away = false, port_taken = false;
+  bool away = false, port_taken = false, confirms = true;
   int connects = 0;
   std::set<Bus*> buses;
   std::vector<Published> published;
@@ -133,6 +139,24 @@ TEST_F(NodeTest, AnnouncesItselfAtEachConnectionWithTheSameIncarnation) {
   EXPECT_NE(first.incarnation(), 0u);
   EXPECT_EQ(first.incarnation(), second.incarnation());
   EXPECT_EQ(first.gateway(), "fog-1");
+}
+
+TEST_F(NodeTest, IsReadyOnlyWhenTheBrokerConfirmedItsSubscriptionsOnThisConnection) {
+  network.confirms = false;
+  start();
+  EXPECT_EQ(network.subscribed.size(), 2u);
+  EXPECT_FALSE(node->ready());
+  EXPECT_EQ(network.ask("/readyz").status, 503);
+  const auto bus = std::find_if(network.buses.begin(), network.buses.end(), [](const auto* one) { return one->up; });
+  ASSERT_NE(bus, network.buses.end());
+  (*bus)->handlers.subscribed(network.subscribed[0]);
+  EXPECT_FALSE(node->ready()) << "one of two";
+  (*bus)->handlers.subscribed(network.subscribed[1]);
+  EXPECT_TRUE(node->ready());
+  network.lose();
+  run_ms(2000);
+  EXPECT_EQ(network.subscribed.size(), 4u);
+  EXPECT_FALSE(node->ready()) << "what the connection before confirmed does not count";
 }
 
 TEST_F(NodeTest, ABrokerThatIsAwayIsAskedForWithGrowingPauses) {

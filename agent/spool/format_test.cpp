@@ -160,6 +160,32 @@ TEST(SeriesTable, FindsASeriesWhateverTheOrderOfItsLabels) {
   EXPECT_NE(table.find_or_add(spec).value(), ref);
 }
 
+TEST(SeriesTable, TablesOfTheSameSeriesShareTheirNamesUntilOneGetsMore) {
+  const SeriesTable first = two_series();
+  SeriesTable second = two_series(), other;
+  SeriesSpec more;
+  more.name = "more";
+  EXPECT_EQ(other.find_or_add(more).value(), 1u);
+  second.at(1).covered = 7;
+  EXPECT_TRUE(second.share_names(first));
+  EXPECT_FALSE(other.share_names(first));
+  EXPECT_EQ(second.at(1).covered, 7u) << "how far it came is its own";
+  EXPECT_EQ(second.find_or_add(more).value(), 3u);
+  EXPECT_TRUE(second.known(3));
+  EXPECT_EQ(first.size(), 3u);
+  SeriesTable third = two_series();
+  EXPECT_TRUE(third.share_names(first));
+  std::vector<LabelView> labels;
+  EXPECT_EQ(third.declaration(2, labels).name, "bytes_total");
+  EXPECT_EQ(second.declaration(3, labels).name, "more");
+  SeriesSpec again;
+  again.name = "bytes_total";
+  again.labels = {{"disk", "sda"}};
+  again.kind = Kind::kCounter;
+  again.type = ValueType::kI64;
+  EXPECT_EQ(second.find_or_add(again).value(), 2u);
+}
+
 TEST(SeriesTable, RefusesWhatTheWireCannotCarryAndHoldsItsCap) {
   SeriesTable table(2);
   SeriesSpec spec;

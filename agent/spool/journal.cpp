@@ -8,6 +8,10 @@
 namespace lambda::agent {
 namespace {
 
+// A row that is damaged costs what it held and what is not told of until the next mark: one of 20 bytes or so for every
+// KB of rows is cheap.
+constexpr uint64_t kMarkEveryBytes = 1024;
+
 uint64_t ram_bytes(const Row& row) {
   return sizeof(Row) + row.points.capacity() * sizeof(RowPoint);
 }
@@ -171,6 +175,8 @@ Status Journal::begin_file(const Row* row) {
   declared_ = table_.size();
   append_file_header(*buffer_, {FileKind::kJournal, number, env_.clock.utc_ms(), 0});
   JournalEncoder::open(head_, table_, back, *buffer_);
+  JournalEncoder::mark(head_, 0, table_, back, *buffer_);
+  rows_in_file_ = since_mark_bytes_ = 0;
   if (!planted("journal_repeats_nothing")) {
     for (const Row& again : unsynced_) encode_row(again);
   }
@@ -183,6 +189,7 @@ void Journal::encode_row(const Row& row) {
   }
   if (row.clock != clock_) JournalEncoder::clock(clock_ = row.clock, *buffer_);
   encoder_.row(row, table_, *buffer_);
+  rows_in_file_++;
 }
 
 // Writes `row` (none: only what must be repeated), in a new file if there is none.
@@ -197,6 +204,11 @@ void Journal::write_row(const Row* row) {
       });
       return;
     }
+  }
+  if (row != nullptr && since_mark_bytes_ >= kMarkEveryBytes) {
+    head_.clock = clock_;
+    JournalEncoder::mark(head_, rows_in_file_, table_, {}, *buffer_);
+    since_mark_bytes_ = 0;
   }
   if (row != nullptr) encode_row(*row);
   env_.disk.append(file_, *buffer_, [this, alive = alive_, bytes = buffer_, generation = generation_](Status status) {
@@ -243,6 +255,7 @@ void Journal::written(Status status) {
   failing_ = false;
   counters_.bytes += buffer_->size();
   files_.back().bytes += buffer_->size();
+  if (files_.back().bytes > buffer_->size()) since_mark_bytes_ += buffer_->size();
   if (repeat_) {
     counters_.rows_repeated += unsynced_.size();
     for (const Row& row : unsynced_) files_.back().points += row.points.size();

@@ -124,7 +124,9 @@ class Journal {
   bool dir_synced_ = false;
   bool repeat_ = false;    // unsynced_ must be written again
   uint32_t declared_ = 0;  // refs below were declared in the present file
-  uint32_t clock_ = 0;     // segment that the present file is in
+  uint64_t rows_in_file_ = 0;
+  uint64_t since_mark_bytes_ = 0;
+  uint32_t clock_ = 0;  // segment that the present file is in
   JournalEncoder encoder_;
   std::shared_ptr<std::vector<std::byte>> buffer_ = std::make_shared<std::vector<std::byte>>();
   bool writing_ = false;

@@ -1,5 +1,6 @@
 #include "agent/spool/journal_format.h"
 
+#include <algorithm>
 #include <bit>
 #include <string>
 
@@ -11,6 +12,7 @@ namespace lambda::agent {
 namespace {
 
 constexpr uint64_t kOrdinalMax = uint64_t{1} << 63;
+constexpr uint64_t kRefMax = 1u << 20;
 
 void put_varint(std::vector<std::byte>& out, uint64_t value) {
   while (value >= 0x80) {
@@ -135,6 +137,46 @@ void JournalEncoder::clock(uint32_t segment, std::vector<std::byte>& out) {
   put_message(out, kRecordClockSegment, clock);
 }
 
+void JournalEncoder::mark(const JournalHead& head, uint64_t rows, const SeriesTable& table,
+                          std::span<const uint64_t> back, std::vector<std::byte>& out) {
+  std::vector<std::byte> body;
+  for (int i = 0; i < 8; ++i) body.push_back(static_cast<std::byte>(head.boot >> (8 * i)));
+  put_varint(body, rows);
+  put_varint(body, head.clock);
+  // Series of one source have come equally far: a few runs of equal ordinals say all.
+  const auto next_of = [&](SeriesRef ref) { return table.at(ref).next_ordinal - (ref < back.size() ? back[ref] : 0); };
+  for (SeriesRef ref = 0; ref < table.size();) {
+    const SeriesRef first = ref;
+    const uint64_t next = next_of(first);
+    while (ref < table.size() && next_of(ref) == next) ++ref;
+    put_varint(body, ref - first);
+    put_varint(body, next);
+  }
+  append_record(out, kRecordMark, body);
+}
+
+Result<JournalMark> parse_mark(std::span<const std::byte> body) {
+  JournalMark mark;
+  if (body.size() < 8) return fail(ErrorCode::kCorrupt, "journal: not a Mark");
+  for (int i = 0; i < 8; ++i) mark.boot |= static_cast<uint64_t>(body[static_cast<size_t>(i)]) << (8 * i);
+  Reader in(body.subspan(8));
+  uint64_t clock = 0, ref = 0;
+  if (mark.boot == 0 || !in.varint(&mark.rows) || !in.varint(&clock) || clock > UINT32_MAX) {
+    return fail(ErrorCode::kCorrupt, "journal: Mark: boot, rows or clock");
+  }
+  mark.clock = static_cast<uint32_t>(clock);
+  while (!in.empty()) {
+    uint64_t count = 0, next = 0;
+    if (!in.varint(&count) || !in.varint(&next) || count == 0 || count > kRefMax - ref || next >= kOrdinalMax) {
+      return fail(ErrorCode::kCorrupt, "journal: Mark: ordinals");
+    }
+    for (const uint64_t end = ref + count; ref < end; ++ref) {
+      if (next > 0) mark.ordinals.emplace_back(static_cast<uint32_t>(ref), next);
+    }
+  }
+  return mark;
+}
+
 void JournalEncoder::row(const Row& row, const SeriesTable& table, std::vector<std::byte>& out) {
   if (before_.size() < table.size()) before_.resize(table.size());
   body_.clear();
@@ -191,8 +233,15 @@ Status JournalDecoder::open(std::span<const std::byte> body) {
 }
 
 Status JournalDecoder::apply(uint8_t type, std::span<const std::byte> body, const Visit& visit) {
+  auto status = take(type, body, visit);
+  if (!status) lost_ = true;
+  return status;
+}
+
+Status JournalDecoder::take(uint8_t type, std::span<const std::byte> body, const Visit& visit) {
   if (type == kRecordJournalOpen) return open(body);
-  if (!opened_) return corrupt("the first record is not a JournalOpen");
+  if (type == kRecordMark) return mark(body);
+  if (!opened_ && !lost_) return corrupt("the first record is not a JournalOpen");
   if (type == kRecordRow) return row(body, visit);
   if (type == kRecordDeclaration) {
     v1::Declaration declaration;
@@ -207,12 +256,29 @@ Status JournalDecoder::apply(uint8_t type, std::span<const std::byte> body, cons
   return {};  // unknown types are skipped
 }
 
-Status JournalDecoder::row(std::span<const std::byte> body, const Visit& visit) {
+Status JournalDecoder::mark(std::span<const std::byte> body) {
+  auto mark = parse_mark(body);
+  if (!mark) return tl::unexpected(mark.error());
+  if (opened_ && mark->boot != head_.boot) return corrupt("a Mark of another boot");
+  for (const auto& [ref, ordinal] : mark->ordinals) {
+    if (auto status = table_.reach(ref); !status) return status;
+    if (ref >= ordinals_.size()) ordinals_.resize(ref + 1);
+    if (!lost_ && ordinals_[ref] != ordinal) return corrupt("a Mark that disagrees with the rows before it");
+    ordinals_[ref] = std::max(ordinals_[ref], ordinal);
+  }
+  if (!lost_ || mark->rows > 0 || rows_ > 0) return {};
+  head_.boot = mark->boot;
+  head_.clock = mark->clock;
+  opened_ = true;
+  lost_ = false;
+  return {};
+}
+
+// Into points_: the change of each value.
+Status JournalDecoder::parse_row(std::span<const std::byte> body, uint64_t* time) {
   Reader in(body);
-  uint64_t time = 0, count = 0;
-  if (!in.zigzag(&time) || !in.varint(&count) || count > in.left()) return corrupt("row: time or count");
-  if (before_.size() < table_.size()) before_.resize(table_.size());
-  if (ordinals_.size() < table_.size()) ordinals_.resize(table_.size());
+  uint64_t count = 0;
+  if (!in.zigzag(time) || !in.varint(&count) || count > in.left()) return corrupt("row: time or count");
   points_.clear();
   uint64_t next = 0;
   for (uint64_t i = 0; i < count; ++i) {
@@ -222,19 +288,28 @@ Status JournalDecoder::row(std::span<const std::byte> body, const Visit& visit) 
     next = uint64_t{ref} + 1;
     if (!table_.known(ref)) return corrupt("row: ref " + std::to_string(ref) + " is not declared");
     uint64_t change = 0;
-    if (is_float(table_.at(ref).type)) {
-      if (!take_xor(in, &change)) return corrupt("row: value");
-      points_.push_back({ref, before_[ref] ^ change});
-    } else {
-      if (!in.zigzag(&change)) return corrupt("row: value");
-      points_.push_back({ref, before_[ref] + change});
-    }
+    if (is_float(table_.at(ref).type) ? !take_xor(in, &change) : !in.zigzag(&change)) return corrupt("row: value");
+    points_.push_back({ref, change});
   }
   if (!in.empty()) return corrupt("row: bytes behind the last point");
+  return {};
+}
+
+Status JournalDecoder::row(std::span<const std::byte> body, const Visit& visit) {
+  rows_++;
+  uint64_t time = 0;
   // All or nothing: a row that is wrong somewhere counts nowhere.
+  if (auto status = parse_row(body, &time); !status) return status;
+  if (before_.size() < table_.size()) before_.resize(table_.size());
+  if (ordinals_.size() < table_.size()) ordinals_.resize(table_.size());
   for (const RowPoint& point : points_) {
-    before_[point.ref] = point.bits;
-    visit(point.ref, ordinals_[point.ref]++, static_cast<int64_t>(time), point.bits, head_.clock);
+    if (lost_) {
+      ordinals_[point.ref]++;
+      continue;
+    }
+    uint64_t& before = before_[point.ref];
+    before = is_float(table_.at(point.ref).type) ? before ^ point.bits : before + point.bits;
+    visit(point.ref, ordinals_[point.ref]++, static_cast<int64_t>(time), before, head_.clock);
   }
   return {};
 }

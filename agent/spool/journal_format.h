@@ -16,6 +16,7 @@ inline constexpr uint8_t kRecordJournalOpen = 16;
 inline constexpr uint8_t kRecordDeclaration = 17;
 inline constexpr uint8_t kRecordRow = 18;
 inline constexpr uint8_t kRecordClockSegment = 19;
+inline constexpr uint8_t kRecordMark = 20;
 
 struct RowPoint {
   uint32_t ref = 0;
@@ -44,6 +45,16 @@ struct JournalHead {
   uint32_t clock = 0;
 };
 
+// Where a file has come to: it makes readers independent of what stands before it.
+struct JournalMark {
+  uint64_t boot = 0;
+  uint64_t rows = 0;  // before it in this file
+  uint32_t clock = 0;
+  std::vector<std::pair<uint32_t, uint64_t>> ordinals;  // by ref: of the next point, those that are not 0
+};
+// kCorrupt: it is none.
+Result<JournalMark> parse_mark(std::span<const std::byte> body);
+
 // Writes the records of one file; forget it with the file. `table` gives types and ordinals.
 class JournalEncoder {
  public:
@@ -53,6 +64,9 @@ class JournalEncoder {
                    std::vector<std::byte>& out);
   static void declaration(const SeriesTable& table, SeriesRef ref, std::vector<std::byte>& out);
   static void clock(uint32_t segment, std::vector<std::byte>& out);
+  // `back` as for open().
+  static void mark(const JournalHead& head, uint64_t rows, const SeriesTable& table, std::span<const uint64_t> back,
+                   std::vector<std::byte>& out);
   void row(const Row& row, const SeriesTable& table, std::vector<std::byte>& out);
 
  private:
@@ -61,27 +75,39 @@ class JournalEncoder {
 };
 
 // Reads the records of one file in order. Treats them as hostile.
+//
+// It is lost from the first record that is missing or wrong: rows are counted then and not placed, until a Mark says
+// where the file is. Before the first row that mends all; behind it the values stay unknown, as each is written as a
+// difference, and the reader only knows how far the series have come.
 class JournalDecoder {
  public:
   using Visit = std::function<void(uint32_t ref, uint64_t ordinal, int64_t time_ms, uint64_t bits, uint32_t clock)>;
 
   // Declarations go into `table`, which must outlive this.
   explicit JournalDecoder(SeriesTable& table) : table_(table) {}
-  // kCorrupt: the record disagrees with the format or those before it; nothing behind it can be placed.
+  // kCorrupt: the record disagrees with the format or those before it; it is lost from there on.
   Status apply(uint8_t type, std::span<const std::byte> body, const Visit& visit);
   const JournalHead& head() const { return head_; }
   bool opened() const { return opened_; }
-  // The ordinal of the next point of `ref` in this file.
+  // A record before the next one cannot be read.
+  void lose() { lost_ = true; }
+  bool lost() const { return lost_; }
+  // The ordinal of the next point of `ref` in this file; while it is lost, at least that.
   uint64_t next_ordinal(SeriesRef ref) const { return ref < ordinals_.size() ? ordinals_[ref] : 0; }
   uint32_t refs() const { return static_cast<uint32_t>(ordinals_.size()); }
 
  private:
   Status open(std::span<const std::byte> body);
+  Status take(uint8_t type, std::span<const std::byte> body, const Visit& visit);
+  Status mark(std::span<const std::byte> body);
+  Status parse_row(std::span<const std::byte> body, uint64_t* time);
   Status row(std::span<const std::byte> body, const Visit& visit);
 
   SeriesTable& table_;
   JournalHead head_;
   bool opened_ = false;
+  bool lost_ = false;
+  uint64_t rows_ = 0;
   std::vector<uint64_t> before_;
   std::vector<uint64_t> ordinals_;
   std::vector<RowPoint> points_;

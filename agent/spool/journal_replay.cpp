@@ -7,6 +7,50 @@
 
 namespace lambda::agent {
 
+namespace {
+
+// For a file whose JournalOpen cannot be read: the first mark names the boot, and as a rule it stands before all rows.
+Status start_by_mark(Disk& disk, const std::string& path, JournalStart* start) {
+  Status found = fail(ErrorCode::kCorrupt, path + ": neither a JournalOpen nor a mark");
+  const auto scanned = scan_records(
+      disk, path, 0,
+      [&](const RecordView& record) {
+        if (record.type != kRecordMark) return true;
+        auto mark = parse_mark(record.body);
+        if (!mark) return true;
+        start->head = {mark->boot, 0, 0, mark->clock};
+        start->ordinals = std::move(mark->ordinals);
+        found = {};
+        return false;
+      },
+      HeaderRule::kMayBeDamaged);
+  if (!scanned) return tl::unexpected(scanned.error());
+  return found;
+}
+
+// `opened` says whether `start` is known; the result, what is wrong with the file.
+Result<ScanResult> read_start(Disk& disk, const std::string& path, JournalStart* start, Status* opened) {
+  *opened = fail(ErrorCode::kNotFound, "no record");
+  auto scanned = scan_records(
+      disk, path, 0,
+      [&](const RecordView& record) {
+        if (record.offset != kFileHeaderBytes || record.type != kRecordJournalOpen) {
+          *opened = fail(ErrorCode::kCorrupt, "the first record is not a JournalOpen");
+        } else if (auto parsed = parse_journal_open(record.body)) {
+          *start = std::move(*parsed);
+          *opened = {};
+        } else {
+          *opened = tl::unexpected(parsed.error());
+        }
+        return false;
+      },
+      HeaderRule::kMayBeDamaged);
+  if (scanned && !*opened && opened->error().code == ErrorCode::kCorrupt) *opened = start_by_mark(disk, path, start);
+  return scanned;
+}
+
+}  // namespace
+
 Result<JournalListing> list_journals(Disk& disk, const std::string& dir) {
   auto entries = disk.list(dir);
   if (!entries) return tl::unexpected(entries.error());
@@ -21,21 +65,11 @@ Result<JournalListing> list_journals(Disk& disk, const std::string& dir) {
     }
     const auto number = parse_numbered_name("journal-", entry.name);
     if (!number) continue;
-    JournalFile file{*number, entry.bytes, {}};
-    Status opened = fail(ErrorCode::kNotFound, "no record");
-    const auto scanned = scan_records(disk, dir + "/" + entry.name, 0, [&](const RecordView& record) {
-      if (record.offset != kFileHeaderBytes || record.type != kRecordJournalOpen) {
-        opened = fail(ErrorCode::kCorrupt, "the first record is not a JournalOpen");
-      } else if (auto start = parse_journal_open(record.body)) {
-        file.start = std::move(*start);
-        opened = {};
-      } else {
-        opened = tl::unexpected(start.error());
-      }
-      return false;
-    });
+    JournalStart start;
+    Status opened;
+    const auto scanned = read_start(disk, dir + "/" + entry.name, &start, &opened);
     if (opened && scanned) {
-      listing.files.push_back(std::move(file));
+      listing.files.push_back({*number, entry.bytes, start.head});
     } else if (!scanned && scanned.error().code == ErrorCode::kUnsupported) {
       listing.foreign.push_back(entry.name);
     } else if (entry.bytes <= kFileHeaderBytes ||
@@ -59,6 +93,11 @@ JournalReplay::JournalReplay(Disk& disk, Log& log, std::string dir, std::vector<
       missing_reason_(missing_reason),
       points_max_(points_max) {
   for (uint32_t ref = 0; ref < table_.size(); ++ref) reach(ref);
+  for (const JournalFile& file : files_) {
+    Status opened;
+    JournalStart& start = starts_.emplace_back();
+    (void)read_start(disk_, dir_ + "/" + numbered_name("journal-", file.number), &start, &opened);
+  }
 }
 
 void JournalReplay::reach(uint32_t ref) {
@@ -70,12 +109,13 @@ void JournalReplay::reach(uint32_t ref) {
 
 void JournalReplay::begin_file(ReplayPiece& piece) {
   decoder_ = std::make_unique<JournalDecoder>(table_);
+  damaged_ = false;
   // The least ordinal at which any later file goes on; a series that a later file does not list begins at 0 there.
   void_from_.clear();
   void_beyond_ = at_ + 1 < files_.size();
   for (size_t later = at_ + 1; later < files_.size(); ++later) {
     std::vector<uint64_t> starts;
-    for (const auto& [ref, ordinal] : files_[later].start.ordinals) {
+    for (const auto& [ref, ordinal] : starts_[later].ordinals) {
       if (ref >= (1u << 20)) continue;
       if (ref >= starts.size()) starts.resize(ref + 1, 0);
       starts[ref] = ordinal;
@@ -88,13 +128,7 @@ void JournalReplay::begin_file(ReplayPiece& piece) {
     for (size_t ref = 0; ref < void_from_.size(); ++ref) void_from_[ref] = std::min(void_from_[ref], starts[ref]);
   }
   // What is missing before this file was lost with others.
-  for (const auto& [ref, ordinal] : files_[at_].start.ordinals) {
-    if (!table_.reach(ref)) continue;
-    reach(ref);
-    if (ordinal <= reached_[ref]) continue;
-    piece.gaps.push_back({{ref, reached_[ref], ordinal - reached_[ref]}, missing_reason_});
-    reached_[ref] = ordinal;
-  }
+  for (const auto& [ref, ordinal] : starts_[at_].ordinals) lost_up_to(piece, ref, ordinal);
 }
 
 void JournalReplay::take(ReplayPiece& piece, uint32_t ref, uint64_t ordinal, Point point, uint32_t clock) {
@@ -126,43 +160,53 @@ void JournalReplay::take(ReplayPiece& piece, uint32_t ref, uint64_t ordinal, Poi
 bool JournalReplay::read_file(ReplayPiece& piece) {
   const JournalFile& file = files_[at_];
   const std::string path = dir_ + "/" + numbered_name("journal-", file.number);
-  bool damaged = false, full = false;
+  bool full = false;
   uint64_t expected = offset_ == 0 ? kFileHeaderBytes : offset_;
+  const auto damage = [&](uint64_t offset, const std::string& what) {
+    log_.error("journal_damaged", {{"file", path}, {"offset", offset}, {"what", what}});
+    damaged_ = true;
+  };
   const auto visit = [&](const RecordView& record) {
     if (record.offset != expected) {
-      damaged = true;
-      return false;
+      damage(expected, "a record cannot be read");
+      decoder_->lose();
     }
     const auto status = decoder_->apply(
         record.type, record.body, [&](uint32_t ref, uint64_t ordinal, int64_t time_ms, uint64_t bits, uint32_t clock) {
           take(piece, ref, ordinal, {time_ms, bits}, clock);
         });
-    if (!status) {
-      log_.error("journal_record_wrong", {{"file", path}, {"offset", record.offset}, {"error", status.error().text}});
-      damaged = true;
-      return false;
-    }
+    if (!status) damage(record.offset, status.error().text);
     expected = record.offset + kRecordHeadBytes + record.body.size();
     full = piece.points >= points_max_;
     return !full;
   };
-  const auto scanned = scan_records(disk_, path, offset_, visit);
+  const auto scanned = scan_records(disk_, path, offset_, visit, HeaderRule::kMayBeDamaged);
   if (!scanned) {
-    log_.error("journal_unreadable", {{"file", path}, {"error", scanned.error().text}});
-    damaged = true;
-  } else if (!full && !damaged && scanned->damage_count > 0) {
-    damaged = true;  // the last whole record is bad, though not cut short
-  }
-  if (full) {
+    damage(expected, scanned.error().text);
+  } else if (full) {
     offset_ = expected;
     return false;
+  } else if (!damaged_ && scanned->damage_count > 0) {
+    damage(expected, "the file header or the last whole record cannot be read");
   }
-  if (damaged) {
-    records_damaged_++;
-    log_.error("journal_damaged", {{"file", path}, {"offset", expected}});
+  if (damaged_) {
+    files_damaged_++;
     piece.files_damaged.push_back(file.number);
   }
+  // What is lost here is told by where the next file of the boot goes on. Behind the last one nobody says it: as far as
+  // marks and rows that cannot be placed tell.
+  if (damaged_ && at_ + 1 == files_.size()) {
+    for (uint32_t ref = 0; ref < decoder_->refs(); ++ref) lost_up_to(piece, ref, decoder_->next_ordinal(ref));
+  }
   return true;
+}
+
+void JournalReplay::lost_up_to(ReplayPiece& piece, uint32_t ref, uint64_t ordinal) {
+  if (!table_.reach(ref)) return;
+  reach(ref);
+  if (ordinal <= reached_[ref]) return;
+  piece.gaps.push_back({{ref, reached_[ref], ordinal - reached_[ref]}, missing_reason_});
+  reached_[ref] = ordinal;
 }
 
 ReplayPiece JournalReplay::next() {

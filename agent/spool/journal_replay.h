@@ -22,7 +22,7 @@ namespace lambda::agent {
 struct JournalFile {
   uint64_t number = 0;
   uint64_t bytes = 0;
-  JournalStart start;
+  JournalHead head;
 };
 
 struct JournalListing {
@@ -53,37 +53,41 @@ struct ReplayPiece {
 
 class JournalReplay {
  public:
-  // `files` are all of one boot, by number. `table` is the boot's; its `covered` and `pending` say what is in parcels.
-  // All must outlive this, and `covered` must have been raised for a piece before the next one is asked for.
+  // `files` are all of one boot, by number; their first records are read here. `table` is the boot's; its `covered` and
+  // `pending` say what is in parcels. All must outlive this, and `covered` must have been raised for a piece before the
+  // next one is asked for.
   JournalReplay(Disk& disk, Log& log, std::string dir, std::vector<JournalFile> files, SeriesTable& table,
                 const GapSet& pending, GapReason missing_reason, uint64_t points_max = 64 * 1024);
 
   ReplayPiece next();
-  uint64_t records_damaged() const { return records_damaged_; }
+  uint64_t files_damaged() const { return files_damaged_; }
 
  private:
   void begin_file(ReplayPiece& piece);
   bool read_file(ReplayPiece& piece);
   void take(ReplayPiece& piece, uint32_t ref, uint64_t ordinal, Point point, uint32_t clock);
   void reach(uint32_t ref);
+  void lost_up_to(ReplayPiece& piece, uint32_t ref, uint64_t ordinal);
 
   Disk& disk_;
   Log& log_;
   const std::string dir_;
   const std::vector<JournalFile> files_;
+  std::vector<JournalStart> starts_;  // of each file
   SeriesTable& table_;
   const GapSet& pending_;
   const GapReason missing_reason_;
   const uint64_t points_max_;
 
-  size_t at_ = 0;        // index of the file being read
-  uint64_t offset_ = 0;  // 0: not begun
+  size_t at_ = 0;         // index of the file being read
+  uint64_t offset_ = 0;   // 0: not begun
+  bool damaged_ = false;  // the file being read
   std::unique_ptr<JournalDecoder> decoder_;
   std::vector<uint64_t> void_from_;  // by ref, for the file being read
   bool void_beyond_ = false;         // refs past void_from_ are void from 0
   std::vector<uint64_t> reached_;    // by ref: ordinals below were handed over, in parcels before, or named
   std::vector<uint32_t> open_run_;   // by ref: index + 1 into the piece's runs
-  uint64_t records_damaged_ = 0;
+  uint64_t files_damaged_ = 0;
 };
 
 }  // namespace lambda::agent

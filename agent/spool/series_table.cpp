@@ -122,19 +122,53 @@ Status SeriesTable::reach(SeriesRef ref) {
   return {};
 }
 
+SeriesTable::Names& SeriesTable::own_names() {
+  if (names_.use_count() > 1) names_ = std::make_shared<Names>(*names_);
+  return *names_;
+}
+
+bool SeriesTable::share_names(const SeriesTable& other) {
+  if (names_ == other.names_) return true;
+  const auto same = [](const Series& a, const Series& b) {
+    return a.text_offset == b.text_offset && a.key_bytes == b.key_bytes && a.text_bytes == b.text_bytes &&
+           a.kind == b.kind && a.type == b.type && a.scale == b.scale;
+  };
+  if (names_->text != other.names_->text ||
+      !std::equal(series_.begin(), series_.end(), other.series_.begin(), other.series_.end(), same)) {
+    return false;
+  }
+  names_ = other.names_;
+  series_.shrink_to_fit();
+  scratch_ = {};
+  return true;
+}
+
 void SeriesTable::index(SeriesRef ref) {
-  const size_t mask = buckets_.size() - 1;
+  std::vector<uint32_t>& buckets = own_names().buckets;
+  const size_t mask = buckets.size() - 1;
   size_t slot = hash_of(key(series_[ref])) & mask;
-  while (buckets_[slot] != 0) slot = (slot + 1) & mask;
-  buckets_[slot] = ref + 1;
+  while (buckets[slot] != 0) slot = (slot + 1) & mask;
+  buckets[slot] = ref + 1;
 }
 
 void SeriesTable::grow_index() {
-  if ((known_ + 1) * 2 <= buckets_.size()) return;
-  buckets_.assign(buckets_.empty() ? 64 : buckets_.size() * 2, 0);
+  if ((names_->known + 1) * 2 <= names_->buckets.size()) return;
+  std::vector<uint32_t>& buckets = own_names().buckets;
+  buckets.assign(buckets.empty() ? 64 : buckets.size() * 2, 0);
   for (SeriesRef ref = 0; ref < series_.size(); ++ref) {
     if (known(ref)) index(ref);
   }
+}
+
+// Puts the key in scratch_ and the unit into the text.
+void SeriesTable::add_text(Series& series, std::string_view unit) {
+  Names& names = own_names();
+  series.text_offset = static_cast<uint32_t>(names.text.size());
+  series.key_bytes = static_cast<uint32_t>(scratch_.size());
+  names.text += scratch_;
+  put_str(names.text, unit);
+  series.text_bytes = static_cast<uint32_t>(names.text.size()) - series.text_offset;
+  names.known++;
 }
 
 Result<SeriesRef> SeriesTable::find_or_add(const SeriesSpec& spec) {
@@ -144,9 +178,10 @@ Result<SeriesRef> SeriesTable::find_or_add(const SeriesSpec& spec) {
   }
   write_key(scratch_, spec.name, labels);
   grow_index();
-  const size_t mask = buckets_.size() - 1;
-  for (size_t slot = hash_of(scratch_) & mask; buckets_[slot] != 0; slot = (slot + 1) & mask) {
-    const SeriesRef ref = buckets_[slot] - 1;
+  const std::vector<uint32_t>& buckets = names_->buckets;
+  const size_t mask = buckets.size() - 1;
+  for (size_t slot = hash_of(scratch_) & mask; buckets[slot] != 0; slot = (slot + 1) & mask) {
+    const SeriesRef ref = buckets[slot] - 1;
     const Series& series = series_[ref];
     if (key(series) != scratch_) continue;
     if (series.type != spec.type || series.scale != spec.scale || series.kind != spec.kind) {
@@ -154,21 +189,16 @@ Result<SeriesRef> SeriesTable::find_or_add(const SeriesSpec& spec) {
     }
     return ref;
   }
-  if (known_ >= series_max_) {
+  if (names_->known >= series_max_) {
     return fail(ErrorCode::kFull, "series \"" + spec.name + "\": over series_max = " + std::to_string(series_max_));
   }
   if (series_.empty()) series_.emplace_back();  // ref 0 is no series
   Series series;
-  series.text_offset = static_cast<uint32_t>(text_.size());
-  series.key_bytes = static_cast<uint32_t>(scratch_.size());
-  text_ += scratch_;
-  put_str(text_, spec.unit);
-  series.text_bytes = static_cast<uint32_t>(text_.size()) - series.text_offset;
+  add_text(series, spec.unit);
   series.kind = spec.kind;
   series.type = spec.type;
   series.scale = spec.scale;
   series_.push_back(series);
-  known_++;
   index(size() - 1);
   return size() - 1;
 }
@@ -191,15 +221,10 @@ Status SeriesTable::put(const v1::Declaration& declaration) {
     return fail(ErrorCode::kInvalid, "ref " + std::to_string(declaration.ref()) + " is declared twice, differently");
   }
   grow_index();
-  series.text_offset = static_cast<uint32_t>(text_.size());
-  series.key_bytes = static_cast<uint32_t>(scratch_.size());
-  text_ += scratch_;
-  put_str(text_, declaration.unit());
-  series.text_bytes = static_cast<uint32_t>(text_.size()) - series.text_offset;
+  add_text(series, declaration.unit());
   series.kind = kind;
   series.type = type;
   series.scale = scale;
-  known_++;
   index(declaration.ref());
   return {};
 }
@@ -207,7 +232,7 @@ Status SeriesTable::put(const v1::Declaration& declaration) {
 DeclarationView SeriesTable::declaration(SeriesRef ref, std::vector<LabelView>& labels) const {
   LAMBDA_ASSERT(known(ref));
   const Series& series = series_[ref];
-  std::string_view text = std::string_view(text_).substr(series.text_offset, series.text_bytes);
+  std::string_view text = std::string_view(names_->text).substr(series.text_offset, series.text_bytes);
   DeclarationView view;
   view.ref = ref;
   view.name = take_str(text);

@@ -1,8 +1,10 @@
 // The series of one boot: names and labels, and how far each has come. Compact, because there are ten thousand: about
-// 40 bytes and the text of each. Refs count from 1, as in the SDK's series store. Not thread-safe.
+// 40 bytes and the text of each; tables with the same series share the text. Refs count from 1, as in the SDK's series
+// store. Not thread-safe.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,19 +57,27 @@ class SeriesTable {
 
   // The same series at the same refs, nothing made yet: for the next boot of this process.
   SeriesTable next_boot() const;
+  // Boots of one device mostly have the same series at the same refs: then this one takes over the names of `other`,
+  // and what is left of its own is 32 bytes a series. Either may get more series later. False: they differ.
+  bool share_names(const SeriesTable& other);
 
  private:
+  struct Names {
+    std::string text;               // of each: name, labels (the key), unit; see series_table.cpp
+    std::vector<uint32_t> buckets;  // ref + 1, open addressing over the key's hash
+    uint32_t known = 0;
+  };
+  Names& own_names();  // to be changed: no other table has them
+  void add_text(Series& series, std::string_view unit);
   void index(SeriesRef ref);
   void grow_index();
   std::string_view key(const Series& series) const {
-    return std::string_view(text_).substr(series.text_offset, series.key_bytes);
+    return std::string_view(names_->text).substr(series.text_offset, series.key_bytes);
   }
 
   uint32_t series_max_;
   std::vector<Series> series_;
-  std::string text_;               // of each: name, labels (the key), unit; see series_table.cpp
-  std::vector<uint32_t> buckets_;  // ref + 1, open addressing over the key's hash
-  uint32_t known_ = 0;
+  std::shared_ptr<Names> names_ = std::make_shared<Names>();
   std::string scratch_;
 };
 

@@ -122,11 +122,12 @@ void Spool::pump() {
   uint64_t bytes = 0;
   size_t count = 0;
   for (const Op& op : ops_) {
-    if (count > 0 && bytes + op.record.size() > (1u << 20)) break;
+    if (count > 0 && (op.begins_file || bytes + op.record.size() > (1u << 20))) break;
     bytes += op.record.size();
     count++;
   }
-  if (open_ && !present_.runs.empty() && present_.bytes + bytes > file_bytes_) {
+  const bool full = !present_.runs.empty() && present_.bytes + bytes > file_bytes_;
+  if (open_ && (full || std::exchange(ops_.front().begins_file, false))) {
     env_.disk.close(file_);
     open_ = false;
   }
@@ -387,6 +388,15 @@ void Spool::flush_settled() {
 void Spool::flush(Done done) {
   flush_settled();
   Op op;
+  op.durable = true;
+  op.done = std::move(done);
+  queue(std::move(op));
+}
+
+void Spool::finish(Done done) {
+  flush_settled();
+  Op op;
+  op.begins_file = true;
   op.durable = true;
   op.done = std::move(done);
   queue(std::move(op));

@@ -16,6 +16,9 @@
 //   written, so a crash can only leave a gap too many: the gateway ignores a gap over points it has.
 // - A file is removed only after a synced record or checkpoint said that everything in it is settled or given up. A
 //   crash in between leaves a file that the next start finds finished.
+// - A file that is gone or cannot be read leaves pending gaps for exactly what was in it, by what the checkpoints
+// around
+//   it say; proto/spool.md says what cannot be known. A gap too many is harmless, a hole is not.
 // - Losing Settled records (they wait for the next batch) only means that parcels are sent again.
 //
 // Bounds: `bytes_max` for all files together with the journals (`extra_bytes`), `age_ms_max`: over it the oldest file
@@ -27,7 +30,9 @@
 #include <deque>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -105,6 +110,9 @@ class Spool {
   void enforce(uint64_t extra_bytes);
   // Writes what waits, Settled records too, and syncs it.
   void flush(Done done);
+  // The same, and begins another file: its checkpoint says where everything went on that was written until now, so that
+  // any one file may be lost and its ordinals are still known. For an orderly end, after which no journal says it.
+  void finish(Done done);
   // Renames a file to *.bad; the oldest of those go over bad_files_max.
   void quarantine(const std::string& name);
 
@@ -119,6 +127,7 @@ class Spool {
   struct Op {
     std::vector<std::byte> record;
     bool durable = false;
+    bool begins_file = false;
     std::function<void(uint64_t offset)> apply;  // after the sync; `offset` of the record in the present file
     Done done;
   };
@@ -163,7 +172,7 @@ class Spool {
   // Applies the checkpoint at the head of a file; returns the offset behind it.
   Result<uint64_t> read_head(uint64_t number, SpoolState* state, Covers* covers);
   void read_tail(SpoolFile& file, uint64_t from, bool newest);
-  void match_files(const std::vector<uint64_t>& numbers, uint64_t base);
+  void match_files(const std::vector<uint64_t>& numbers);
   void read_headless(const std::vector<uint64_t>& numbers, uint64_t base);
   Index* index_of(SpoolFile& file);
   Entry* find(uint64_t boot, uint64_t seq, SpoolFile** file);
@@ -171,6 +180,13 @@ class Spool {
   // What goes with the unsettled parcels of a file: of unreadable ones always (it follows from the others, reason
   // CORRUPT), of readable ones too when `reason` is given.
   Content content_of(const SpoolFile& file, const GapReason* reason);
+  // Visits the parcels of a file that can be read. Error: the file cannot.
+  Status scan(const SpoolFile& file, const std::function<void(const SpooledView&, const ParcelFacts&)>& visit);
+  // Ordinals of these boots that were in parcels of the files `first` to `last` and are in none that can be read: what
+  // the checkpoints around them say was added there, less what is found. With `reaches_back` more than that was in
+  // them, down to the boot's first points: then all that is not in an unsettled parcel is named, and what a gateway has
+  // of it the gateway passes over. Reads those files and their neighbours; with `reaches_back` all files.
+  std::map<uint64_t, GapSet> lost_in(uint64_t first, uint64_t last, const std::set<uint64_t>& boots, bool reaches_back);
   void unreadable(SpoolFile* file, const FileRun& seqs);
   uint64_t take_points(uint64_t boot, uint64_t seq);
 

@@ -20,19 +20,22 @@ Result<uint64_t> Spool::read_head(uint64_t number, SpoolState* state, Covers* co
   bool whole = false;
   uint64_t expected = kFileHeaderBytes;
   Status wrong;
-  const auto scanned = scan_records(env_.disk, path(number), 0, [&](const RecordView& record) {
-    if (record.type != kRecordCheckpoint || record.offset != expected) return false;
-    if (covers != nullptr) wrong = add_covers(record.body, *covers);
-    if (wrong && state != nullptr) {
-      auto more = state->apply_checkpoint(record.body);
-      if (!more) wrong = tl::unexpected(more.error());
-    }
-    if (!wrong) return false;
-    expected += kRecordHeadBytes + record.body.size();
-    const auto more = checkpoint_goes_on(record.body);
-    whole = more && !*more;
-    return more && *more;
-  });
+  const auto scanned = scan_records(
+      env_.disk, path(number), 0,
+      [&](const RecordView& record) {
+        if (record.type != kRecordCheckpoint || record.offset != expected) return false;
+        if (covers != nullptr) wrong = add_covers(record.body, *covers);
+        if (wrong && state != nullptr) {
+          auto more = state->apply_checkpoint(record.body);
+          if (!more) wrong = tl::unexpected(more.error());
+        }
+        if (!wrong) return false;
+        expected += kRecordHeadBytes + record.body.size();
+        const auto more = checkpoint_goes_on(record.body);
+        whole = more && !*more;
+        return more && *more;
+      },
+      HeaderRule::kMayBeDamaged);
   if (!scanned) return tl::unexpected(scanned.error());
   if (!wrong) return tl::unexpected(wrong.error());
   if (!whole) return fail(ErrorCode::kNotFound, path(number) + ": no whole checkpoint");
@@ -79,11 +82,19 @@ Status Spool::open() {
     const bool newest = base == numbers.back();
     SpoolFile file{base, env_.disk.size(path(base)).value_or(0), 0, {}, 0};
     read_tail(file, after_head, newest);
-    // Only now: a file that the tail's records call finished may be gone, and nothing is missing then.
-    match_files(numbers, base);
+    for (const uint64_t number : numbers) {
+      const auto& files = state_.files();
+      const bool listed =
+          std::any_of(files.begin(), files.end(), [&](const auto& other) { return other.number == number; });
+      // Finished before the checkpoint, and removed too late.
+      if (number < base && !listed) (void)env_.disk.remove(path(number));
+    }
     state_.files().push_back(std::move(file));
   }
   read_headless(numbers, base);
+  // Only now: a file that a later record called finished may be gone, and nothing is missing then.
+  match_files(numbers);
+  state_.share_names();
   if (!state_.files().empty()) found_ = state_.files().back().number;
   return {};
 }
@@ -95,10 +106,13 @@ void Spool::read_headless(const std::vector<uint64_t>& numbers, uint64_t base) {
     const std::string name = numbered_name("spool-", number);
     SpoolFile file{number, env_.disk.size(path(number)).value_or(0), 0, {}, 0};
     uint64_t records = 0;
-    const auto scanned = scan_records(env_.disk, path(number), 0, [&](const RecordView&) {
-      records++;
-      return false;
-    });
+    const auto scanned = scan_records(
+        env_.disk, path(number), 0,
+        [&](const RecordView&) {
+          records++;
+          return false;
+        },
+        HeaderRule::kMayBeDamaged);
     if (!scanned && scanned.error().code == ErrorCode::kUnsupported) {
       env_.log.error("spool_file_left_alone", {{"file", name}, {"error", scanned.error().text}});
       continue;
@@ -121,28 +135,40 @@ void Spool::read_headless(const std::vector<uint64_t>& numbers, uint64_t base) {
   }
 }
 
-void Spool::match_files(const std::vector<uint64_t>& numbers, uint64_t base) {
+// Files that the checkpoint names and that are not there.
+void Spool::match_files(const std::vector<uint64_t>& numbers) {
   auto& files = state_.files();
-  for (const uint64_t number : numbers) {
-    if (number >= base) continue;
-    const bool listed =
-        std::any_of(files.begin(), files.end(), [&](const auto& file) { return file.number == number; });
-    if (!listed) (void)env_.disk.remove(path(number));  // finished before the checkpoint, removed too late
+  std::vector<SpoolFile> missing;
+  std::erase_if(files, [&](const SpoolFile& file) {
+    if (std::binary_search(numbers.begin(), numbers.end(), file.number)) return false;
+    if (!state_.finished(file)) missing.push_back(file);
+    return true;
+  });
+  for (size_t begin = 0, end = 0; begin < missing.size(); begin = end) {
+    // Neighbours together: nothing between them says what was in which.
+    std::set<uint64_t> boots;
+    bool reaches_back = false;
+    const auto after =
+        std::find_if(files.begin(), files.end(), [&](const auto& file) { return file.number > missing[begin].number; });
+    for (; end < missing.size() && (after == files.end() || missing[end].number < after->number); ++end) {
+      for (const FileRun& run : missing[end].runs) boots.insert(run.boot);
+      reaches_back = reaches_back || missing[end].reaches_back;
+    }
+    for (const auto& [id, gaps] : lost_in(missing[begin].number, missing[end - 1].number, boots, reaches_back)) {
+      if (planted("spool_forgets_vanished_files")) continue;
+      for (const Gap& gap : gaps.all()) state_.find(id)->pending.add(gap);
+    }
   }
-  for (auto file = files.begin(); file != files.end();) {
-    if (std::binary_search(numbers.begin(), numbers.end(), file->number)) {
-      ++file;
-      continue;
+  // The file that this start begins says all of it at once.
+  for (const SpoolFile& file : missing) {
+    counters_.files_missing++;
+    counters_.points_corrupt += file.points_left;
+    env_.log.error("spool_file_missing", {{"file", path(file.number)}, {"points", file.points_left}});
+    for (const FileRun& run : file.runs) {
+      Boot* boot = state_.find(run.boot);
+      if (boot == nullptr) continue;
+      boot->gone.add(run.first_seq, std::min(run.last_seq, boot->next_seq - 1));
     }
-    if (!state_.finished(*file)) {
-      counters_.files_missing++;
-      env_.log.error("spool_file_missing", {{"file", path(file->number)}, {"points", file->points_left}});
-      for (const FileRun& run : file->runs) {
-        if (Boot* boot = state_.find(run.boot)) boot->gone.add(run.first_seq, run.last_seq);
-      }
-      counters_.points_corrupt += file->points_left;
-    }
-    file = files.erase(file);
   }
 }
 
@@ -151,23 +177,26 @@ void Spool::read_tail(SpoolFile& file, uint64_t from, bool newest) {
     uint64_t boot, seq, points;
   };
   std::vector<Left> parcels;
-  const auto scanned = scan_records(env_.disk, path(file.number), from, [&](const RecordView& record) {
-    Status status;
-    if (record.type == kRecordSpooledParcel) {
-      const auto view = parse_spooled(record.body);
-      const auto facts = view ? parse_parcel(view->parcel) : tl::unexpected(view.error());
-      status = facts ? state_.apply_parcel(*facts, view->digest, file) : Status(tl::unexpected(facts.error()));
-      if (status) parcels.push_back({facts->boot, facts->seq, facts->points});
-    } else if (record.type != kRecordCheckpoint) {
-      status = state_.apply(record.type, record.body);
-    }
-    if (!status) {
-      counters_.records_damaged++;
-      env_.log.error("spool_record_wrong",
-                     {{"file", path(file.number)}, {"offset", record.offset}, {"error", status.error().text}});
-    }
-    return true;
-  });
+  const auto scanned = scan_records(
+      env_.disk, path(file.number), from,
+      [&](const RecordView& record) {
+        Status status;
+        if (record.type == kRecordSpooledParcel) {
+          const auto view = parse_spooled(record.body);
+          const auto facts = view ? parse_parcel(view->parcel) : tl::unexpected(view.error());
+          status = facts ? state_.apply_parcel(*facts, view->digest, file) : Status(tl::unexpected(facts.error()));
+          if (status) parcels.push_back({facts->boot, facts->seq, facts->points});
+        } else if (record.type != kRecordCheckpoint) {
+          status = state_.apply(record.type, record.body);
+        }
+        if (!status) {
+          counters_.records_damaged++;
+          env_.log.error("spool_record_wrong",
+                         {{"file", path(file.number)}, {"offset", record.offset}, {"error", status.error().text}});
+        }
+        return true;
+      },
+      HeaderRule::kMayBeDamaged);
   file.points_left = 0;
   for (const Left& left : parcels) {
     const Boot* boot = state_.find(left.boot);
@@ -217,15 +246,18 @@ Spool::Index* Spool::index_of(SpoolFile& file) {
     return &indices_.front();
   }
   Index index{file.number, {}};
-  const auto scanned = scan_records(env_.disk, path(file.number), 0, [&](const RecordView& record) {
-    if (record.offset >= file.bytes) return false;
-    if (record.type != kRecordSpooledParcel) return true;
-    if (const auto view = parse_spooled(record.body)) {
-      index.entries.push_back({view->boot, view->seq, record.offset, static_cast<uint32_t>(view->parcel.size()),
-                               static_cast<uint32_t>(view->points)});
-    }
-    return true;
-  });
+  const auto scanned = scan_records(
+      env_.disk, path(file.number), 0,
+      [&](const RecordView& record) {
+        if (record.offset >= file.bytes) return false;
+        if (record.type != kRecordSpooledParcel) return true;
+        if (const auto view = parse_spooled(record.body)) {
+          index.entries.push_back({view->boot, view->seq, record.offset, static_cast<uint32_t>(view->parcel.size()),
+                                   static_cast<uint32_t>(view->points)});
+        }
+        return true;
+      },
+      HeaderRule::kMayBeDamaged);
   if (!scanned) {
     env_.log.error("spool_file_unreadable", {{"file", path(file.number)}, {"error", scanned.error().text}});
   }
@@ -327,6 +359,7 @@ void Spool::unreadable(SpoolFile* file, const FileRun& seqs) {
   if (std::find(damaged_.begin(), damaged_.end(), file->number) == damaged_.end()) damaged_.push_back(file->number);
   uint64_t points = 0;
   for (const auto& [boot, gap] : content.lost) points += gap.run.count;
+  points = std::min(points, file->points_left);  // a file that reaches back names what a gateway has, too
   counters_.points_corrupt += points;
   env_.log.error("spool_parcels_lost", {{"file", path(file->number)}, {"points", points}});
   give_up(content.seqs, content.lost, {});
@@ -334,73 +367,96 @@ void Spool::unreadable(SpoolFile* file, const FileRun& seqs) {
 
 Spool::Content Spool::content_of(const SpoolFile& file, const GapReason* reason) {
   Content content;
-  Covers at;
-  const bool headed = read_head(file.number, nullptr, &at).has_value();
-  const auto gone = [&](uint64_t boot, uint64_t seq) {
-    const Boot* state = state_.find(boot);
-    return state == nullptr || state->gone.contains(seq);
-  };
-  struct Seen {
-    SeqSet seqs;
-    std::vector<Run> holes;  // ordinals that no readable parcel of this file has, though later ones go on behind them
-  };
-  std::map<uint64_t, Seen> seen;
-  const auto next_of = [&](uint64_t boot) -> std::vector<uint64_t>& {
-    for (auto& of : at.boots) {
-      if (of.boot == boot) return of.next;
-    }
-    at.boots.push_back({boot, {}});
-    return at.boots.back().next;
-  };
-  const auto walk = [&](uint64_t boot, const Run& run) {
-    auto& next = next_of(boot);
-    if (run.ref >= next.size()) next.resize(run.ref + 1, 0);
-    if (headed && run.first > next[run.ref]) {
-      seen[boot].holes.push_back({run.ref, next[run.ref], run.first - next[run.ref]});
-    }
-    next[run.ref] = std::max(next[run.ref], run.first + run.count);
-  };
-  (void)scan_records(env_.disk, path(file.number), 0, [&](const RecordView& record) {
-    if (record.offset >= file.bytes) return false;
-    if (record.type != kRecordSpooledParcel) return true;
-    const auto view = parse_spooled(record.body);
-    const auto facts = view ? parse_parcel(view->parcel) : tl::unexpected(view.error());
-    if (!facts) return true;
-    seen[facts->boot].seqs.add(facts->seq);
-    for (const Run& run : facts->runs) walk(facts->boot, run);
-    for (const Gap& gap : facts->gaps) walk(facts->boot, gap.run);
-    if (reason == nullptr || gone(facts->boot, facts->seq)) return true;
-    for (const Run& run : facts->runs) content.lost.push_back({facts->boot, {run, *reason}});
-    for (const Gap& gap : facts->gaps) content.lost.push_back({facts->boot, gap});
-    return true;
+  std::map<uint64_t, SeqSet> readable;
+  (void)scan(file, [&](const SpooledView& view, const ParcelFacts& facts) {
+    readable[view.boot].add(view.seq);
+    const Boot* boot = state_.find(view.boot);
+    if (reason == nullptr || boot == nullptr || boot->gone.contains(view.seq)) return;
+    for (const Run& run : facts.runs) content.lost.push_back({view.boot, {run, *reason}});
+    for (const Gap& gap : facts.gaps) content.lost.push_back({view.boot, gap});
   });
-
-  // Where the series went on in the next file.
-  Covers after;
-  bool bounded = false;
-  const auto& files = state_.files();
-  auto later = std::find_if(files.begin(), files.end(), [&](const auto& other) { return other.number > file.number; });
-  if (later != files.end()) bounded = read_head(later->number, nullptr, &after).has_value();
+  std::set<uint64_t> torn;  // boots with parcels that cannot be read
   for (const FileRun& run : file.runs) {
     const Boot* boot = state_.find(run.boot);
     if (boot == nullptr) continue;
-    bool lost = false;
     for (uint64_t seq = boot->gone.next_missing(run.first_seq); seq <= run.last_seq;
          seq = boot->gone.next_missing(seq + 1)) {
-      const bool readable = seen[run.boot].seqs.contains(seq);
-      lost = lost || !readable;
-      if (!readable || reason != nullptr) content.seqs.push_back({run.boot, seq, seq});
+      const bool there = readable[run.boot].contains(seq);
+      if (!there) torn.insert(run.boot);
+      if (!there || reason != nullptr) content.seqs.push_back({run.boot, seq, seq});
     }
-    if (!lost || !headed) continue;
-    const Covers::OfBoot* end = after.find(run.boot);
-    for (uint32_t ref = 0; ref < boot->series->size(); ++ref) {
-      const uint64_t to =
-          bounded ? (end != nullptr && ref < end->next.size() ? end->next[ref] : 0) : boot->series->at(ref).covered;
-      if (to > 0) walk(run.boot, {ref, to, 0});
-    }
-    for (const Run& hole : seen[run.boot].holes) content.lost.push_back({run.boot, {hole, GapReason::kCorrupt}});
+  }
+  if (torn.empty()) return content;
+  for (const auto& [id, gaps] : lost_in(file.number, file.number, torn, file.reaches_back)) {
+    for (const Gap& gap : gaps.all()) content.lost.push_back({id, gap});
   }
   return content;
+}
+
+Status Spool::scan(const SpoolFile& file, const std::function<void(const SpooledView&, const ParcelFacts&)>& visit) {
+  const auto scanned = scan_records(
+      env_.disk, path(file.number), 0,
+      [&](const RecordView& record) {
+        if (record.offset >= file.bytes) return false;
+        if (record.type != kRecordSpooledParcel) return true;
+        const auto view = parse_spooled(record.body);
+        if (!view) return true;
+        if (const auto facts = parse_parcel(view->parcel)) visit(*view, *facts);
+        return true;
+      },
+      HeaderRule::kMayBeDamaged);
+  if (!scanned) return tl::unexpected(scanned.error());
+  return {};
+}
+
+std::map<uint64_t, GapSet> Spool::lost_in(uint64_t first, uint64_t last, const std::set<uint64_t>& boots,
+                                          bool reaches_back) {
+  std::vector<const SpoolFile*> files;
+  for (const SpoolFile& file : state_.files()) files.push_back(&file);
+  if (present_.number != 0) files.push_back(&present_);
+
+  // From the last checkpoint before to the first one after; without one, all that the boot has.
+  Covers low, high;
+  size_t from = 0, to = files.size();
+  bool bounded = false;
+  for (size_t i = files.size(); i-- > 0 && !reaches_back;) {
+    Covers found;
+    if (files[i]->number > first || !read_head(files[i]->number, nullptr, &found)) continue;
+    low = std::move(found);
+    from = i;
+    break;
+  }
+  for (size_t i = 0; i < files.size() && !bounded; ++i) {
+    Covers found;
+    if (files[i]->number <= last || !read_head(files[i]->number, nullptr, &found)) continue;
+    high = std::move(found);
+    bounded = true;
+    if (!reaches_back) to = i;
+  }
+  const auto at = [](const Covers& covers, uint64_t boot, uint32_t ref) {
+    const Covers::OfBoot* of = covers.find(boot);
+    return of != nullptr && ref < of->next.size() ? of->next[ref] : 0;
+  };
+  std::map<uint64_t, GapSet> lost;
+  for (const uint64_t id : boots) {
+    const Boot* boot = state_.find(id);
+    if (boot == nullptr) continue;
+    for (uint32_t ref = 0; ref < boot->series->size(); ++ref) {
+      const uint64_t begin = at(low, id, ref);
+      const uint64_t end = bounded ? at(high, id, ref) : boot->series->at(ref).covered;
+      if (end > begin) lost[id].add({{ref, begin, end - begin}, GapReason::kCorrupt});
+    }
+  }
+  for (size_t i = from; i < to; ++i) {
+    (void)scan(*files[i], [&](const SpooledView& view, const ParcelFacts& facts) {
+      const auto of = lost.find(view.boot);
+      // A parcel that was given up may have been named in one that is lost.
+      if (of == lost.end() || (reaches_back && state_.find(view.boot)->gone.contains(view.seq))) return;
+      for (const Run& run : facts.runs) of->second.subtract(run);
+      for (const Gap& gap : facts.gaps) of->second.subtract(gap.run);
+    });
+  }
+  return lost;
 }
 
 }  // namespace lambda::agent

@@ -143,10 +143,30 @@ Boot& SpoolState::find_or_add(uint64_t id) {
   return *boots_.back();
 }
 
+void SpoolState::move_before(uint64_t id, uint64_t other) {
+  const auto place = [&](uint64_t wanted) {
+    return std::find_if(boots_.begin(), boots_.end(), [&](const auto& boot) { return boot->id == wanted; });
+  };
+  LAMBDA_ASSERT(place(id) != boots_.end() && place(other) != boots_.end());
+  std::unique_ptr<Boot> boot = std::move(*place(id));
+  std::erase(boots_, nullptr);
+  boots_.insert(place(other), std::move(boot));
+}
+
 void SpoolState::forget_finished() {
   std::erase_if(boots_, [](const auto& boot) {
     return !boot->held && boot->unsettled() == 0 && boot->pending.empty() && boot->gone_unsaved.count() == 0;
   });
+}
+
+void SpoolState::share_names() {
+  std::vector<const SeriesTable*> different;
+  for (const auto& boot : boots_) {
+    SeriesTable& mine = *boot->series;
+    const bool shared =
+        std::any_of(different.begin(), different.end(), [&](const auto* other) { return mine.share_names(*other); });
+    if (!shared) different.push_back(&mine);
+  }
 }
 
 std::vector<std::vector<std::byte>> SpoolState::checkpoint() const {
@@ -165,6 +185,7 @@ std::vector<std::vector<std::byte>> SpoolState::checkpoint() const {
     out->set_bytes(file.bytes);
     out->set_newest_ms(file.newest_ms);
     out->set_points_left(file.points_left);
+    out->set_reaches_back(file.reaches_back);
     for (const FileRun& run : file.runs) {
       auto* seqs = out->add_runs();
       seqs->set_boot(run.boot);
@@ -214,7 +235,7 @@ Result<bool> SpoolState::apply_checkpoint(std::span<const std::byte> body) {
   v1::Checkpoint message;
   if (!parse(body, message)) return corrupt("not a Checkpoint");
   for (const auto& in : message.files()) {
-    SpoolFile file{in.number(), in.bytes(), in.newest_ms(), {}, in.points_left()};
+    SpoolFile file{in.number(), in.bytes(), in.newest_ms(), {}, in.points_left(), in.reaches_back()};
     for (const auto& run : in.runs()) {
       if (run.first_seq() == 0 || run.last_seq() < run.first_seq() || run.last_seq() >= kSeqMax) {
         return corrupt("Checkpoint: a file's seqs are wrong");
@@ -266,6 +287,7 @@ Status SpoolState::apply_parcel(const ParcelFacts& facts, const Digest& digest, 
   const auto cover = [&](const Run& run) {
     if (!boot.series->reach(run.ref)) return;
     uint64_t& covered = boot.series->at(run.ref).covered;
+    if (run.first < covered) file.reaches_back = true;
     if (run.first > covered) boot.pending.add({{run.ref, covered, run.first - covered}, GapReason::kCorrupt});
     covered = std::max(covered, run.first + run.count);
     boot.pending.subtract(run);

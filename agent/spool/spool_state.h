@@ -65,6 +65,7 @@ struct SpoolFile {
   int64_t newest_ms = 0;
   std::vector<FileRun> runs;
   uint64_t points_left = 0;
+  bool reaches_back = false;  // a parcel of it has or names ordinals that were covered when it was written
 
   void add(uint64_t boot, uint64_t seq);
 };
@@ -75,11 +76,15 @@ class SpoolState {
 
   Boot* find(uint64_t id);
   Boot& find_or_add(uint64_t id);
+  void move_before(uint64_t id, uint64_t other);                 // both are known
   void forget_finished();                                        // boots with nothing left that nobody holds
   std::deque<std::unique_ptr<Boot>>& boots() { return boots_; }  // in the order in which they began
   const std::deque<std::unique_ptr<Boot>>& boots() const { return boots_; }
   std::deque<SpoolFile>& files() { return files_; }  // oldest first, without the present one
   const std::deque<SpoolFile>& files() const { return files_; }
+
+  // Boots with the same series have their names in RAM once. To be called when tables are complete.
+  void share_names();
 
   // Bodies of Checkpoint records, in order.
   std::vector<std::vector<std::byte>> checkpoint() const;

@@ -419,6 +419,144 @@ TEST(Spool, WhatAStartFoundAndCannotSyncIsOfferedOnlyAfterItWasWrittenAgain) {
   }
 }
 
+// Everything made is in a parcel or in a gap, and no gap names what is in a parcel, unless a gateway has it: always of
+// what was acked before, and with `found_late`, where parcels named gaps of others, of what was sent until the loss was
+// found.
+void expect_exact(const Ordinals& made, const Ordinals& stored, const Ordinals& acked, const Ordinals& gaps,
+                  bool found_late, const std::string& when) {
+  const auto in = [](const Ordinals& set, const auto& place, uint64_t at) {
+    const auto found = set.find(place);
+    return found != set.end() && found->second.contains(at);
+  };
+  for (const auto& [place, runs] : made) {
+    for (const auto& [first, last] : runs.runs()) {
+      for (uint64_t at = first; at <= last; ++at) {
+        const int places = (in(stored, place, at) ? 1 : 0) + (in(gaps, place, at) ? 1 : 0);
+        ASSERT_TRUE(places == 1 || (places == 2 && found_late) || in(acked, place, at))
+            << when << ": ref " << place.second << " ordinal " << at - 1 << " is in " << places << " places";
+      }
+    }
+  }
+  for (const auto& [place, runs] : gaps) {
+    for (const auto& [first, last] : runs.runs()) {
+      for (uint64_t at = first; at <= last; ++at) {
+        ASSERT_TRUE(in(made, place, at)) << when << ": a gap over what was never made: ref " << place.second;
+      }
+    }
+  }
+}
+
+// A boot that ended in order: parcels in many files, some of them acked; with `refusals` some parcels name gaps of
+// earlier ones.
+Ordinals many_files(World& world, const SpoolOptions& options, bool refusals, Ordinals* acked) {
+  Start start(world, options, 11);
+  while (start.spool.state().files().size() < 6) {
+    start.parcel(3);
+    world.loop.run_for(10);
+    uint64_t seq = 0;
+    size_t bytes = 0;
+    if (world.random.below(4) != 0 || !start.spool.next(11, world.random.below(30), UINT64_MAX, &seq, &bytes)) continue;
+    const auto facts = parse_parcel(*parcel_in_up(start.spool.read(11, seq)));
+    if (refusals && world.random.below(3) == 0) {
+      start.spool.refused(11, seq);
+      continue;
+    }
+    for (const Run& run : facts->runs) note(*acked, 11, run);
+    for (const Gap& gap : facts->gaps) note(*acked, 11, gap.run);
+    start.spool.settled(11, seq, seq);
+  }
+  world.loop.run_for(100);
+  bool ended = false;
+  start.spool.finish([&](Status) { ended = true; });
+  world.loop.run_for(100);
+  EXPECT_TRUE(ended);
+  return start.made;
+}
+
+TEST(Spool, AnyOneFileMayGoAndGapsNameExactlyWhatWasInIt) {
+  uint64_t lost_points = 0, files = 0;
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    World world(seed);
+    SpoolOptions options;
+    options.file_bytes = 3'000;
+    Ordinals acked;
+    const Ordinals made = many_files(world, options, seed % 2 == 0, &acked);
+    world.loop.clear();
+    const auto before = world.disk.files;
+    for (const auto& [path, whole] : before) {
+      for (const bool while_it_runs : {false, true}) {
+        world.disk.files = before;
+        if (!while_it_runs) world.disk.files.erase(path);
+        Start again(world, options, 12);
+        world.loop.run_for(100);
+        if (while_it_runs) world.disk.files.erase(path);
+        const std::string when = "seed " + std::to_string(seed) + " without " + path + (while_it_runs ? " late" : "");
+        Ordinals stored, gaps;
+        drain(again.spool, stored, gaps);
+        expect_exact(made, stored, acked, gaps, while_it_runs && seed % 2 == 0, when);
+        if (HasFatalFailure()) return;
+        files += again.spool.counters().files_missing;
+        lost_points += again.spool.counters().points_corrupt;
+        world.loop.clear();
+      }
+    }
+  }
+  EXPECT_GT(files, 100u);
+  EXPECT_GT(lost_points, 1'000u);
+}
+
+TEST(Spool, TwoNeighboursMayGoAndGapsNameExactlyWhatWasInThem) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    World world(seed);
+    SpoolOptions options;
+    options.file_bytes = 3'000;
+    Ordinals acked;
+    const Ordinals made = many_files(world, options, seed % 2 == 0, &acked);
+    world.loop.clear();
+    const auto before = world.disk.files;
+    for (auto path = before.begin(); std::next(path) != before.end(); ++path) {
+      if (std::next(path, 2) == before.end()) break;  // the last two: nothing speaks of the last but one any more
+      world.disk.files = before;
+      world.disk.files.erase(path->first);
+      world.disk.files.erase(std::next(path)->first);
+      Start again(world, options, 12);
+      world.loop.run_for(100);
+      Ordinals stored, gaps;
+      drain(again.spool, stored, gaps);
+      expect_exact(made, stored, acked, gaps, false,
+                   "seed " + std::to_string(seed) + " without two from " + path->first);
+      if (HasFatalFailure()) return;
+      world.loop.clear();
+    }
+  }
+}
+
+TEST(Spool, ABadByteAnywhereCostsAtMostWhatGapsName) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    World world(seed);
+    SpoolOptions options;
+    options.file_bytes = 3'000;
+    Ordinals acked;
+    const Ordinals made = many_files(world, options, seed % 2 == 0, &acked);
+    world.loop.clear();
+    const auto before = world.disk.files;
+    for (const auto& [path, whole] : before) {
+      world.disk.files = before;
+      auto& bytes = world.disk.files.at(path).bytes;
+      const size_t at = world.random.below(seed % 3 == 0 ? 100 : bytes.size());
+      bytes[at] = static_cast<char>(bytes[at] ^ (1 << world.random.below(8)));
+      Start again(world, options, 12);
+      world.loop.run_for(100);
+      Ordinals stored, gaps;
+      drain(again.spool, stored, gaps);
+      expect_exact(made, stored, acked, gaps, seed % 2 == 0,
+                   "seed " + std::to_string(seed) + " byte " + std::to_string(at) + " of " + path);
+      if (HasFatalFailure()) return;
+      world.loop.clear();
+    }
+  }
+}
+
 // Parcels, acks, refusals, bounds and faults in any order; a kill or a power cut at any step; several starts.
 TEST(Spool, NoCrashForgetsAParcelThatWasOffered) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {

@@ -53,10 +53,11 @@ void Connection::start() {
   bus.will_topic = state_topic_;
   bus.will_payload = "offline";
   bus.outgoing_bytes_max = options_.outgoing_bytes_max;
-  bus_ = env_.network.bus(
-      bus,
-      {[this](const std::string& url) { on_connected(url); }, [this](const Error& error) { on_disconnected(error); },
-       [this](std::string_view topic, std::span<const std::byte> payload) { on_message(topic, payload); }});
+  MessageBus::Handlers handlers;
+  handlers.connected = [this](const std::string& url) { on_connected(url); };
+  handlers.disconnected = [this](const Error& error) { on_disconnected(error); };
+  handlers.message = [this](std::string_view topic, std::span<const std::byte> payload) { on_message(topic, payload); };
+  bus_ = env_.network.bus(bus, std::move(handlers));
   if (bus_ != nullptr) connect();
 }
 

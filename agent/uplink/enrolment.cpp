@@ -103,14 +103,16 @@ Result<Enrolment> read_enrolment(Disk& disk, const std::string& state_dir, const
   const auto text = disk.read_all(state_dir + "/enrolment.json", kFileBytesMax);
   if (!text) return tl::unexpected(text.error());
   auto bundle = parse_bundle(*text);
-  if (!bundle) return fail(bundle.error().code, state_dir + "/enrolment.json: " + bundle.error().text);
+  const std::string again = "; enrol this device again: --request, lambda enroll, --install";
+  if (!bundle) return fail(bundle.error().code, state_dir + "/enrolment.json: " + bundle.error().text + again);
   if (bundle->device != device) {
     return fail(ErrorCode::kInvalid, state_dir + "/enrolment.json is for device \"" + bundle->device +
-                                         "\", the configuration says \"" + device + "\"");
+                                         "\", the configuration says \"" + device + "\": correct one of them, or" +
+                                         again.substr(1));
   }
   if (auto status = check_certificate(bundle->certificate, identity.tls_key_pem, bundle->ca); !status) {
-    return fail(status.error().code, state_dir + "/enrolment.json: " + status.error().text + " (" +
-                                         identity.tls_key_file + "); enrol this device again");
+    return fail(status.error().code,
+                state_dir + "/enrolment.json: " + status.error().text + " (" + identity.tls_key_file + ")" + again);
   }
   if (auto status = write_certificates(disk, state_dir, *bundle); !status) return tl::unexpected(status.error());
   Enrolment enrolment;

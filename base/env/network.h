@@ -46,6 +46,8 @@ class MessageBus {
     std::function<void(const std::string& url)> connected;
     std::function<void(const Error&)> disconnected;  // also when connect() fails; once for each connect()
     std::function<void(std::string_view topic, std::span<const std::byte> payload)> message;
+    // The broker confirmed a subscription of this connection: what is published from now on comes here. May be empty.
+    std::function<void(const std::string& filter)> subscribed;
   };
   virtual ~MessageBus() = default;  // no handler runs afterwards; not from inside a handler of its own
 

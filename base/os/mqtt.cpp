@@ -57,9 +57,9 @@ uint16_t port_of(const std::string& url) {
   return static_cast<uint16_t>(std::strtoul(url.c_str() + url.rfind(':') + 1, nullptr, 10));
 }
 
-// Paho leaves Nagle's algorithm on and gives its sockets to nobody: a small message behind a small one would wait for the
-// peer's delayed acknowledgement, 40 ms for every ack of ours. So: every TCP socket of this process that is connected
-// to `port`.
+// Paho leaves Nagle's algorithm on and gives its sockets to nobody: a small message behind a small one would wait for
+// the peer's delayed acknowledgement, 40 ms for every ack of ours. So: every TCP socket of this process that is
+// connected to `port`.
 void send_at_once(uint16_t port) {
   DIR* folder = ::opendir("/proc/self/fd");
   if (folder == nullptr) return;
@@ -97,6 +97,7 @@ struct Sink {
   std::function<void(uint32_t connection, std::string url)> connected;
   std::function<void(uint32_t connection, Error)> lost;
   std::function<void(uint32_t connection, mqtt::const_message_ptr)> message;
+  std::function<void(uint32_t connection, std::string filter)> subscribed;
 };
 
 enum class Work { kConnect, kDisconnect, kPublish, kSubscribe };
@@ -167,18 +168,21 @@ class PahoThread final : public mqtt::iaction_listener {
   struct Sent {
     uint32_t connection;
     uint64_t bytes;
-    bool subscription;
+    std::string filter;  // empty: a publish
   };
 
   // Success and failure of publishes and subscriptions; on one of Paho's threads.
   void on_success(const mqtt::token& token) override {
-    if (const auto sent = sent_of(token)) given(sent->connection, sent->bytes);
+    const auto sent = sent_of(token);
+    if (!sent) return;
+    given(sent->connection, sent->bytes);
+    if (!sent->filter.empty()) subscribed(sent->connection, sent->filter);
   }
   void on_failure(const mqtt::token& token) override {
     const auto sent = sent_of(token);
     if (!sent) return;
     given(sent->connection, sent->bytes);
-    if (sent->subscription) lost(sent->connection, {ErrorCode::kDenied, "the broker refused a subscription"});
+    if (!sent->filter.empty()) lost(sent->connection, {ErrorCode::kDenied, "the broker refused a subscription"});
   }
   static std::unique_ptr<Sent> sent_of(const mqtt::token& token) {
     return std::unique_ptr<Sent>(static_cast<Sent*>(token.get_user_context()));
@@ -211,6 +215,10 @@ class PahoThread final : public mqtt::iaction_listener {
   void connected(uint32_t connection, const std::string& url) {
     std::lock_guard gate(gate_);
     if (sink_.connected) sink_.connected(connection, url);
+  }
+  void subscribed(uint32_t connection, const std::string& filter) {
+    std::lock_guard gate(gate_);
+    if (sink_.subscribed) sink_.subscribed(connection, filter);
   }
   void lost(uint32_t connection, Error error) {
     std::lock_guard gate(gate_);
@@ -260,14 +268,14 @@ class PahoThread final : public mqtt::iaction_listener {
           given(item.connection, item.number);
           break;
         }
-        auto sent = std::make_unique<Sent>(Sent{item.connection, item.number, false});
+        auto sent = std::make_unique<Sent>(Sent{item.connection, item.number, {}});
         client_->publish(item.message, sent.get(), *this);
         (void)sent.release();  // the listener has it
         break;
       }
       case Work::kSubscribe: {
         if (client_ == nullptr || item.connection != connection_) break;
-        auto sent = std::make_unique<Sent>(Sent{item.connection, 0, true});
+        auto sent = std::make_unique<Sent>(Sent{item.connection, 0, item.filter});
         client_->subscribe(item.filter, static_cast<int>(item.number), sent.get(), *this);
         (void)sent.release();
         break;
@@ -483,6 +491,12 @@ class PahoBus final : public MessageBus {
     };
     sink.lost = [this](uint32_t connection, const Error& error) {
       post([this, connection, error] { lost(connection, error); });
+    };
+    sink.subscribed = [this](uint32_t connection, const std::string& filter) {
+      post([this, connection, filter] {
+        if (connection != connection_ || state_ != State::kConnected) return;
+        if (handlers_.subscribed) handlers_.subscribed(filter);
+      });
     };
     sink.message = [this](uint32_t connection, const mqtt::const_message_ptr& message) {
       arrived(connection, message);

@@ -43,6 +43,7 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 struct Peer {
   std::vector<std::string> connected;
   std::vector<Error> disconnected;
+  std::vector<std::string> subscribed;
   std::vector<std::pair<std::string, std::string>> messages;
   std::unique_ptr<MessageBus> bus;
 
@@ -53,6 +54,7 @@ struct Peer {
     handlers.message = [this](std::string_view topic, std::span<const std::byte> payload) {
       messages.emplace_back(topic, text_of(payload));
     };
+    handlers.subscribed = [this](const std::string& filter) { subscribed.push_back(filter); };
     bus = network.bus(std::move(options), std::move(handlers));
   }
 };
@@ -180,6 +182,22 @@ TEST_F(Mqtt, CarriesMessagesOfEverySizeWholeAndInOrder) {
   EXPECT_EQ(peer.messages, expected);
   EXPECT_TRUE(run_until(loop_, [&] { return peer.bus->counters().outgoing_bytes == 0; }));
   EXPECT_TRUE(peer.disconnected.empty());
+}
+
+TEST_F(Mqtt, SaysWhichSubscriptionsTheBrokerConfirmedAndThenMissesNothing) {
+  start_broker();
+  BusOptions other = options();
+  other.client_id = "speaker";
+  Peer listener(network_, options()), speaker(network_, other);
+  ASSERT_TRUE(connect(listener));
+  ASSERT_TRUE(connect(speaker));
+  ASSERT_TRUE(listener.bus->subscribe("a/+", 1));
+  ASSERT_TRUE(listener.bus->subscribe("b", 1));
+  EXPECT_TRUE(listener.subscribed.empty()) << "not before the broker answered";
+  ASSERT_TRUE(run_until(loop_, [&] { return listener.subscribed.size() == 2; }));
+  EXPECT_EQ(listener.subscribed, (std::vector<std::string>{"a/+", "b"}));
+  ASSERT_TRUE(speaker.bus->publish("b", bytes_of("x"), 1, false));
+  EXPECT_TRUE(run_until(loop_, [&] { return listener.messages.size() == 1; }));
 }
 
 TEST_F(Mqtt, TriesItsUrlsInOrderAndSaysWhichOneWorked) {

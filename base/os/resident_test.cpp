@@ -33,5 +33,28 @@ TEST(Resident, CodeThatIsGivenBackRunsWhenItIsNeededAgain) {
   EXPECT_EQ(found[2], "12");
 }
 
+uint64_t one(uint64_t x) {
+  return x + 1;
+}
+uint64_t two(uint64_t x) {
+  return x * 2;
+}
+// Written by the dynamic loader, and read-only since.
+using Function = uint64_t (*)(uint64_t);
+const volatile Function kRelocated[] = {&one, &two};
+// Never written.
+const volatile uint64_t kConstants[4096] = {1, 2, 3};
+
+TEST(Resident, ReadOnlyDataIsAsItWasAlsoWhereTheLoaderWroteIt) {
+  ASSERT_EQ(kConstants[2], 3u);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_GT(return_startup_memory(), 0u);
+    EXPECT_EQ(kRelocated[0](20), 21u);
+    EXPECT_EQ(kRelocated[1](20), 40u);
+    EXPECT_EQ(kConstants[1], 2u);
+    EXPECT_EQ(kConstants[4095], 0u);
+  }
+}
+
 }  // namespace
 }  // namespace lambda

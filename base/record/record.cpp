@@ -214,7 +214,7 @@ void append_record(std::vector<std::byte>& out, uint8_t type, std::span<const st
 }
 
 Result<ScanResult> scan_records(Disk& disk, const std::string& path, uint64_t from,
-                                const std::function<bool(const RecordView&)>& visit) {
+                                const std::function<bool(const RecordView&)>& visit, HeaderRule rule) {
   auto file_bytes = disk.size(path);
   if (!file_bytes) return tl::unexpected(file_bytes.error());
 
@@ -222,10 +222,15 @@ Result<ScanResult> scan_records(Disk& disk, const std::string& path, uint64_t fr
   auto got = disk.read(path, 0, header_bytes);
   if (!got) return tl::unexpected(got.error());
   auto header = parse_file_header({header_bytes, *got});
-  if (!header) return fail(header.error().code, path + ": " + header.error().text);
-
   ScanResult result;
-  result.header = *header;
+  if (header) {
+    result.header = *header;
+  } else if (rule == HeaderRule::kMustBeGood || header.error().code != ErrorCode::kCorrupt) {
+    return fail(header.error().code, path + ": " + header.error().text);
+  } else if (from < kFileHeaderBytes && *got == kFileHeaderBytes) {
+    result.damage_count = 1;
+    result.damage.push_back({0, kFileHeaderBytes, header.error().text});
+  }
   result.good_end = std::max<uint64_t>(from, kFileHeaderBytes);
   Scan scan(disk, path, *file_bytes, visit);
   if (auto status = scan.run(result.good_end, &result); !status) return tl::unexpected(status.error());

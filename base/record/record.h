@@ -53,10 +53,15 @@ struct ScanResult {
   uint64_t damage_count = 0;
 };
 
+// What to do about a file header that is not one. kMayBeDamaged is for owners whose file names say all that it says:
+// it is damage like any other (at offset 0), and `ScanResult::header` is empty. A higher version stays an error.
+enum class HeaderRule { kMustBeGood, kMayBeDamaged };
+
 // Reads every record from `from` (0: the start) and calls `visit` for each good one; false from `visit` stops.
 // Uses one buffer of about a record's size. Errors: the file cannot be read, or its header is not one.
 Result<ScanResult> scan_records(Disk& disk, const std::string& path, uint64_t from,
-                                const std::function<bool(const RecordView&)>& visit);
+                                const std::function<bool(const RecordView&)>& visit,
+                                HeaderRule rule = HeaderRule::kMustBeGood);
 
 // One record at a known offset; kCorrupt if a check fails. `body` is overwritten.
 Result<uint8_t> read_record(Disk& disk, const std::string& path, uint64_t offset, std::vector<std::byte>& body);

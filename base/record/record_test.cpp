@@ -80,6 +80,27 @@ TEST_F(Record, ReadsBackWhatWasWritten) {
   EXPECT_EQ(result->header.owner, 1u);
 }
 
+TEST_F(Record, ADamagedHeaderCostsNothingWhereTheNameSaysTheSame) {
+  const auto whole = make({"one", "two"});
+  for (size_t at = 0; at < kFileHeaderBytes; ++at) {
+    auto bytes = whole;
+    bytes[at] ^= std::byte{0x40};
+    write(bytes);
+    EXPECT_FALSE(scan()) << at;
+    size_t records = 0;
+    const auto count = [&](const RecordView&) { return ++records > 0; };
+    const auto result = scan_records(disk_, path_, 0, count, HeaderRule::kMayBeDamaged);
+    if (at == 4) {
+      ASSERT_FALSE(result);
+      EXPECT_EQ(result.error().code, ErrorCode::kUnsupported) << "a higher version";
+      continue;
+    }
+    ASSERT_TRUE(result) << at;
+    EXPECT_EQ(records, 2u);
+    EXPECT_EQ(result->damage_count, 1u);
+  }
+}
+
 TEST_F(Record, StartsAtAGivenOffsetAndStopsWhenTold) {
   write(make({"one", "two", "three"}));
   ASSERT_TRUE(scan(written_[1].offset));

@@ -48,7 +48,7 @@ void Api::handle(const HttpRequest& request, HttpServer::Respond respond) {
   } else if (request.path == "/readyz") {
     std::string why;
     if (!view_.store->ready()) why += "the store's index is being computed\n";
-    if (!view_.bus_connected()) why += "the broker is not connected\n";
+    if (!view_.bus_connected()) why += "the broker is not connected, or has not confirmed the subscriptions\n";
     respond(why.empty() ? text_answer(200, "ready\n") : text_answer(503, why));
   } else if (request.path == "/metrics") {
     respond({200, Metrics::kContentType, metrics_.render()});

@@ -4,7 +4,8 @@
 //   /api/v1/lambda/devices                   last seen, lag, backlog, gaps, clock offset, chain breaks of each device
 //   /api/v1/lambda/status                    this gateway: store, ingest, broker
 //   /healthz                                 200: the loop runs
-//   /readyz                                  200: the store's index is complete and the broker is connected; else 503
+//   /readyz                                  200: the store's index is complete, the broker is connected and has
+//                                            confirmed the subscriptions; else 503
 //   /metrics                                 Prometheus' text format
 //
 // Loop thread only.
@@ -36,7 +37,7 @@ struct ApiView {
   const Registry* registry = nullptr;
   const Broker* broker = nullptr;
   const SessionEnder* sessions = nullptr;
-  std::function<bool()> bus_connected;
+  std::function<bool()> bus_connected;        // and the broker has confirmed the subscriptions of this connection
   std::function<uint64_t()> bus_connections;  // since the start
   int64_t started_mono_ms = 0;
 };

@@ -57,6 +57,7 @@ AgentMachine::AgentMachine(World& world, Oracle& oracle, std::string name, uint3
       series_(series),
       small_spool_(world.random.chance(0.3)),
       seal_age_ms_(world.random.between(2'000, 12'000)),
+      old_boots_max_(static_cast<uint32_t>(world_.random.between(1, 4))),
       key_random_(seed_of(name_)) {
   const SigningKey key = SigningKey::make(key_random_);
   key_hex_ = key.to_hex();
@@ -77,6 +78,7 @@ void AgentMachine::start() {
   config.journal.sync_ms = kJournalSyncMs;
   config.journal.file_bytes = 300;
   config.spool.retry_ms = 300;
+  config.old_boots_max = old_boots_max_;
   if (small_spool_) {
     config.spool.file_bytes = 2u << 10;
     config.spool.bytes_max = 10u << 10;
@@ -127,6 +129,20 @@ void AgentMachine::power_cut() {
   media.power_cut();
 }
 
+void AgentMachine::lose_spool_file() {
+  LAMBDA_ASSERT(!run_);
+  std::vector<std::string> spools;
+  for (const auto& [path, file] : media.files) {
+    if (path.starts_with(std::string(kStateFolder) + "/spool-") && path.ends_with(".lam")) spools.push_back(path);
+  }
+  // Of the newest nobody else knows what is in it, and it may have no checkpoint yet.
+  if (spools.size() < 3) return;
+  const std::string& path = spools[world_.random.below(spools.size() - 2)];
+  media.files.erase(path);
+  media.synced_names.erase(path);
+  files_vanished_ = true;
+}
+
 void AgentMachine::stop() {
   if (!node_ || stopping_) return;
   stopping_ = true;
@@ -140,7 +156,8 @@ void AgentMachine::stop() {
 uint64_t AgentMachine::waiting() const {
   if (!node_) return 1;
   const agent::NodeStatus status = node_->status();
-  return status.backlog_parcels + (status.points_made - std::min(status.points_made, status.points_packed));
+  return status.backlog_parcels + status.boots_waiting +
+         (status.points_made - std::min(status.points_made, status.points_packed));
 }
 
 void AgentMachine::syncs_fail(bool fails) {
@@ -193,7 +210,8 @@ void AgentMachine::check(const SegmentContent& content) const {
     }
     series[identity.ref].boots[identity.boot].stored[identity.ordinal] = stored.point.bits;
   }
-  const uint32_t bounded = small_spool_ ? reason_bit(GapReason::kSpoolBytes) : 0;
+  const uint32_t bounded =
+      (small_spool_ ? reason_bit(GapReason::kSpoolBytes) : 0) | (files_vanished_ ? reason_bit(GapReason::kCorrupt) : 0);
   for (auto at = content.gaps.lower_bound(least); at != content.gaps.end() && at->first.device == name_; ++at) {
     series[at->first.ref].boots[at->first.boot].gone[at->first.ordinal] = (at->second & bounded) != 0;
   }

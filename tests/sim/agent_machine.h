@@ -28,6 +28,8 @@ class AgentMachine final : public Machine {
   // From now on, or no longer: what is collected may be unmade, because the disk takes nothing; rows wait for a sync.
   void appends_fail(bool fails);
   void syncs_fail(bool fails);
+  // While it is not running: a file of its spool is gone, one that newer files speak of.
+  void lose_spool_file();
   // Every disk fault is over.
   void disk_works() {
     media.faults = DiskFaults();
@@ -55,6 +57,7 @@ class AgentMachine final : public Machine {
   const uint32_t series_;
   const bool small_spool_;     // parcels are dropped when the gateway is away for a while
   const int64_t seal_age_ms_;  // the longer, the more only the journal has
+  const uint32_t old_boots_max_;
   SimRandom key_random_;
   std::string key_hex_;
   PublicKey public_key_;
@@ -63,6 +66,7 @@ class AgentMachine final : public Machine {
   uint64_t value_ = 0;
   bool making_ = true;
   bool stopping_ = false;
+  bool files_vanished_ = false;
   std::vector<std::pair<int64_t, int64_t>> excuses_;  // when collected points may be lost, in microseconds
   int64_t appends_fail_from_us_ = -1;
   int64_t syncs_fail_from_us_ = 0, syncs_fail_until_us_ = -1;

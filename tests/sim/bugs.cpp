@@ -67,6 +67,7 @@ constexpr sim::Bug kBugs[] = {
     {"spool_offers_unsynced", "parcels found at the start are sent before they are synced"},
     {"spool_forgets_gaps", "what was dropped is not written down"},
     {"spool_settles_before_gaps", "a parcel is settled before its gaps are synced"},
+    {"spool_forgets_vanished_files", "what was in a file that is gone is not named"},
     {"spool_forgets_settled_boots", "a boot with nothing left in the spool begins at one again"},
     {"uplink_settles_what_it_sends", "a parcel is gone when the transport took it"},
     {"uplink_takes_acks_of_any_boot", "an ack of one boot settles parcels of others"},

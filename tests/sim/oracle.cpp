@@ -230,8 +230,10 @@ void Oracle::read_synced() {
     if (from > file->synced) from = 0;  // it was cut
     if (from == file->synced) continue;
     const auto scan = scan_records(view, path, from, [&](const RecordView& record) {
+      SegmentContent told;
       visit_record(
-          record, [&](const Identity& identity, const Point&) { synced_.insert(identity); }, nullptr);
+          record, [&](const Identity& identity, const Point&) { synced_.insert(identity); }, &told);
+      for (const auto& [identity, reasons] : told.gaps) gaps_synced_[identity] |= reasons;
       if (record.type == 1) check_once(path, record);
       return true;
     });
@@ -334,6 +336,13 @@ SegmentContent Oracle::read_segments() const {
     }
     for (const auto& [identity, reasons] : segment.content.gaps) content.gaps[identity] |= reasons;
     content.retired.insert(segment.content.retired.begin(), segment.content.retired.end());
+  }
+  // Retention forgets the gaps of a boot together with its last points.
+  for (const auto& [identity, reasons] : gaps_synced_) {
+    const auto rest = content.points.lower_bound({identity.device, identity.boot, 0, 0});
+    const bool left =
+        rest != content.points.end() && rest->first.device == identity.device && rest->first.boot == identity.boot;
+    if (!left) content.gaps[identity] |= reasons;
   }
   return content;
 }

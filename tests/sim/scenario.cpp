@@ -232,6 +232,7 @@ class Scenario {
     kKillAtCall,
     kPowerCutAtCall,
     kCrashesAtSpool,
+    kSpoolFileVanishes,
     kCount,
   };
   AgentFault any_agent_fault() {
@@ -298,6 +299,16 @@ class Scenario {
           agent.power_cut();
           start_soon(agent);
         });
+      case AgentFault::kSpoolFileVanishes:
+        // Nobody else has what is in its spool, and a file of it vanishes.
+        cut_off(agent, random().between(10 * kSecond, 20 * kSecond));
+        world_.scheduler.after(random().between(4 * kSecond, 12 * kSecond), [this, &agent] {
+          if (healed_ || !agent.running()) return;
+          agent.kill();
+          agent.lose_spool_file();
+          start_soon(agent);
+        });
+        return;
       case AgentFault::kCount:
         break;
     }

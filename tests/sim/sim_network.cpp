@@ -100,6 +100,7 @@ class SimBus final : public MessageBus {
       SimBroker::Session* there = broker.find(id);
       if (there == nullptr) return;
       there->filters.push_back(filter);
+      if (there->bus != nullptr) there->bus->confirmed(filter);
       for (const auto& [topic, payload] : broker.retained_) {
         if (topic_matches(filter, topic)) broker.deliver(*there, topic, payload);
       }
@@ -118,6 +119,11 @@ class SimBus final : public MessageBus {
     post([this, topic, payload, id = session_] {
       if (state_ != State::kConnected || id != session_ || !handlers_.message) return;
       handlers_.message(topic, std::as_bytes(std::span(payload.data(), payload.size())));
+    });
+  }
+  void confirmed(const std::string& filter) {
+    post([this, filter, id = session_] {
+      if (state_ == State::kConnected && id == session_ && handlers_.subscribed) handlers_.subscribed(filter);
     });
   }
   void opened(uint64_t id) { session_ = id; }

@@ -343,7 +343,12 @@ std::span<const uint8_t> Spool::read(uint64_t boot, uint64_t seq) {
 void Spool::unreadable(SpoolFile* file, const FileRun& seqs) {
   if (file == nullptr) {
     env_.log.error("spool_parcel_missing", {{"boot", seqs.boot}, {"seq", seqs.first_seq}});
-    give_up({seqs}, {}, {});
+    // No file has it, and so nothing says what was in it: all of its boot that no other parcel has is named.
+    std::vector<std::pair<uint64_t, Gap>> lost;
+    for (const auto& [id, gaps] : lost_in(0, UINT64_MAX, {seqs.boot}, true)) {
+      for (const Gap& gap : gaps.all()) lost.push_back({id, gap});
+    }
+    give_up({seqs}, lost, {});
     return;
   }
   const Content content = content_of(*file, nullptr);

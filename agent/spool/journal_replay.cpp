@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/planted.h"
 #include "base/record/record.h"
 
 namespace lambda::agent {
@@ -132,9 +131,7 @@ void JournalReplay::begin_file(ReplayPiece& piece) {
 }
 
 void JournalReplay::take(ReplayPiece& piece, uint32_t ref, uint64_t ordinal, Point point, uint32_t clock) {
-  if (void_beyond_ && !planted("journal_believes_failed_rows") &&
-      (ref >= void_from_.size() || ordinal >= void_from_[ref]))
-    return;
+  if (void_beyond_ && (ref >= void_from_.size() || ordinal >= void_from_[ref])) return;
   reach(ref);
   if (ordinal < reached_[ref]) {
     if (ordinal >= table_.at(ref).covered || !pending_.contains(ref, ordinal, GapReason::kCorrupt)) return;
@@ -144,7 +141,6 @@ void JournalReplay::take(ReplayPiece& piece, uint32_t ref, uint64_t ordinal, Poi
   if (ref >= open_run_.size()) open_run_.resize(ref + 1, 0);
   if (open_run_[ref] > 0) {
     PointRun& run = piece.runs[open_run_[ref] - 1];
-    if (planted("replay_drops_a_clock_set_back") && point.time_ms < run.points.back().time_ms) return;
     if (run.first_ordinal + run.points.size() == ordinal && run.clock == clock) {
       run.points.push_back(point);
       piece.points++;

@@ -408,7 +408,7 @@ void Spool::give_up(const std::vector<FileRun>& seqs, const std::vector<std::pai
     Boot* boot = state_.find(id);
     if (boot == nullptr) continue;
     boot->pending.add(gap);
-    if (!planted("spool_forgets_gaps")) append_record(gaps.record, kRecordPendingGap, encode_pending_gap(id, gap));
+    append_record(gaps.record, kRecordPendingGap, encode_pending_gap(id, gap));
   }
   Op settled_op;
   for (const FileRun& run : seqs) {
@@ -426,12 +426,6 @@ void Spool::give_up(const std::vector<FileRun>& seqs, const std::vector<std::pai
   }
   settled_op.durable = true;
   settled_op.done = std::move(done);
-  if (planted("spool_settles_before_gaps")) {
-    gaps.durable = true;
-    gaps.done = std::exchange(settled_op.done, nullptr);
-    settled_op.done = [this, next = std::make_shared<Op>(std::move(gaps))](Status) { queue(std::move(*next)); };
-    return queue(std::move(settled_op));
-  }
   // Two batches: the pages of one may reach the disk in any order, and then a Settled could survive without its gaps.
   gaps.durable = true;
   gaps.done = [this, next = std::make_shared<Op>(std::move(settled_op))](Status) { queue(std::move(*next)); };

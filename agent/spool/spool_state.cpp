@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/planted.h"
 #include "proto/lambda.pb.h"
 #include "proto/store.pb.h"
 
@@ -196,8 +195,7 @@ std::vector<std::vector<std::byte>> SpoolState::checkpoint() const {
     if (items >= kFilesPerCheckpointMax) close();
   }
   for (const auto& boot : boots_) {
-    const bool held = boot->held && !planted("spool_forgets_settled_boots");
-    if (!held && boot->unsettled() == 0 && boot->pending.empty()) continue;
+    if (!boot->held && boot->unsettled() == 0 && boot->pending.empty()) continue;
     if (items >= kItemsPerCheckpointMax) close();
     v1::BootState* out = message.add_boots();
     write_head(*boot, *out);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/planted.h"
 #include "gateway/store/series_name.h"
 
 namespace lambda::gateway {
@@ -307,7 +306,7 @@ uint64_t Catalog::place(const std::string& device_name, uint64_t boot_id, Placed
   Stream& target = stream(from, block.ref);
   const uint64_t end = block.first + block.count;
   std::vector<OrdinalRun> free{{block.first, end}};
-  if (replaced.empty() && target.stored.intersects(block.first, end) && !planted("store_places_twice")) {
+  if (replaced.empty() && target.stored.intersects(block.first, end)) {
     RunSet held;
     for (const BlockRow& row : overlapping(from, target, block.first, end)) held.add(row.first, row.end());
     free = held.missing(block.first, end);

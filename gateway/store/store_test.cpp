@@ -1,5 +1,6 @@
 // What a user of the store sees: what is stored, what is refused, what a crash leaves.
 #include "gateway/store/store.h"
+#include "base/record/record.h"
 
 #include "gateway/store/test_world.h"
 
@@ -205,6 +206,21 @@ TEST(Store, WhatAStartCannotSyncIsWrittenAgainBeforeItIsBelieved) {
   world.power_cut(random);
   world.open();
   EXPECT_EQ(read_series(*world.store, 1).size(), 20u);
+}
+
+TEST(Store, APointThatStandsInTwoSegmentsCountsOnce) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.put(device.parcel({test_block(1, 0, 10)}, {1}));
+  world.kill();
+  const std::string path = "/store/" + numbered_name("seg-", 1);
+  ASSERT_EQ(world.disk.files.count(path), 1u);
+  world.disk.files["/store/" + numbered_name("seg-", 2)] = world.disk.files[path];  // its header is another file's
+  world.open();
+  EXPECT_TRUE(world.log.has("points_twice"));
+  EXPECT_EQ(world.store->devices()[0].points, 10u);
+  EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
 }
 
 TEST(Store, AFailedAppendLeavesNothingBehind) {

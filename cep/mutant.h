@@ -1,0 +1,64 @@
+// Wrong readings of the language, planted to show that the tests would notice them: `lambda cep run --mutant NAME`
+// switches one on. Only builds with LAMBDA_CEP_MUTANTS have them; elsewhere mutant() is false at compile time.
+//
+//   if (mutant(Mutant::kNotOfNullComparison) ? .. : ..)
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace lambda::cep {
+
+// X(enumerator, name, the wrong reading)
+#define LAMBDA_CEP_MUTANT_LIST(X)                                                                                   \
+  X(kNullComparison, "null-comparison", "12: a comparison with null is true when != is asked")                      \
+  X(kIntegerDivision, "integer-division", "12: INT / INT is INT")                                                   \
+  X(kAdvanceSubtractsLateness, "advance-subtracts-lateness", "1: advance_to subtracts the lateness")                \
+  X(kAdvanceKnownOnly, "advance-known-only", "1: advance_to does not reach timelines that are seen later")          \
+  X(kLateAtHorizon, "late-at-horizon", "2: an event at the horizon is late")                                        \
+  X(kReleaseBelowHorizon, "release-below-horizon", "2: an event is processed only when t < H")                      \
+  X(kFilterSkipsReorder, "filter-skips-reorder", "2: stateless rules do not wait in the reorder buffer")            \
+  X(kTimersBeforeEvents, "timers-before-events", "3: at one instant timers run before events")                      \
+  X(kEndFlushes, "end-flushes", "4: the end of input runs what is pending")                                         \
+  X(kWhereMovesTime, "where-moves-time", "5: only events of streams that a rule reads move time")                   \
+  X(kSiteMaximum, "site-maximum", "6: site rules use the highest horizon instead of the minimum")                   \
+  X(kNoIdle, "no-idle", "6: an idle device stays in the minimum")                                                   \
+  X(kAlertEventTime, "alert-event-time", "7: alert timers always run on the horizon")                               \
+  X(kNoClockGuard, "no-clock-guard", "7b: far future times move the horizon")                                       \
+  X(kPriorityIgnored, "priority-ignored", "8: order of creation alone")                                             \
+  X(kTimerHasInput, "timer-has-input", "10: timers carry the index of the event that moved the clock")              \
+  X(kSilentRulesPrint, "silent-rules-print", "15: rules without DO print")                                          \
+  X(kLateDropIsPrinted, "late-drop-is-printed", "16: late=drop processes late events")                              \
+  X(kNullKeyIsAKey, "null-key-is-a-key", "33: null is a key like others")                                           \
+  X(kJoinKeepsMissing, "join-keeps-missing", "39: an event without a table row passes with nulls")                  \
+  X(kCascadeReadsAll, "cascade-reads-all", "41: other rules read resolved outputs too")                             \
+  X(kFirstPerSlides, "first-per-slides", "42: rows that were kept back extend FIRST PER")                           \
+  X(kChangesWholeRule, "changes-whole-rule", "42: CHANGES compares with the rule's previous row, whatever its key") \
+  X(kPendingSilent, "pending-silent", "43: pending is not printed")                                                 \
+  X(kSamplesTotal, "samples-total", "43: FOR n SAMPLES counts true rows that are not in a row")                     \
+  X(kForNeedsEvent, "for-needs-event", "43: FOR fires at the next row, not by timer")                               \
+  X(kClearIsNotOn, "clear-is-not-on", "44: CLEAR is ignored, ON not true resolves")                                 \
+  X(kClearTimerRuns, "clear-timer-runs", "44: a row where CLEAR is not true does not stop its timer")               \
+  X(kRemindFromPending, "remind-from-pending", "44: REMIND counts from pending")                                    \
+  X(kFirstRowFields, "first-row-fields", "45: fields are those of the row that began it")                           \
+  X(kLimitEveryTime, "limit-every-time", "47: each drop prints a limit line")
+
+enum class Mutant : uint8_t {
+  kNone,
+#define LAMBDA_CEP_MUTANT(enumerator, name, reading) enumerator,
+  LAMBDA_CEP_MUTANT_LIST(LAMBDA_CEP_MUTANT)
+#undef LAMBDA_CEP_MUTANT
+};
+
+#ifdef LAMBDA_CEP_MUTANTS
+inline Mutant active_mutant = Mutant::kNone;  // set once, before an engine is made
+inline bool mutant(Mutant which) {
+  return active_mutant == which;
+}
+#else
+constexpr bool mutant(Mutant) {
+  return false;
+}
+#endif
+
+}  // namespace lambda::cep

@@ -25,6 +25,7 @@ void save_item(StateWriter& out, const Item& item) {
   out.u8(static_cast<uint8_t>(item.rank));
   out.u8(static_cast<uint8_t>(item.owner));
   out.u8(item.tag);
+  out.u32(item.generation);
   out.u64(item.cookie);
 }
 
@@ -39,13 +40,14 @@ Item load_item(StateReader& in) {
   item.rank = static_cast<Rank>(in.u8());
   item.owner = static_cast<Owner>(in.u8());
   item.tag = in.u8();
+  item.generation = in.u32();
   item.cookie = in.u64();
   if (item.place > Place::kTimer || item.rank > Rank::kExpiry || item.owner > Owner::kResults) {
     in.refuse();
   }
   return item;
 }
-constexpr size_t kItemBytes = 40;
+constexpr size_t kItemBytes = 44;
 
 }  // namespace
 

@@ -26,6 +26,7 @@ std::optional<KeyDirectory::Found> KeyDirectory::find_or_add(const Value* key, T
     return Found{id, false};
   }
   KeyId id = static_cast<KeyId>(entries_.size());
+  uint32_t generation = 0;
   if (count_ >= max_) {
     if (first_idle_ == kNone) {
       return std::nullopt;
@@ -33,6 +34,7 @@ std::optional<KeyDirectory::Found> KeyDirectory::find_or_add(const Value* key, T
     id = first_idle_;
     unlink(id);
     erase(id);
+    generation = entries_[id].generation + 1;
     ++evicted_;
     std::copy_n(key, width_, &values_[size_t{id} * width_]);
   } else {
@@ -40,8 +42,10 @@ std::optional<KeyDirectory::Found> KeyDirectory::find_or_add(const Value* key, T
     values_.insert(values_.end(), key, key + width_);
     ++count_;
   }
-  entries_[id] = Entry{};
-  entries_[id].timeline = timeline;
+  Entry entry;
+  entry.timeline = timeline;
+  entry.generation = generation;
+  entries_[id] = entry;
   insert(id);
   return Found{id, true};
 }
@@ -163,6 +167,7 @@ void KeyDirectory::save(StateWriter& out) const {
   for (KeyId id = 0; id < entries_.size(); ++id) {
     out.u32(entries_[id].timeline);
     out.flag(entries_[id].idle);
+    out.u32(entries_[id].generation);
     for (size_t i = 0; i < width_; ++i) {
       out.value(values(id)[i]);
     }
@@ -179,12 +184,13 @@ void KeyDirectory::load(StateReader& in) {
     return;
   }
   *this = KeyDirectory(width_, max_);
-  const size_t count = in.count(5 + width_);
+  const size_t count = in.count(9 + width_);
   std::vector<bool> idle(count);
   std::vector<Value> key(width_);
   for (size_t i = 0; i < count && in.ok(); ++i) {
     const TimelineId timeline = in.u32();
     idle[i] = in.flag();
+    const uint32_t generation = in.u32();
     for (Value& value : key) {
       value = in.value();
     }
@@ -193,6 +199,7 @@ void KeyDirectory::load(StateReader& in) {
       in.refuse();
       return;
     }
+    entries_[i].generation = generation;
   }
   for (uint32_t id = in.u32(); id != kNone && in.ok(); id = in.u32()) {
     if (id >= count || !idle[id]) {

@@ -26,6 +26,8 @@ class KeyDirectory {
 
   const Value* values(KeyId id) const { return &values_[size_t{id} * width_]; }
   TimelineId timeline(KeyId id) const { return entries_[id].timeline; }
+  // How often the number was given to another key; 0 for kNoKey.
+  uint32_t generation(KeyId id) const { return id < entries_.size() ? entries_[id].generation : 0; }
   size_t width() const { return width_; }
   size_t count() const { return count_; }
   size_t id_end() const { return entries_.size(); }  // all ids are below
@@ -47,6 +49,7 @@ class KeyDirectory {
     TimelineId timeline = kSharedTimeline;
     uint32_t next_idle = kNone;  // a list, the one that is idle longest first
     uint32_t previous_idle = kNone;
+    uint32_t generation = 0;
     bool idle = false;
   };
 

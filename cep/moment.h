@@ -20,6 +20,7 @@ inline constexpr TimelineId kSharedTimeline = 0;
 
 // A rule's key, dense in the rule. Rules without keys have the one key 0.
 using KeyId = uint32_t;
+inline constexpr KeyId kNoKey = UINT32_MAX;  // of work that is not one key's
 
 // What is done at one instant, in this order (3).
 enum class Place : uint8_t { kWindowEnd, kEvent, kTimer };
@@ -40,8 +41,9 @@ struct Item {
   Place place = Place::kTimer;
   Rank rank = Rank::kAbsence;
   Owner owner = Owner::kMachine;
-  uint8_t tag = 0;      // the owner's
-  uint64_t cookie = 0;  // the owner's
+  uint8_t tag = 0;          // the owner's
+  uint32_t generation = 0;  // of the key: it may be given to another meanwhile
+  uint64_t cookie = 0;      // the owner's
 };
 
 // What is being worked on.

@@ -30,6 +30,21 @@ namespace lambda::cep {
   X(kSilentRulesPrint, "silent-rules-print", "15: rules without DO print")                                          \
   X(kLateDropIsPrinted, "late-drop-is-printed", "16: late=drop processes late events")                              \
   X(kNullKeyIsAKey, "null-key-is-a-key", "33: null is a key like others")                                           \
+  X(kAggregatesCountNull, "aggregates-count-null", "38: aggregates do not skip null")                               \
+  X(kRateIgnoresResets, "rate-ignores-resets", "38: rate is the plain difference")                                  \
+  X(kStddevOfSample, "stddev-of-sample", "38: stddev divides by n - 1")                                             \
+  X(kWindowEndIncluded, "window-end-included", "3: an event at a window's end belongs to it")                       \
+  X(kWindowStartsAtEvent, "window-starts-at-event", "34: TUMBLE begins at the key's first event")                   \
+  X(kSlideIncludesStart, "slide-includes-start", "34: SLIDE d holds d + 1 ms")                                      \
+  X(kRowsSlide, "rows-slide", "34: ROWS n prints with every event")                                                 \
+  X(kSessionGapExcludesEnd, "session-gap-excludes-end", "36: an event at last.t + gap begins the next session")     \
+  X(kSessionMaxIncluded, "session-max-included", "36: an event at first.t + MAX still belongs")                     \
+  X(kSessionEndsAtLast, "session-ends-at-last", "36: a session ends at its last event")                             \
+  X(kOrderTiesDescend, "order-ties-descend", "37: with DESC ties go by descending key")                             \
+  X(kOrderNullFirst, "order-null-first", "37: null and NaN come first with DESC")                                   \
+  X(kLimitPerIgnored, "limit-per-ignored", "37: LIMIT k PER g keeps k of all")                                      \
+  X(kEarlyFromEvent, "early-from-first-event", "42: EARLY ticks count from the window's first event")               \
+  X(kLateUpdateForgets, "late-update-forgets", "16: late=update prints the late event alone")                       \
   X(kJoinKeepsMissing, "join-keeps-missing", "39: an event without a table row passes with nulls")                  \
   X(kCascadeReadsAll, "cascade-reads-all", "41: other rules read resolved outputs too")                             \
   X(kFirstPerSlides, "first-per-slides", "42: rows that were kept back extend FIRST PER")                           \

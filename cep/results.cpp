@@ -247,13 +247,7 @@ bool Results::is_idle(KeyId key) const {
 
 void Results::reset(KeyId key) {
   if (key < alerts_.size()) {
-    // Items under way for the key's last owner find nothing armed; `queued` stays, so that they are known.
-    Alert& alert = alerts_[key];
-    alert.phase = Phase::kQuiet;
-    alert.samples = 0;
-    alert.fire.disarm();
-    alert.clear.disarm();
-    alert.remind.disarm();
+    alerts_[key] = {};  // items under way carry the key's old generation
   }
   if (key < emitted_.size()) {
     emitted_[key] = {};

@@ -27,6 +27,7 @@ struct RuleCounters {
   uint64_t runs_expired = 0;
   uint64_t runs_dropped = 0;
   uint64_t captures_dropped = 0;
+  uint64_t state_dropped = 0;  // events that max_state had no room for
 };
 
 // What the engine does for a rule.
@@ -39,6 +40,8 @@ class RuleHost {
   virtual void at_horizon(Item item) = 0;
   // On the arrival clock.
   virtual void at_clock(Item item) = 0;
+  // What the rule's events of this timeline are measured with (6).
+  virtual int64_t horizon_of(TimelineId timeline) const = 0;
   // A row or an alert's output: printed if the rule has DO, and handed to the rules that read this one, at once.
   // `order`: see OutputQueue::Entry.
   virtual void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
@@ -119,6 +122,9 @@ class Machine {
 };
 
 class Results;
+
+// The machines beside plain rows; make_machine() chooses.
+std::unique_ptr<Machine> make_window_machine(const RuleContext& context, Results& results);
 
 // What the plan needs that the engine does not have: its name and place, or nothing when all is there.
 std::optional<Diagnostic> unsupported_part(const RulePlan& plan);

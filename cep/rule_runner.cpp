@@ -16,11 +16,13 @@ RuleRunner::RuleRunner(RunnerHost& host, RulePlan plan_in, Horizons& horizons_in
 
 void RuleRunner::at_horizon(Item item) {
   item.rule = plan.id;
+  item.generation = keys.generation(item.key);
   host_.schedule_horizon(*this, item);
 }
 
 void RuleRunner::at_clock(Item item) {
   item.rule = plan.id;
+  item.generation = keys.generation(item.key);
   host_.schedule_clock(item);
 }
 
@@ -126,10 +128,15 @@ void RuleRunner::run(const Item& item, Moment moment) {
       return;
     }
     case Owner::kMachine:
-      machine->on_item(item, moment);
-      break;
     case Owner::kResults:
-      results.on_item(item, moment);
+      if (item.generation != keys.generation(item.key)) {
+        return;  // of a key that was given up since
+      }
+      if (item.owner == Owner::kMachine) {
+        machine->on_item(item, moment);
+      } else {
+        results.on_item(item, moment);
+      }
       break;
   }
   if (item.key < keys.id_end()) {
@@ -156,6 +163,7 @@ void RuleRunner::save(StateWriter& out) const {
   out.u64(counters.runs_expired);
   out.u64(counters.runs_dropped);
   out.u64(counters.captures_dropped);
+  out.u64(counters.state_dropped);
 }
 
 void RuleRunner::load(StateReader& in) {
@@ -180,6 +188,7 @@ void RuleRunner::load(StateReader& in) {
   counters.runs_expired = in.u64();
   counters.runs_dropped = in.u64();
   counters.captures_dropped = in.u64();
+  counters.state_dropped = in.u64();
 }
 
 }  // namespace lambda::cep

@@ -34,6 +34,7 @@ class RuleRunner final : public RuleHost {
   void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
               std::span<const Value> fields) override;
   void limit(Bound bound, uint64_t max, const Moment& moment) override;
+  int64_t horizon_of(TimelineId timeline) const override { return horizon(timeline); }
 
   // An event of one of the rule's streams, at its arrival.
   void arrive(const Event& event, const Moment& moment);

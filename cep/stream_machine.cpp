@@ -41,15 +41,33 @@ std::optional<Diagnostic> unsupported_part(const RulePlan& plan) {
     return Diagnostic{plan.at, std::string("rule ") + plan.name + ": " + what + " is not supported by this version"};
   };
   if (plan.window) {
-    return without(plan.window->kind ? "WINDOW" : "an aggregate without WINDOW");
+    for (const AggregatePlan& aggregate : plan.window->aggregates) {
+      if (aggregate.kind == AggregateKind::kTopk) {
+        return without("topk");
+      }
+    }
+    if (plan.emit.kind == ast::EmitKind::kEarly && (!plan.order_by.empty() || plan.limit)) {
+      return without("EMIT EARLY together with ORDER BY or LIMIT");
+    }
   }
-  if (plan.options.late != LatePolicy::kDrop && plan.horizon != HorizonClass::kStateless) {
-    return without("late=update or late=backfill in a rule that keeps state");
+  if (plan.horizon != HorizonClass::kStateless) {
+    const bool fixed = plan.window && plan.window->kind &&
+                       (*plan.window->kind == ast::WindowKind::kTumble || *plan.window->kind == ast::WindowKind::kHop);
+    const bool plain = fixed && !plan.alert && plan.order_by.empty() && !plan.limit;
+    if (plan.options.late == LatePolicy::kBackfill) {
+      return without("late=backfill in a rule that keeps state");
+    }
+    if (plan.options.late == LatePolicy::kUpdate && !plain) {
+      return without("late=update other than over TUMBLE or HOP without ALERT, ORDER BY and LIMIT");
+    }
   }
   return std::nullopt;
 }
 
 std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& results) {
+  if (context.plan.window) {
+    return make_window_machine(context, results);
+  }
   return std::make_unique<StreamMachine>(context, results);
 }
 

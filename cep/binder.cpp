@@ -1,6 +1,7 @@
 #include "cep/binder.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -69,10 +70,10 @@ class RuleBinder {
         bind_over_stream();
         break;
       case ast::SourceKind::kAntiJoin:
-        errors_.push_back({rule_.source.at, "ANTI JOIN is not supported by this version"});
+        bind_over_table();
         break;
       case ast::SourceKind::kPattern:
-        errors_.push_back({rule_.source.at, "PATTERN is not supported by this version"});
+        bind_over_pattern();
         break;
     }
     return errors_.size() == errors_before ? std::optional(std::move(plan_)) : std::nullopt;
@@ -104,14 +105,101 @@ class RuleBinder {
     if (needs_group()) {
       bind_window();
       GroupScope group(rows, plan_, symbols_);
-      bind_results(group, rows);
+      // GroupScope looks keys up first, which row_knows() does not see; what the rows know it knows or refuses.
+      bind_results(group, &rows, group_knows_);
     } else {
       if (!rule_.group_by.empty()) {
         fail(rule_.group_by[0].at, "GROUP BY needs a WINDOW or an aggregate; PARTITION BY is meant, perhaps");
       }
-      bind_results(rows, rows);
+      bind_results(rows, &rows, &row_knows);
     }
     set_horizon();
+  }
+
+  void bind_over_pattern() {
+    std::vector<const Expr*> filters;
+    std::map<std::string, uint32_t> aliases;
+    const size_t errors_before = errors_.size();
+    plan_.pattern =
+        bind_pattern_tree(rule_.source.pattern, plan_.options.max_runs_given, catalog_, filters, aliases, errors_);
+    refuse_window("PATTERN");
+    if (rule_.select_star) {
+      fail(rule_.select_at, "SELECT * has no meaning over PATTERN; name the items");
+    }
+    if (errors_.size() != errors_before) {
+      return;
+    }
+    bind_pattern_keys(rule_.partition_by, catalog_, plan_, errors_);
+    if (errors_.size() != errors_before) {
+      return;
+    }
+    PatternScope scope(catalog_, plan_, std::move(aliases));
+    for (size_t i = 0; i < filters.size(); ++i) {
+      if (filters[i] != nullptr) {
+        scope.set_step(static_cast<int>(i));
+        plan_.pattern->nodes[i].filter = bind_condition(*filters[i], "a step's filter", scope, symbols_, errors_);
+      }
+    }
+    scope.set_step(-1);
+    if (rule_.where) {
+      plan_.where = bind_condition(*rule_.where, "WHERE", scope, symbols_, errors_);
+    }
+    plan_.pattern->emit_final = rule_.emit && rule_.emit->kind == ast::EmitKind::kFinal;
+    bind_results(
+        scope, nullptr, +[](Scope& names, const Expr& expr) { return static_cast<PatternScope&>(names).knows(expr); });
+    set_horizon();
+  }
+
+  // FROM TABLE .. ANTI JOIN: rows of the table whose key is silent (40).
+  void bind_over_table() {
+    const StreamSchema* stream = need_stream(rule_.source.stream);
+    const TableSchema* table = need_table(*rule_.source.table);
+    refuse_window("ANTI JOIN");
+    for (const ast::Key& key : rule_.partition_by) {
+      fail(key.at, "the key of ANTI JOIN is the table's");
+    }
+    if (rule_.select_star) {
+      fail(rule_.select_at, "SELECT * has no meaning over JOIN; name the items");
+    }
+    if (stream == nullptr || table == nullptr) {
+      return;
+    }
+    const ColumnSchema& key = table->columns[static_cast<size_t>(table->key_column)];
+    const Expr* on = rule_.source.on.get();
+    if (on != nullptr && (on->kind != ast::ExprKind::kColumn || !on->qualifier.empty() || on->name != key.name)) {
+      fail(on->at, "ON takes the KEY of " + table->name + " here, which is " + key.name);
+      return;
+    }
+    const int column = stream->find(key.name);
+    if (column < 0 || stream->columns[static_cast<size_t>(column)].type != key.type) {
+      fail(on != nullptr ? on->at : rule_.source.stream.at, stream->name + " needs a column " + key.name + " that is " +
+                                                                type_name(key.type) + ", the KEY of " + table->name);
+      return;
+    }
+    plan_.silence_ms = rule_.source.within_ms;
+    plan_.table = TableUse{table->id, {}, {}};
+    plan_.keys.push_back(key);
+    plan_.streams.push_back({stream->id, {{Frame::kEvent, static_cast<uint32_t>(column)}}});
+    static const StreamSchema kNoEvent;  // there is none: that is what the rule is about
+    RowScope rows(&kNoEvent, "", table, rule_.source.table_alias ? rule_.source.table_alias->text : table->name);
+    if (rule_.where) {
+      plan_.where = bind_condition(*rule_.where, "WHERE", rows, symbols_, errors_);
+    }
+    bind_results(rows, &rows, &row_knows);
+    // The key that is joined by is the rule's: a heartbeat must not wait for other devices.
+    plan_.horizon = column == stream->device_column ? HorizonClass::kDevice : HorizonClass::kSite;
+  }
+
+  void refuse_window(const char* over) {
+    const auto refuse = [&](Position at, const char* what) {
+      fail(at, std::string(what) + " has no meaning over " + over + "; read this rule from another one");
+    };
+    if (rule_.window) {
+      refuse(rule_.window->at, "WINDOW");
+    }
+    if (!rule_.group_by.empty()) {
+      refuse(rule_.group_by[0].at, "GROUP BY");
+    }
   }
 
   const StreamSchema* need_stream(const ast::Name& name) {
@@ -185,10 +273,9 @@ class RuleBinder {
     plan_.window = std::move(window);
   }
 
-  void bind_results(Scope& scope, RowScope& rows) {
+  void bind_results(Scope& scope, const RowScope* rows, bool (*knows)(Scope&, const Expr&)) {
     bind_items(scope, rows);
-    // GroupScope looks keys up first, which row_knows() does not see; what the rows know it knows or refuses.
-    ItemScope with_items(scope, rule_, plan_.window ? group_knows_ : &row_knows);
+    ItemScope with_items(scope, rule_, knows);
     if (rule_.having) {
       plan_.having = bind_condition(*rule_.having, "HAVING", with_items, symbols_, errors_);
     }
@@ -207,13 +294,13 @@ class RuleBinder {
     return static_cast<GroupScope&>(scope).column(expr, ignored).kind == Resolved::Kind::kSlot;
   };
 
-  void bind_items(Scope& scope, const RowScope& rows) {
+  void bind_items(Scope& scope, const RowScope* rows) {
     if (rule_.select_star) {
       if (plan_.table || rule_.source.table || plan_.window) {
         fail(rule_.select_at, "SELECT * has no meaning over JOIN or windows; name the items");
         return;
       }
-      const auto& columns = rows.stream().columns;
+      const auto& columns = rows->stream().columns;
       for (uint32_t i = 0; i < columns.size(); ++i) {
         Program load;
         load.nodes.push_back({Op::kLoad, columns[i].type, static_cast<uint16_t>(Frame::kEvent), 0, i});
@@ -324,7 +411,7 @@ class RuleBinder {
 
   // Sentence 6.
   void set_horizon() {
-    const bool stateless = !plan_.window && !plan_.alert && plan_.order_by.empty() && !plan_.limit;
+    const bool stateless = !plan_.pattern && !plan_.window && !plan_.alert && plan_.order_by.empty() && !plan_.limit;
     if (stateless) {
       plan_.horizon = HorizonClass::kStateless;
       return;

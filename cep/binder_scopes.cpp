@@ -153,7 +153,7 @@ Resolved RowScope::column(const ast::Expr& expr, Diagnostics& errors) {
   } else if (table_ != nullptr && expr.qualifier.empty()) {
     const auto more = column_names(table_->columns);
     names.insert(names.end(), more.begin(), more.end());
-    where += " and " + table_name_;
+    where += (where.empty() ? "" : " and ") + table_name_;
   }
   errors.push_back({expr.at, "unknown column " + expr.name + " in " + where + near_name(expr.name, names)});
   return Resolved::error();

@@ -34,6 +34,7 @@ class Engine::Impl final : public RunnerHost {
   void schedule_clock(const Item& item) override;
   void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) override;
   OutputQueue& outputs() override { return outputs_; }
+  TimelineId timeline_of(const Value& device) override { return devices_.find_or_add(device); }
   const Catalog& catalog() const override { return catalog_; }
 
   Catalog catalog_;
@@ -44,6 +45,7 @@ class Engine::Impl final : public RunnerHost {
   friend class Engine;
   void push_event(StreamId stream, const Value* columns, int64_t t, int64_t at, bool has_at, uint64_t index);
   void collect(TimelineId timeline, bool all);
+  void start_rules(const Moment& moment);
   void run_line(const Event* event, const Moment* moment);
   Horizons& horizons_for(const Options& options);
 
@@ -63,6 +65,7 @@ class Engine::Impl final : public RunnerHost {
   std::vector<std::unique_ptr<RuleRunner>> rules_;
   std::vector<std::vector<RuleRunner*>> readers_;  // by stream, in order of creation
   uint64_t arrivals_ = 0;
+  size_t started_ = 0;  // rules, from the first on
 };
 
 // ---- rules
@@ -160,6 +163,7 @@ void Engine::Impl::push_event(StreamId stream, const Value* columns, int64_t t, 
   moment.arrival = arrivals_++;
   moment.on_input = static_cast<int64_t>(index);
   moment.clock = clock_.now();
+  start_rules(moment);
   agenda_.begin_event(t, moment.arrival);
   collect(timeline, false);
   run_line(&event, &moment);
@@ -171,9 +175,21 @@ void Engine::Impl::advance_to(int64_t t) {
   for (Horizons& horizons : horizons_) {
     horizons.on_advance(t);
   }
+  Moment moment;
+  moment.t = t;
+  moment.clock = clock_.now();
+  moment.place = Place::kTimer;
+  start_rules(moment);
   agenda_.begin_advance();
   collect(kSharedTimeline, true);
   run_line(nullptr, nullptr);
+}
+
+// Rules that see their first line.
+void Engine::Impl::start_rules(const Moment& moment) {
+  for (; started_ < rules_.size(); ++started_) {
+    rules_[started_]->start(moment);
+  }
 }
 
 // Everything that became due with this line.

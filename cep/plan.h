@@ -73,7 +73,7 @@ struct StreamUse {
   std::vector<KeySource> keys;  // in the order of RulePlan::keys
 };
 
-// JOIN TABLE: the row whose key equals `key`, kept when `on` is true. ANTI JOIN: every row.
+// JOIN TABLE: the row whose key equals `key`, kept when `on` is true. ANTI JOIN: every row; `key` is its event's.
 struct TableUse {
   TableId table = 0;
   Program key;  // over kEvent
@@ -124,6 +124,50 @@ struct WindowPlan {
   uint32_t end_slot(size_t keys) const { return start_slot(keys) + 1; }
 };
 
+// What a rule keeps of the events that a step of its pattern took (24). `kAverage` is followed by two slots of its own:
+// the sum and the number of values.
+enum class CaptureKind : uint8_t { kLast, kFirst, kElement, kCount, kSum, kAverage, kMin, kMax, kHelper };
+struct CaptureSlot {
+  CaptureKind kind = CaptureKind::kLast;
+  uint32_t node = 0;
+  uint32_t column = 0;   // of the step's stream; not for kCount
+  uint32_t element = 0;  // kElement: from 0
+  Type type = Type::kNull;
+};
+inline constexpr uint32_t kCapturesMax = 64;  // elements of a step that a[i] reaches
+
+// One node of a pattern's tree, in the order of the text: a node's parts stand behind it, up to `end`.
+struct PatternNode {
+  ast::StepKind kind = ast::StepKind::kEvent;  // not kGroup: that is a sequence
+  Position at;
+  bool every = false;
+  bool leading = false;  // may be what a match begins with
+  uint16_t end = 0;
+  int parent = -1;
+  std::vector<uint16_t> parts;
+  std::vector<bool> strict;  // kSequence: ',' between parts[i] and parts[i + 1]
+  // kEvent, kAbsence
+  StreamId stream = 0;
+  Program filter;  // over kEvent and kRun
+  bool counted = false;
+  int64_t count_min = 1;
+  int64_t count_max = 1;              // INT64_MAX: no maximum
+  std::optional<int64_t> absence_ms;  // NOT .. FOR; a kAbsence without guards the step behind it, or its AND
+  std::vector<uint32_t> slots;        // of kRun, that this step fills
+};
+inline constexpr size_t kPatternNodesMax = 200;
+
+struct PatternPlan {
+  std::vector<PatternNode> nodes;  // [0] is a sequence
+  std::vector<CaptureSlot> slots;  // of kRun, behind the keys
+  std::optional<int64_t> within_ms;
+  bool per_step = false;
+  ast::Skip skip = ast::Skip::kNone;
+  bool has_every = false;
+  bool starts_with_absence = false;
+  bool emit_final = false;  // EMIT FINAL was written: a counted last step waits for its maximum (23)
+};
+
 struct ItemPlan {
   std::string name;
   Type type = Type::kNull;
@@ -172,6 +216,8 @@ struct RulePlan {
   Program where;
   std::vector<ColumnSchema> keys;  // of PARTITION BY and GROUP BY together
   std::optional<WindowPlan> window;
+  std::optional<PatternPlan> pattern;
+  int64_t silence_ms = 0;  // ANTI JOIN .. WITHIN
   std::vector<ItemPlan> items;
   Program having;
   std::vector<OrderPlan> order_by;

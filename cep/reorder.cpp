@@ -64,6 +64,7 @@ void ReorderBuffer::save(StateWriter& out) const {
       out.i64(event.t);
       out.u64(event.arrival);
       out.i64(event.on_input);
+      out.i64(event.clock);
       out.u32(event.stream);
       out.u32(static_cast<uint32_t>(event.columns.size()));
       for (const Value& value : event.columns) {
@@ -78,11 +79,12 @@ void ReorderBuffer::load(StateReader& in) {
   const size_t timelines = in.count(8);
   for (size_t i = 0; i < timelines && in.ok(); ++i) {
     const TimelineId timeline = in.u32();
-    std::vector<WaitingEvent> events(in.count(32));
+    std::vector<WaitingEvent> events(in.count(40));
     for (WaitingEvent& event : events) {
       event.t = in.i64();
       event.arrival = in.u64();
       event.on_input = in.i64();
+      event.clock = in.i64();
       event.stream = in.u32();
       event.columns.resize(in.count(1));
       for (Value& value : event.columns) {

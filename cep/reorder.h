@@ -15,6 +15,7 @@ struct WaitingEvent {
   int64_t t = 0;
   uint64_t arrival = 0;
   int64_t on_input = -1;
+  int64_t clock = 0;  // when it arrived
   StreamId stream = 0;
   std::vector<Value> columns;
 };

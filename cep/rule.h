@@ -42,6 +42,8 @@ class RuleHost {
   virtual void at_clock(Item item) = 0;
   // What the rule's events of this timeline are measured with (6).
   virtual int64_t horizon_of(TimelineId timeline) const = 0;
+  // A device's timeline, seen or not.
+  virtual TimelineId timeline_of(const Value& device) = 0;
   // A row or an alert's output: printed if the rule has DO, and handed to the rules that read this one, at once.
   // `order`: see OutputQueue::Entry.
   virtual void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
@@ -107,6 +109,8 @@ struct LazyTimer {
 class Machine {
  public:
   virtual ~Machine() = default;
+  // Before the first event or advance_to that the rule lives to see (29, 40).
+  virtual void on_start(const Moment&) {}
   // In the order of sentence 3. Never late unless the moment says so. The machine tells keys.set_idle() of the key that
   // it worked on; after on_item() the engine does.
   virtual void on_event(const Event& event, const Moment& moment) = 0;
@@ -125,6 +129,8 @@ class Results;
 
 // The machines beside plain rows; make_machine() chooses.
 std::unique_ptr<Machine> make_window_machine(const RuleContext& context, Results& results);
+std::unique_ptr<Machine> make_pattern_machine(const RuleContext& context, Results& results);
+std::unique_ptr<Machine> make_anti_join_machine(const RuleContext& context, Results& results);
 
 // What the plan needs that the engine does not have: its name and place, or nothing when all is there.
 std::optional<Diagnostic> unsupported_part(const RulePlan& plan);

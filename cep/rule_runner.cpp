@@ -100,7 +100,7 @@ void RuleRunner::arrive(const Event& event, const Moment& moment) {
   item.place = Place::kEvent;
   item.owner = Owner::kReorder;
   at_horizon(item);
-  if (!reorder.add(event.timeline, {moment.t, moment.arrival, moment.on_input, event.stream,
+  if (!reorder.add(event.timeline, {moment.t, moment.arrival, moment.on_input, moment.clock, event.stream,
                                     std::vector<Value>(event.columns, event.columns + width)})) {
     const WaitingEvent oldest = reorder.take_oldest(event.timeline);
     ++counters.forced_release;
@@ -109,6 +109,7 @@ void RuleRunner::arrive(const Event& event, const Moment& moment) {
     early.t = oldest.t;
     early.arrival = oldest.arrival;
     early.on_input = oldest.on_input;
+    early.clock = oldest.clock;
     deliver({oldest.stream, event.timeline, oldest.columns.data()}, early);
   }
 }
@@ -123,6 +124,7 @@ void RuleRunner::run(const Item& item, Moment moment) {
       const auto event = reorder.take(item.timeline, item.time, item.arrival);
       if (event) {
         moment.on_input = event->on_input;
+        moment.clock = mutant(Mutant::kArmedAtRelease) ? moment.clock : event->clock;
         deliver({event->stream, item.timeline, event->columns.data()}, moment);
       }
       return;
@@ -146,6 +148,7 @@ void RuleRunner::run(const Item& item, Moment moment) {
 
 void RuleRunner::save(StateWriter& out) const {
   out.text(plan.name);
+  out.flag(started_);
   keys.save(out);
   machine->save(out);
   results.save(out);
@@ -171,6 +174,7 @@ void RuleRunner::load(StateReader& in) {
     in.refuse();
     return;
   }
+  started_ = in.flag();
   keys.load(in);
   machine->load(in);
   results.load(in);

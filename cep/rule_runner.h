@@ -22,6 +22,7 @@ class RunnerHost {
   // To the rules that read this one, at once.
   virtual void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) = 0;
   virtual OutputQueue& outputs() = 0;
+  virtual TimelineId timeline_of(const Value& device) = 0;
   virtual const Catalog& catalog() const = 0;
 };
 
@@ -35,7 +36,15 @@ class RuleRunner final : public RuleHost {
               std::span<const Value> fields) override;
   void limit(Bound bound, uint64_t max, const Moment& moment) override;
   int64_t horizon_of(TimelineId timeline) const override { return horizon(timeline); }
+  TimelineId timeline_of(const Value& device) override { return host_.timeline_of(device); }
 
+  // The first time that the rule knows; again is nothing.
+  void start(const Moment& moment) {
+    if (!started_) {
+      started_ = true;
+      machine->on_start(moment);
+    }
+  }
   // An event of one of the rule's streams, at its arrival.
   void arrive(const Event& event, const Moment& moment);
   // An event whose time has come, or that never waits (41).
@@ -59,6 +68,7 @@ class RuleRunner final : public RuleHost {
 
  private:
   RunnerHost& host_;
+  bool started_ = false;
   struct Limit {
     uint64_t dropped = 0;       // since the last output
     int64_t minute = kTimeMin;  // of the last output

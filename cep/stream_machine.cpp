@@ -50,6 +50,9 @@ std::optional<Diagnostic> unsupported_part(const RulePlan& plan) {
       return without("EMIT EARLY together with ORDER BY or LIMIT");
     }
   }
+  if (plan.pattern && plan.pattern->starts_with_absence && plan.pattern->skip != ast::Skip::kNone) {
+    return without("SKIP over a pattern that begins with NOT");
+  }
   if (plan.horizon != HorizonClass::kStateless) {
     const bool fixed = plan.window && plan.window->kind &&
                        (*plan.window->kind == ast::WindowKind::kTumble || *plan.window->kind == ast::WindowKind::kHop);
@@ -67,6 +70,12 @@ std::optional<Diagnostic> unsupported_part(const RulePlan& plan) {
 std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& results) {
   if (context.plan.window) {
     return make_window_machine(context, results);
+  }
+  if (context.plan.pattern) {
+    return make_pattern_machine(context, results);
+  }
+  if (context.plan.source == ast::SourceKind::kAntiJoin) {
+    return make_anti_join_machine(context, results);
   }
   return std::make_unique<StreamMachine>(context, results);
 }

@@ -20,6 +20,7 @@ class Tables {
   // The row's columns, or null. Valid until the next set().
   const Value* find(TableId table, const Value& key) const;
 
+  const TableSchema& schema(TableId table) const { return catalog_.table(table); }
   // All rows, in the order in which their keys first came.
   size_t count(TableId table) const;
   const Value* row(TableId table, size_t index) const;

@@ -270,15 +270,12 @@ void PatternMachine::match(KeyId key, size_t index, const Moment& moment) {
 void PatternMachine::enforce_bound(KeyId key, const Moment& moment) {
   auto& runs = groups_[key].runs;
   const uint64_t max = context_.plan.options.max_runs;
-  for (;;) {
+  while (static_cast<uint64_t>(std::ranges::count_if(runs, &Run::has_captures)) > max) {
     std::vector<size_t> by_age;
     for (size_t i = 0; i < runs.size(); ++i) {
       if (runs[i].has_captures()) {
         by_age.push_back(i);
       }
-    }
-    if (by_age.size() <= max) {
-      return;
     }
     std::ranges::stable_sort(by_age, {}, [&](size_t i) { return runs[i].age; });
     size_t victim = by_age.front();

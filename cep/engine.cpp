@@ -8,9 +8,56 @@
 #include "cep/horizon.h"
 #include "cep/mutant.h"
 #include "cep/parser.h"
+#include "cep/predicate_index.h"
 #include "cep/rule_runner.h"
 
 namespace lambda::cep {
+
+namespace {
+
+// The rules that read a stream. Those that take an event as it comes, or never, are found by what they demand of it.
+struct Readers {
+  struct Indexed {
+    const Horizons* horizons;
+    std::vector<uint32_t> members;
+    PredicateIndex index;
+  };
+  std::vector<RuleRunner*> rules;  // in order of creation; the numbers below are places in it
+  std::vector<uint32_t> others;
+  std::vector<Indexed> indexed;
+
+  void add(RuleRunner& rule) {
+    const auto number = static_cast<uint32_t>(rules.size());
+    rules.push_back(&rule);
+    if (rule.site() || rule.plan.options.lateness_ms > 0) {
+      others.push_back(number);
+      return;
+    }
+    auto found = std::ranges::find(indexed, &rule.horizons, &Indexed::horizons);
+    if (found == indexed.end()) {
+      indexed.push_back({&rule.horizons, {}, {}});
+      found = indexed.end() - 1;
+    }
+    found->members.push_back(number);
+    found->index.add(number, rule.plan);
+  }
+  // Those to which the event may matter, in order of creation.
+  void find(const Event& event, int64_t t, std::vector<uint32_t>& out) const {
+    out = others;
+    for (const Indexed& group : indexed) {
+      if (group.horizons->device(event.timeline) == t) {
+        group.index.candidates(event.columns, out);
+      } else {
+        out.insert(out.end(), group.members.begin(), group.members.end());  // late, or ahead: each rule sees to it
+      }
+    }
+    if (out.size() > 1) {
+      std::ranges::sort(out);
+    }
+  }
+};
+
+}  // namespace
 
 class Engine::Impl final : public RunnerHost {
  public:
@@ -63,7 +110,8 @@ class Engine::Impl final : public RunnerHost {
   std::vector<Item> due_;
   std::vector<Value> row_;
   std::vector<std::unique_ptr<RuleRunner>> rules_;
-  std::vector<std::vector<RuleRunner*>> readers_;  // by stream, in order of creation
+  std::vector<Readers> readers_;  // by stream
+  std::vector<uint32_t> candidates_;
   uint64_t arrivals_ = 0;
   size_t started_ = 0;  // rules, from the first on
 };
@@ -116,7 +164,7 @@ void Engine::Impl::add_rule(RulePlan plan) {
   RuleRunner& rule = *rules_.back();
   any_site_ = any_site_ || rule.site();
   for (const StreamUse& use : rule.plan.streams) {
-    readers_[use.stream].push_back(&rule);
+    readers_[use.stream].add(rule);
   }
 }
 
@@ -151,7 +199,7 @@ void Engine::Impl::push_event(StreamId stream, const Value* columns, int64_t t, 
   counters_.guarded += guarded ? 1 : 0;
   const int device_column = catalog_.stream(stream).device_column;
   const TimelineId timeline = device_column < 0 ? kSharedTimeline : devices_.find_or_add(columns[device_column]);
-  if (!mutant(Mutant::kWhereMovesTime) || !readers_[stream].empty()) {
+  if (!mutant(Mutant::kWhereMovesTime) || !readers_[stream].rules.empty()) {
     for (Horizons& horizons : horizons_) {
       horizons.on_event(timeline, t, guarded);
     }
@@ -213,8 +261,10 @@ void Engine::Impl::run_line(const Event* event, const Moment* moment) {
   for (;;) {
     if (agenda_.event_is_next()) {
       agenda_.event_is_done();
-      for (RuleRunner* rule : readers_[event->stream]) {
-        rule->arrive(*event, *moment);
+      const Readers& readers = readers_[event->stream];
+      readers.find(*event, moment->t, candidates_);
+      for (const uint32_t number : candidates_) {
+        readers.rules[number]->arrive(*event, *moment);
       }
     } else if (!agenda_.empty()) {
       const Item item = agenda_.take();
@@ -256,14 +306,14 @@ void Engine::Impl::schedule_clock(const Item& item) {
 
 void Engine::Impl::publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) {
   const StreamId stream = from.plan.output_stream;
-  if (stream >= readers_.size() || readers_[stream].empty()) {
+  if (stream >= readers_.size() || readers_[stream].rules.empty()) {
     return;
   }
   const std::vector<Value> columns(fields.begin(), fields.end());  // the rule's own memory may change meanwhile
   const int device_column = catalog_.stream(stream).device_column;
   const TimelineId timeline =
       device_column < 0 ? kSharedTimeline : devices_.find_or_add(columns[static_cast<size_t>(device_column)]);
-  for (RuleRunner* rule : readers_[stream]) {
+  for (RuleRunner* rule : readers_[stream].rules) {
     ++rule->counters.events;
     rule->deliver({stream, timeline, columns.data()}, moment);
   }

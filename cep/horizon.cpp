@@ -162,6 +162,7 @@ void Horizons::grow(TimelineId timeline) {
     active_in_.resize(size);
     watched_.resize(size, kTimeMax);
     by_timeline_.resize(size);
+    next_.resize(size, kTimeMax);
   }
 }
 
@@ -238,6 +239,7 @@ void Horizons::add(const Item& item, bool site) {
   }
   grow(item.timeline);
   by_timeline_[item.timeline].push(item);
+  next_[item.timeline] = std::min(next_[item.timeline], item.time);
   watch(item.timeline);
 }
 
@@ -258,17 +260,18 @@ void Horizons::watch(TimelineId timeline) {
 }
 
 void Horizons::take_timeline(TimelineId timeline, std::vector<Item>& out) {
-  if (timeline >= by_timeline_.size()) {
-    return;
-  }
-  ItemHeap& heap = by_timeline_[timeline];
-  if (heap.empty()) {
+  if (timeline >= next_.size() || next_[timeline] == kTimeMax) {
     return;
   }
   const int64_t horizon = device(timeline);
+  if (next_[timeline] > horizon) {
+    return;
+  }
+  ItemHeap& heap = by_timeline_[timeline];
   while (!heap.empty() && is_due(heap.top().time, heap.top().place, horizon)) {
     out.push_back(heap.pop());
   }
+  next_[timeline] = heap.empty() ? kTimeMax : heap.top().time;
 }
 
 void Horizons::take_due(TimelineId timeline, bool all, std::vector<Item>& out) {
@@ -295,8 +298,9 @@ void Horizons::take_due(TimelineId timeline, bool all, std::vector<Item>& out) {
 }
 
 void Horizons::remove_rule(RuleId rule) {
-  for (ItemHeap& heap : by_timeline_) {
-    heap.remove_rule(rule);
+  for (size_t i = 0; i < by_timeline_.size(); ++i) {
+    by_timeline_[i].remove_rule(rule);
+    next_[i] = by_timeline_[i].empty() ? kTimeMax : by_timeline_[i].top().time;
   }
   by_site_.remove_rule(rule);
 }
@@ -321,12 +325,14 @@ void Horizons::load(StateReader& in) {
   active_in_.assign(count, 0);
   watched_.assign(count, kTimeMax);
   by_timeline_.assign(count, {});
+  next_.assign(count, kTimeMax);
   active_.clear();
   wakeups_.clear();
   for (size_t i = 0; i < count && in.ok(); ++i) {
     own_[i] = in.i64();
     active_in_[i] = in.u8();
     by_timeline_[i].load(in);
+    next_[i] = by_timeline_[i].empty() ? kTimeMax : by_timeline_[i].top().time;
     if (i >= devices_.count() && (active_in_[i] != 0 || !by_timeline_[i].empty())) {
       in.refuse();
       return;

@@ -153,6 +153,7 @@ class Horizons {
   std::vector<Wakeup> wakeups_;     // heap
   int64_t site_ = kTimeMin;
   std::vector<ItemHeap> by_timeline_;
+  std::vector<int64_t> next_;  // time of the first item of each; kTimeMax: none. Most events look no further
   ItemHeap by_site_;
 };
 

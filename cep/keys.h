@@ -24,7 +24,7 @@ class KeyDirectory {
   // `timeline`: of the event that brought the key. Nothing: full, and no key is idle.
   std::optional<Found> find_or_add(const Value* key, TimelineId timeline);
 
-  const Value* values(KeyId id) const { return &values_[size_t{id} * width_]; }
+  const Value* values(KeyId id) const { return values_.data() + size_t{id} * width_; }
   TimelineId timeline(KeyId id) const { return entries_[id].timeline; }
   // How often the number was given to another key; 0 for kNoKey.
   uint32_t generation(KeyId id) const { return id < entries_.size() ? entries_[id].generation : 0; }

@@ -9,7 +9,7 @@
 
 namespace lambda::cep {
 
-inline constexpr size_t kRuleTextBytesMax = 1 << 20;
+inline constexpr size_t kRuleTextBytesMax = 16 << 20;
 inline constexpr int kNestingMax = 100;  // of parentheses, so that no text overflows the stack
 
 struct Parsed {

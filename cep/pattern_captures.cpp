@@ -99,7 +99,6 @@ void Run::save(StateWriter& out) const {
   out.i64(last_t);
   out.u64(last_arrival);
   out.i64(deadline);
-  out.flag(deadline_queued);
   for (const NodeState& node : nodes) {
     out.u8(static_cast<uint8_t>(node.phase));
     out.flag(node.gap);
@@ -125,7 +124,6 @@ void Run::load(StateReader& in) {
   last_t = in.i64();
   last_arrival = in.u64();
   deadline = in.i64();
-  deadline_queued = in.flag();
   for (NodeState& node : nodes) {
     const uint8_t phase = in.u8();
     if (phase > static_cast<uint8_t>(Phase::kDead)) {

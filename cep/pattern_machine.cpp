@@ -16,6 +16,7 @@ struct Group {
   bool known = false;
   bool waits = false;  // for its first step with nothing captured; such a run is not kept
   std::vector<Run> runs;
+  LazyTimer deadline;  // the earliest of the runs'
 };
 
 class PatternMachine final : public Machine {
@@ -57,7 +58,12 @@ class PatternMachine final : public Machine {
   std::optional<KeyId> admit(const Event& event, const Moment& moment);
   Group& group_of(KeyId key, const Instant& now);
   Run new_run(KeyId key) {
-    Run run = fresh_;
+    Run run;
+    if (!spare_.empty()) {
+      run = std::move(spare_.back());
+      spare_.pop_back();
+    }
+    run = fresh_;
     std::copy_n(context_.keys.values(key), key_.size(), run.slots.begin());
     run.id = ++last_id_;
     return run;
@@ -69,11 +75,22 @@ class PatternMachine final : public Machine {
   void match(KeyId key, size_t index, const Moment& moment);
   void drop(KeyId key, size_t index) {
     auto& runs = groups_[key].runs;
+    recycle(std::move(runs[index]));
     runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(index));
     --held_runs_;
   }
+  // Keeps the run's memory for the next one.
+  void recycle(Run&& run) {
+    constexpr size_t kSpareMax = 64;
+    if (spare_.size() < kSpareMax && !run.nodes.empty()) {
+      spare_.push_back(std::move(run));
+    }
+  }
   void enforce_bound(KeyId key, const Moment& moment);
   void queue_timers(KeyId key, Run& run);
+  void queue_deadline(KeyId key, int64_t due);
+  void absence_over(const Item& item, const Moment& moment);
+  void deadline_over(KeyId key, const Moment& moment);
   bool skips() const { return plan_.skip != ast::Skip::kNone; }
 
   const RuleContext& context_;
@@ -82,6 +99,8 @@ class PatternMachine final : public Machine {
   PatternStepper stepper_;
   const Run fresh_;
   std::vector<Value> key_;
+  std::vector<uint64_t> ids_;
+  std::vector<Run> spare_;
   std::vector<Group> groups_;
   size_t held_runs_ = 0;
   uint64_t last_id_ = 0;
@@ -147,13 +166,13 @@ void PatternMachine::on_event(const Event& event, const Moment& moment) {
   const bool waits = groups_[*key].waits;
   const uint64_t age_before = last_age_;
   stepper_.begin_event();
-  std::vector<uint64_t> ids;  // of the runs that were there; a match may drop some on the way (32)
+  ids_.clear();  // of the runs that are there; a match may drop some on the way (32)
   for (const Run& run : groups_[*key].runs) {
-    ids.push_back(run.id);
+    ids_.push_back(run.id);
   }
   const size_t matches_before = matches_;
   size_t index = 0;
-  for (const uint64_t id : ids) {
+  for (const uint64_t id : ids_) {
     auto& runs = groups_[*key].runs;
     if (index >= runs.size() || runs[index].id != id) {
       index = static_cast<size_t>(std::ranges::find(runs, id, &Run::id) - runs.begin());
@@ -176,6 +195,11 @@ void PatternMachine::on_event(const Event& event, const Moment& moment) {
 // The event may be the first of a run.
 void PatternMachine::begin(KeyId key, const Event& event, const Moment& moment, const Instant& now) {
   if (!stepper_.matches_first(fresh_, event)) {
+    return;
+  }
+  if (state_bytes() >= context_.plan.options.max_state_bytes) {
+    ++context_.counters.state_dropped;
+    context_.host.limit(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
     return;
   }
   Group& group = groups_[key];
@@ -224,14 +248,10 @@ bool PatternMachine::settle(KeyId key, size_t index, StepResult result, const Mo
 
 void PatternMachine::take_split(KeyId key, const Run& from) {
   const uint64_t age = from.age;
+  groups_[key].waits = groups_[key].waits || stepper_.split_waits();
   for (Run& original : stepper_.split()) {
-    if (!original.has_captures() && !plan_.starts_with_absence) {
-      groups_[key].waits = true;
-      continue;
-    }
     original.id = ++last_id_;
     original.age = original.has_captures() ? age : 0;
-    original.deadline_queued = false;
     for (NodeState& node : original.nodes) {
       node.queued = false;
     }
@@ -246,11 +266,12 @@ void PatternMachine::take_split(KeyId key, const Run& from) {
 }
 
 void PatternMachine::match(KeyId key, size_t index, const Moment& moment) {
-  const Run run = std::move(groups_[key].runs[index]);
+  Run run = std::move(groups_[key].runs[index]);
   drop(key, index);
   Frames frames;
   frames[Frame::kRun] = run.slots.data();
   if (!context_.evaluator.is_true(context_.plan.where, frames)) {
+    recycle(std::move(run));
     return;
   }
   ++matches_;
@@ -264,6 +285,7 @@ void PatternMachine::match(KeyId key, size_t index, const Moment& moment) {
     held_runs_ -= std::erase_if(groups_[key].runs, goes);
   }
   results_.row(moment, key, frames, 0, run.age);
+  recycle(std::move(run));
 }
 
 // At most max_runs with something captured (47).
@@ -300,20 +322,28 @@ void PatternMachine::enforce_bound(KeyId key, const Moment& moment) {
 
 // ---- time
 
-void PatternMachine::queue_timers(KeyId key, Run& run) {
+void PatternMachine::queue_deadline(KeyId key, int64_t due) {
   Item item;
   item.key = key;
   item.timeline = context_.keys.timeline(key);
   item.place = Place::kTimer;
   item.owner = Owner::kMachine;
-  if (run.deadline != Run::kNever && !run.deadline_queued) {
-    run.deadline_queued = true;
-    item.time = run.deadline;
-    item.rank = Rank::kExpiry;
-    item.tag = kDeadline;
-    item.cookie = run.id << 8;
-    context_.host.at_horizon(item);
+  item.time = due;
+  item.rank = Rank::kExpiry;
+  item.tag = kDeadline;
+  context_.host.at_horizon(item);
+}
+
+void PatternMachine::queue_timers(KeyId key, Run& run) {
+  LazyTimer& deadline = groups_[key].deadline;
+  if (run.deadline != Run::kNever && (!deadline.armed() || run.deadline < deadline.due) && deadline.arm(run.deadline)) {
+    queue_deadline(key, run.deadline);
   }
+  Item item;
+  item.key = key;
+  item.timeline = context_.keys.timeline(key);
+  item.place = Place::kTimer;
+  item.owner = Owner::kMachine;
   for (uint16_t id = 0; id < run.nodes.size(); ++id) {
     NodeState& node = run.nodes[id];
     if (node.phase != NodeState::Phase::kActive || node.due == NodeState::kNever || node.queued) {
@@ -336,35 +366,67 @@ void PatternMachine::on_item(const Item& item, const Moment& moment) {
   if (item.key >= groups_.size()) {
     return;
   }
+  if (item.tag == kAbsence) {
+    absence_over(item, moment);
+    return;
+  }
+  LazyTimer& deadline = groups_[item.key].deadline;
+  switch (deadline.on_item(item.time)) {
+    case LazyTimer::Came::kNothing:
+      return;
+    case LazyTimer::Came::kQueueAgain:
+      queue_deadline(item.key, deadline.due);
+      return;
+    case LazyTimer::Came::kDue:
+      deadline_over(item.key, moment);
+      break;
+  }
+}
+
+void PatternMachine::absence_over(const Item& item, const Moment& moment) {
   auto& runs = groups_[item.key].runs;
   const auto run = std::ranges::find(runs, item.cookie >> 8, &Run::id);
-  if (run == runs.end()) {
+  const auto id = static_cast<uint16_t>(item.cookie & 0xFF);
+  if (run == runs.end() || run->nodes[id].phase != NodeState::Phase::kActive || run->nodes[id].due != item.time) {
     return;
   }
   const auto index = static_cast<size_t>(run - runs.begin());
   const Instant now{moment.t, UINT64_MAX, moment.clock};
-  if (item.tag == kAbsence) {
-    const auto id = static_cast<uint16_t>(item.cookie & 0xFF);
-    if (run->nodes[id].phase != NodeState::Phase::kActive || run->nodes[id].due != item.time) {
-      return;
+  (void)settle(item.key, index, stepper_.absence_over(*run, id, now), moment);
+}
+
+// WITHIN is over for the runs whose deadline this is.
+void PatternMachine::deadline_over(KeyId key, const Moment& moment) {
+  const Instant now{moment.t, UINT64_MAX, moment.clock};
+  const auto is_over = [&](const Run& run) { return run.deadline != Run::kNever && run.deadline <= moment.t; };
+  for (;;) {
+    auto& runs = groups_[key].runs;
+    const auto run = std::ranges::find_if(runs, is_over);
+    if (run == runs.end()) {
+      break;
     }
-    (void)settle(item.key, index, stepper_.absence_over(*run, id, now), moment);
-    return;
+    const auto index = static_cast<size_t>(run - runs.begin());
+    if (stepper_.deadline_over(*run, now)) {
+      match(key, index, moment);
+      continue;
+    }
+    ++context_.counters.runs_expired;
+    if (!run->has_captures() && plan_.has_every && plan_.starts_with_absence && !is_over(*run)) {
+      queue_timers(key, *run);  // EVERY began anew
+      continue;
+    }
+    const bool again = !run->has_captures() && !is_over(*run);
+    drop(key, index);
+    groups_[key].waits = groups_[key].waits || (again && !plan_.starts_with_absence);
   }
-  if (run->deadline != item.time) {
-    return;
+  int64_t next = Run::kNever;
+  for (const Run& run : groups_[key].runs) {
+    if (run.deadline != Run::kNever && (next == Run::kNever || run.deadline < next)) {
+      next = run.deadline;
+    }
   }
-  if (stepper_.deadline_over(*run, now)) {
-    match(item.key, index, moment);
-    return;
-  }
-  ++context_.counters.runs_expired;
-  if (run->has_captures() || !plan_.has_every || !plan_.starts_with_absence) {
-    const bool again = !run->has_captures();
-    drop(item.key, index);
-    groups_[item.key].waits = groups_[item.key].waits || (again && !plan_.starts_with_absence);
-  } else {
-    queue_timers(item.key, *run);
+  if (next != Run::kNever && groups_[key].deadline.arm(next)) {
+    queue_deadline(key, next);
   }
 }
 
@@ -377,6 +439,7 @@ void PatternMachine::save(StateWriter& out) const {
   for (const Group& group : groups_) {
     out.flag(group.known);
     out.flag(group.waits);
+    group.deadline.save(out);
     out.u32(static_cast<uint32_t>(group.runs.size()));
     for (const Run& run : group.runs) {
       run.save(out);
@@ -388,11 +451,12 @@ void PatternMachine::load(StateReader& in) {
   last_id_ = in.u64();
   last_age_ = in.u64();
   groups_.clear();
-  groups_.resize(in.count(6));
+  groups_.resize(in.count(22));
   held_runs_ = 0;
   for (Group& group : groups_) {
     group.known = in.flag();
     group.waits = in.flag();
+    group.deadline.load(in);
     group.runs.assign(in.count(50), fresh_);
     for (Run& run : group.runs) {
       run.load(in);

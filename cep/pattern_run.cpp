@@ -116,13 +116,21 @@ bool PatternStepper::matches_first(const Run& run, const Event& event) {
 
 Result PatternStepper::offer(Run& run, const Event& event, const Instant& now) {
   event_ = &event;
-  now_ = now;
   capture_dropped_ = false;
-  split_.clear();
-  if (plan_.has_every) {
-    before_ = run;
-  }
+  begin_step(run, now);
   return step(run, 0);
+}
+
+void PatternStepper::begin_step(const Run& run, const Instant& now) {
+  now_ = now;
+  split_.clear();
+  split_waits_ = false;
+  for (uint16_t id = 0; plan_.has_every && id < plan_.nodes.size(); ++id) {
+    if (plan_.nodes[id].every && !run.nodes[id].was_split) {
+      before_ = run;  // an instance may complete, and its original is what the run is now
+      return;
+    }
+  }
 }
 
 // EVERY: the instance that was complete goes on in `run`, the original waits for the step again (18).
@@ -131,8 +139,13 @@ void PatternStepper::split_off(Run& run, uint16_t id) {
   if (mutant(Mutant::kEveryOnce)) {
     return;
   }
+  const bool first = before_.nodes[id].outer_first_t == Run::kNever;
+  if (first && !plan_.starts_with_absence) {
+    split_waits_ = true;
+    return;
+  }
   Run original = before_;
-  if (original.nodes[id].outer_first_t == Run::kNever) {
+  if (first) {
     original.first_t = Run::kNever;
     original.deadline = Run::kNever;
   }
@@ -448,9 +461,7 @@ Result PatternStepper::part_done(Run& run, uint16_t id, uint16_t part) {
 }
 
 Result PatternStepper::absence_over(Run& run, uint16_t node, const Instant& now) {
-  now_ = now;
-  split_.clear();
-  before_ = run;
+  begin_step(run, now);
   run.nodes[node].phase = Phase::kDone;
   run.nodes[node].due = NodeState::kNever;
   if (!run.has_captures()) {
@@ -474,8 +485,7 @@ Result PatternStepper::absence_over(Run& run, uint16_t node, const Instant& now)
 }
 
 bool PatternStepper::deadline_over(Run& run, const Instant& now) {
-  now_ = now;
-  split_.clear();
+  begin_step(run, now);
   const uint16_t part = plan_.nodes[0].parts[run.nodes[0].index];
   const bool last = run.nodes[0].index + 1u == plan_.nodes[0].parts.size();
   if (last && (is_guard(part) || (plan_.emit_final && satisfied(run, part)))) {

@@ -44,7 +44,6 @@ struct Run {
   int64_t last_t = 0;  // of the last captured event
   uint64_t last_arrival = 0;
   int64_t deadline = kNever;  // of WITHIN
-  bool deadline_queued = false;
   std::vector<NodeState> nodes;
   std::vector<Value> slots;  // Frame::kRun
 
@@ -77,6 +76,8 @@ class PatternStepper {
   bool deadline_over(Run& run, const Instant& now);
 
   std::vector<Run>& split() { return split_; }
+  // Did one split off that has captured nothing and waits for nothing but its first event? It is not among split().
+  bool split_waits() const { return split_waits_; }
   // Did the last offer() take an element that was not kept?
   bool capture_dropped() const { return capture_dropped_; }
   // Is it an event of the first step, or of a first absence?
@@ -106,6 +107,7 @@ class PatternStepper {
   void split_off(Run& run, uint16_t id);
   void set_back(Run& run, uint16_t id);
   void clear(Run& run, uint16_t id);
+  void begin_step(const Run& run, const Instant& now);
 
   bool is_guard(uint16_t id) const {
     return plan_.nodes[id].kind == ast::StepKind::kAbsence && !plan_.nodes[id].absence_ms;
@@ -121,7 +123,6 @@ class PatternStepper {
   void set_deadline(Run& run, int64_t from) {
     if (plan_.within_ms) {
       run.deadline = from + *plan_.within_ms - (mutant(Mutant::kWithinExcludesEnd) ? 1 : 0);
-      run.deadline_queued = false;
     }
   }
 
@@ -130,6 +131,7 @@ class PatternStepper {
   const size_t keys_;
   Run before_;  // the run ahead of what is being done, for forks
   std::vector<Run> split_;
+  bool split_waits_ = false;
   std::vector<bool> taken_by_every_;
   const Event* event_ = nullptr;
   Instant now_;

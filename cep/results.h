@@ -56,7 +56,7 @@ class Results {
   void arm(LazyTimer& timer, Timer which, int64_t due, KeyId key);
 
   Alert& alert_of(KeyId key);
-  Value* stored_row(KeyId key) { return &rows_[size_t{key} * context_.plan.items.size()]; }
+  Value* stored_row(KeyId key) { return rows_.data() + size_t{key} * context_.plan.items.size(); }
   void evaluate_items(const Frames& frames, Value* into);
   void say(OutputKind kind, const Moment& moment, KeyId key);
 

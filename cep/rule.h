@@ -18,7 +18,7 @@ namespace lambda::cep {
 
 // How often something happened to one rule, since it was created.
 struct RuleCounters {
-  uint64_t events = 0;  // that reached the rule
+  uint64_t events = 0;  // that reached the rule; those that its WHERE is known to refuse do not
   uint64_t outputs = 0;
   uint64_t late_dropped = 0;
   uint64_t null_keys = 0;

@@ -66,13 +66,13 @@ class WindowMachine final : public Machine {
       for (const Window& window : groups_[key].windows) {
         forget(window);
       }
-      held_rows_ -= groups_[key].rows.size();
+      held_rows_ -= groups_[key].kept_rows().size();
       groups_[key] = {};
     }
   }
   size_t state_bytes() const override {
-    return groups_.size() * sizeof(Group) + held_windows_ * (sizeof(Window) + window_bytes()) +
-           held_rows_ * (sizeof(Row) + arguments_.size() * sizeof(Value)) + sample_bytes_;
+    return groups_.size() * kGroupBytes + held_windows_ * (kWindowBytes + plan_.aggregates.size() * kAccumulatorBytes) +
+           held_rows_ * (kRowBytes + arguments_.size() * sizeof(Value)) + sample_bytes_;
   }
   void save(StateWriter& out) const override;
   void load(StateReader& in) override;
@@ -122,7 +122,6 @@ class WindowMachine final : public Machine {
     context_.host.at_horizon(item);
   }
   int64_t gap_end(const Window& session) const { return std::min(session.last_t + plan_.size, session.end); }
-  size_t window_bytes() const { return plan_.aggregates.size() * sizeof(Accumulator); }
 
   const RuleContext& context_;
   const WindowPlan& plan_;
@@ -245,18 +244,18 @@ void WindowMachine::into_rows(KeyId key, const Moment& moment, const Frames& fra
   ++held_rows_;
   const bool slide = *plan_.kind == WindowKind::kSlide;
   const int64_t oldest = moment.t - plan_.size + (mutant(Mutant::kSlideIncludesStart) ? 0 : 1);
-  while (slide ? group.rows.front().t < oldest : group.rows.size() > static_cast<size_t>(plan_.size)) {
-    group.rows.pop_front();
+  while (slide ? group.kept_rows().front().t < oldest : group.kept_rows().size() > static_cast<size_t>(plan_.size)) {
+    group.drop_first_row();
     --held_rows_;
   }
   if (slide) {
     if (group.gap.arm(moment.t + plan_.size)) {
       queue(kGap, moment.t + plan_.size, Place::kTimer, Rank::kSessionGap, key);
     }
-    fill_from_rows(key, group.rows, moment.t - plan_.size, moment.t);
+    fill_from_rows(key, group.kept_rows(), moment.t - plan_.size, moment.t);
     print(key, moment, 0, 0, frames);
   } else if (++group.seen % static_cast<uint64_t>(plan_.step) == 0 || mutant(Mutant::kRowsSlide)) {
-    fill_from_rows(key, group.rows, group.rows.front().t, moment.t);
+    fill_from_rows(key, group.kept_rows(), group.kept_rows().front().t, moment.t);
     print(key, moment, 0, 0, frames);
   }
 }
@@ -386,8 +385,9 @@ void WindowMachine::on_item(const Item& item, const Moment& moment) {
   if (item.tag == kEarly) {
     early(item.key, moment);
   } else if (*plan_.kind == WindowKind::kSlide) {
-    held_rows_ -= group.rows.size();  // the newest left, so the older ones did
+    held_rows_ -= group.kept_rows().size();  // the newest left, so the older ones did
     group.rows.clear();
+    group.first_row = 0;
   } else if (!group.windows.empty()) {
     close(item.key, 0, moment);
   }

@@ -40,8 +40,8 @@ void Group::save(StateWriter& out) const {
       save_row(out, row);
     }
   }
-  out.u32(static_cast<uint32_t>(rows.size()));
-  for (const Row& row : rows) {
+  out.u32(static_cast<uint32_t>(kept_rows().size()));
+  for (const Row& row : kept_rows()) {
     save_row(out, row);
   }
   out.u64(seen);

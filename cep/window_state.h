@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <span>
 #include <vector>
 
 #include "cep/aggregate.h"
@@ -33,13 +33,29 @@ struct Group {
   Group& operator=(Group&&) = default;
 
   std::vector<Window> windows;  // by start
-  std::deque<Row> rows;         // SLIDE, ROWS
-  uint64_t seen = 0;            // ROWS
-  LazyTimer gap;                // SESSION: the gap; SLIDE: when the newest row leaves
+  std::vector<Row> rows;        // SLIDE, ROWS: from `first_row` on
+  size_t first_row = 0;
+  uint64_t seen = 0;  // ROWS
+  LazyTimer gap;      // SESSION: the gap; SLIDE: when the newest row leaves
   LazyTimer early;
 
+  std::span<const Row> kept_rows() const { return std::span(rows).subspan(first_row); }
+  void drop_first_row() {
+    if (++first_row > rows.size() / 2) {
+      rows.erase(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(first_row));
+      first_row = 0;
+    }
+  }
   void save(StateWriter& out) const;
   void load(StateReader& in, size_t aggregates);
 };
+
+// What is charged for them against max_state, whatever the compiler makes of them.
+inline constexpr size_t kGroupBytes = 160;
+inline constexpr size_t kWindowBytes = 128;
+inline constexpr size_t kAccumulatorBytes = 160;
+inline constexpr size_t kRowBytes = 48;
+static_assert(sizeof(Group) <= kGroupBytes && sizeof(Window) <= kWindowBytes &&
+              sizeof(Accumulator) <= kAccumulatorBytes && sizeof(Row) <= kRowBytes);
 
 }  // namespace lambda::cep

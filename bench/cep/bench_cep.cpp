@@ -1,7 +1,9 @@
 // What the rule engine costs: each piece of work as a rule, beside a loop written by hand for just that work, on the
 // same events in the same run. Both write every output row; the sums of their outputs must agree. The last line is
 // JSON.
+#include <time.h>
 #include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -17,6 +19,12 @@ namespace {
 
 using namespace lambda::cep;
 
+// Of this thread's work: the figures are ratios, and others may be at work on the machine.
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -187,7 +195,7 @@ class ByRule {
     std::ranges::transform(e.device, devices.begin(), [&](uint32_t d) { return symbols_[d]; });
     const StreamId a = engine_.catalog().find_stream("a")->id;
     const StreamId b = two_streams ? engine_.catalog().find_stream("b")->id : a;
-    began_ = seconds();
+    began_ = cpu_seconds();
     for (size_t i = 0; i < e.t.size();) {
       size_t end = std::min(i + shape_.batch, e.t.size());
       if (two_streams) {
@@ -205,7 +213,7 @@ class ByRule {
       engine_.push(batch);
       i = end;
     }
-    took_ = seconds() - began_;
+    took_ = cpu_seconds() - began_;
     return answer_;
   }
   double took() const { return took_; }
@@ -242,9 +250,9 @@ bool measure(const Work& work, const Shape& shape, nlohmann::ordered_json& json)
   Answer expected;
   Answer got;
   for (int i = 0; i < shape.repeats; ++i) {
-    const double began = seconds();
+    const double began = cpu_seconds();
     expected = work.by_hand(events, smaller);
-    hand = std::min(hand, seconds() - began);
+    hand = std::min(hand, cpu_seconds() - began);
     ByRule engine(work.rules, smaller, work.summed);
     got = engine.run(events, work.two_streams);
     rule = std::min(rule, engine.took());
@@ -306,6 +314,8 @@ int main(int argc, char** argv) {
   app.add_option("--devices", shape.devices)->capture_default_str();
   app.add_option("--batch", shape.batch)->capture_default_str();
   app.add_option("--seed", shape.seed)->capture_default_str();
+  std::string only;
+  app.add_option("--only", only, "The one whose name begins so");
   app.add_option("--repeats", shape.repeats, "The best of so many counts")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 
@@ -324,7 +334,7 @@ int main(int argc, char** argv) {
        stream + "CREATE RULE r AS SELECT dev, avg(v) FROM a GROUP BY dev WINDOW TUMBLE 1s DO log();", hand_tumble,
        false, 1, 1.0 / 8, 1},
       {"every A -> B within 5 s",
-       stream + "CREATE STREAM b (dev TEXT, v DOUBLE);\nCREATE RULE r AS SELECT a.dev AS dev, a.v AS v FROM PATTERN "
+       stream + "CREATE STREAM b (dev TEXT, v DOUBLE);\nCREATE RULE r OPTIONS(max_state=1000000000) AS SELECT a.dev AS dev, a.v AS v FROM PATTERN "
                 "(EVERY a -> b) WITHIN 5s PARTITION BY dev DO log();",
        hand_pattern, true, 1, 1.0 / 10, 2},
       {"1000 threshold rules", thresholds, hand_thresholds, false, 1, 1.0 / 6, 20},
@@ -332,9 +342,14 @@ int main(int argc, char** argv) {
   nlohmann::ordered_json json;
   bool agreed = true;
   for (const Work& work : works) {
+    if (!std::string(work.name).starts_with(only)) {
+      continue;
+    }
     agreed = measure(work, shape, json) && agreed;
   }
-  measure_live(shape, json);
+  if (std::string("live").starts_with(only)) {
+    measure_live(shape, json);
+  }
   std::printf("%s\n", json.dump().c_str());
   return agreed ? 0 : 1;
 }

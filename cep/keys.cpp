@@ -17,8 +17,7 @@ std::optional<KeyDirectory::Found> KeyDirectory::find_or_add(const Value* key, T
   if (width_ == 0) {
     return Found{};
   }
-  const bool straight = width_ == 1 && key->type == Type::kText;
-  if (straight) {
+  if (straight(key)) {
     if (key->text < by_symbol_.size() && by_symbol_[key->text] != kNone) {
       return Found{by_symbol_[key->text], false};
     }
@@ -75,7 +74,7 @@ size_t KeyDirectory::slot_of(const Value* key) const {
 
 void KeyDirectory::insert(KeyId id) {
   const Value* key = values(id);
-  if (width_ == 1 && key->type == Type::kText) {
+  if (straight(key)) {
     if (by_symbol_.size() <= key->text) {
       by_symbol_.resize(std::max<size_t>(key->text + 1, by_symbol_.size() * 2), kNone);
     }
@@ -90,7 +89,7 @@ void KeyDirectory::insert(KeyId id) {
 
 void KeyDirectory::erase(KeyId id) {
   const Value* key = values(id);
-  if (width_ == 1 && key->type == Type::kText) {
+  if (straight(key)) {
     by_symbol_[key->text] = kNone;
     return;
   }

@@ -45,6 +45,7 @@ class KeyDirectory {
 
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint64_t kStraightPerKey = 4;
   struct Entry {
     TimelineId timeline = kSharedTimeline;
     uint32_t next_idle = kNone;  // a list, the one that is idle longest first
@@ -53,6 +54,10 @@ class KeyDirectory {
     bool idle = false;
   };
 
+  // Is the key in by_symbol_? Only for the first texts of the engine: the array must not grow with strangers.
+  bool straight(const Value* key) const {
+    return width_ == 1 && key->type == Type::kText && key->text < kStraightPerKey * max_;
+  }
   uint64_t hash(const Value* key) const;
   bool equal(KeyId id, const Value* key) const;
   size_t slot_of(const Value* key) const;

@@ -135,6 +135,35 @@ INSTANTIATE_TEST_SUITE_P(Cases, CepCase, ::testing::ValuesIn(case_names()), [](c
   return name;
 });
 
+TEST(CepCommand, ExitsWithOneForFilesAndTwoForRules) {
+  Runner runner;
+  CepOptions options = options_of("18-every");
+  options.events_file = "/nowhere/events.jsonl";
+  const Said no_events = runner.run(options);
+  EXPECT_EQ(no_events.status, kExitFailed);
+  EXPECT_NE(no_events.err.find("/nowhere/events.jsonl"), std::string::npos) << no_events.err;
+  options = options_of("18-every");
+  options.rules_file = "/nowhere/rules.sql";
+  EXPECT_EQ(runner.run(options).status, kExitFailed);
+  options = options_of("18-every");
+  options.tables = {"devices=/nowhere/devices.jsonl"};  // no such table either
+  EXPECT_EQ(runner.run(options).status, kExitFailed);
+  options = options_of("11-errors-of-meaning");
+  const Said wrong = runner.run(options);
+  EXPECT_EQ(wrong.status, kExitRules);
+  EXPECT_TRUE(wrong.out.empty()) << wrong.out;
+  EXPECT_EQ(runner.check(options_of("18-every")).status, kExitDone);
+}
+
+TEST(CepCommand, DropsWrongEventsWithALineEachAndGoesOn) {
+  Runner runner;
+  const Said said = runner.run(options_of("13-values"));
+  EXPECT_EQ(said.status, kExitDone);
+  for (const char* line : {":2: i is not INT", ":7: t is not TEXT", ":8: not a JSON object"}) {
+    EXPECT_NE(said.err.find(line), std::string::npos) << line << " in " << said.err;
+  }
+}
+
 #ifdef LAMBDA_CEP_MUTANTS
 // Each wrong reading makes the case red that cep/test/mutants.txt names for it.
 TEST(CepMutants, EachIsNoticedByItsCase) {

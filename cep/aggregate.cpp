@@ -51,6 +51,15 @@ void Samples::add_number(double x) {
   add_to_sketch(x);
 }
 
+void Samples::add_greatest(const Value& value, size_t most, const Symbols& symbols) {
+  const auto place = std::ranges::upper_bound(
+      greatest_, value, [&](const Value& x, const Value& y) { return compare_values(x, y, symbols) > 0; });
+  greatest_.insert(place, value);
+  if (greatest_.size() > most) {
+    greatest_.pop_back();
+  }
+}
+
 void Samples::add_to_sketch(double x) {
   if (x == 0) {
     ++zeros_;
@@ -91,7 +100,7 @@ double Samples::percentile(double q) const {
 
 size_t Samples::bytes() const {
   constexpr size_t kNodeBytes = 64;  // of a map or set
-  return sizeof(Samples) + exact_.size() * sizeof(double) +
+  return sizeof(Samples) + exact_.size() * sizeof(double) + greatest_.size() * sizeof(Value) +
          (below_.size() + above_.size() + distinct_.size()) * kNodeBytes;
 }
 
@@ -111,6 +120,10 @@ void Samples::save(StateWriter& out) const {
   out.u64(zeros_);
   out.u32(static_cast<uint32_t>(distinct_.size()));
   for (const Value& value : distinct_) {
+    out.value(value);
+  }
+  out.u32(static_cast<uint32_t>(greatest_.size()));
+  for (const Value& value : greatest_) {
     out.value(value);
   }
 }
@@ -133,6 +146,10 @@ void Samples::load(StateReader& in) {
   const size_t distinct = in.count(1);
   for (size_t i = 0; i < distinct; ++i) {
     distinct_.insert(in.value());
+  }
+  greatest_.resize(in.count(1));
+  for (Value& value : greatest_) {
+    value = in.value();
   }
   if (exact_.size() != (count_ <= kExactMax ? count_ : 0)) {
     in.refuse();
@@ -196,11 +213,16 @@ void Accumulator::add(const AggregatePlan& plan, const Value& value, int64_t t, 
     }
     case AggregateKind::kPercentile:
     case AggregateKind::kDistinct:
+    case AggregateKind::kTopk:
       if (!samples) {
         samples = std::make_unique<Samples>();
       }
       if (plan.kind == AggregateKind::kDistinct) {
         samples->add_distinct(value);
+      } else if (plan.kind == AggregateKind::kTopk) {
+        if (!is_nan(value)) {
+          samples->add_greatest(value, static_cast<size_t>(plan.parameter), symbols);
+        }
       } else if (!std::isnan(number)) {
         samples->add_number(number);
       }
@@ -215,7 +237,6 @@ void Accumulator::add(const AggregatePlan& plan, const Value& value, int64_t t, 
     case AggregateKind::kFirst:
     case AggregateKind::kLast:
     case AggregateKind::kDelta:
-    case AggregateKind::kTopk:
       break;
   }
   if (count == 0) {
@@ -229,7 +250,7 @@ void Accumulator::add(const AggregatePlan& plan, const Value& value, int64_t t, 
   ++count;
 }
 
-Value Accumulator::result(const AggregatePlan& plan) const {
+Value Accumulator::result(const AggregatePlan& plan, Symbols& symbols) const {
   if (plan.kind == AggregateKind::kCount) {
     return Value::of_int(static_cast<int64_t>(count));
   }
@@ -272,6 +293,8 @@ Value Accumulator::result(const AggregatePlan& plan) const {
       return Value::of_int(whole);
     case AggregateKind::kPercentile:
       return samples && samples->numbers() > 0 ? Value::of_double(samples->percentile(plan.parameter)) : Value::null();
+    case AggregateKind::kTopk:
+      return samples ? make_list(samples->greatest(), symbols) : Value::null();
     case AggregateKind::kEwma:
       return Value::of_double(x);
     case AggregateKind::kApdex:

@@ -12,13 +12,15 @@
 
 namespace lambda::cep {
 
-// The values that p(q, x) and distinct(x) look at together.
+// The values that p(q, x), distinct(x) and topk(k, x) look at together.
 class Samples {
  public:
   static constexpr size_t kExactMax = 1024;      // values; beyond, percentiles come from a sketch
   static constexpr double kSketchError = 0.005;  // relative, of a value other than 0
 
   void add_number(double x);
+  void add_greatest(const Value& value, size_t most, const Symbols& symbols);
+  const std::vector<Value>& greatest() const { return greatest_; }
   void add_distinct(const Value& value) { distinct_.insert(value); }
   // Linear between ranks while all values are there, else the sketch's. 0 <= q <= 1; there is a value.
   double percentile(double q) const;
@@ -41,6 +43,7 @@ class Samples {
   uint64_t zeros_ = 0;
   std::map<int32_t, uint64_t> above_;
   std::unordered_set<Value, Hash> distinct_;
+  std::vector<Value> greatest_;  // descending
 };
 
 // What one aggregate has seen. Which members mean something depends on its kind.
@@ -60,7 +63,8 @@ struct Accumulator {
   std::unique_ptr<Samples> samples;
 
   void add(const AggregatePlan& plan, const Value& value, int64_t t, const Symbols& symbols);
-  Value result(const AggregatePlan& plan) const;
+  // topk: the k greatest values, descending, equal ones as often as they came.
+  Value result(const AggregatePlan& plan, Symbols& symbols) const;
   void save(StateWriter& out) const;
   void load(StateReader& in);
   size_t bytes() const { return sizeof(Accumulator) + (samples ? samples->bytes() : 0); }

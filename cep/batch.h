@@ -29,6 +29,7 @@ struct ColumnView {
       case Type::kBool:
         return Value::of_bool(static_cast<const uint8_t*>(data)[row] != 0);
       case Type::kNull:
+      case Type::kList:  // streams have none
         break;
     }
     return Value::null();

@@ -63,7 +63,7 @@ Type aggregate_type(AggregateKind kind, Type argument) {
     case AggregateKind::kLast:
       return argument;
     case AggregateKind::kTopk:
-      return Type::kText;
+      return Type::kList;
     default:
       return Type::kDouble;
   }

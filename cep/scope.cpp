@@ -258,6 +258,9 @@ class ExpressionBinder {
   uint16_t compare(Op op, Position at, const Expr& left, uint16_t x, const Expr& right, uint16_t y) {
     const Type a = builder_.type(x);
     const Type b = builder_.type(y);
+    if (a == Type::kList || b == Type::kList) {
+      return fail(at, "a list cannot be compared");
+    }
     if (a != b && a != Type::kNull && b != Type::kNull && !(is_numeric(a) && is_numeric(b))) {
       return fail(at, "cannot compare " + left.text + ", which is " + type_name(a) + ", with " + right.text +
                           ", which is " + type_name(b));
@@ -352,6 +355,9 @@ class ExpressionBinder {
       if (type != Type::kNull && common != Type::kNull && type != common && !(is_numeric(type) && is_numeric(common))) {
         return fail(expr.args[i]->at, std::string(function.name) + " needs values of one type, " +
                                           what(*expr.args[i], nodes[i]) + " and not " + type_name(common));
+      }
+      if (type == Type::kList) {
+        return fail(expr.args[i]->at, std::string(function.name) + " takes no list");
       }
       common = common == Type::kNull || type == Type::kDouble ? type : common;
     }

@@ -47,7 +47,8 @@ void StateWriter::value(const Value& x) {
     case Type::kBool:
       flag(x.b);
       break;
-    case Type::kText: {
+    case Type::kText:
+    case Type::kList: {
       const auto [entry, is_new] = numbers_.emplace(x.text, text_count_);
       if (is_new) {
         const std::string_view content = symbols_.text(x.text);
@@ -133,16 +134,22 @@ Value StateReader::value() {
       return Value::of_int(i64());
     case Type::kDouble:
       return Value::of_double(f64());
-    case Type::kText: {
-      const uint32_t number = u32();
-      if (number < symbols_.size()) {
-        return Value::of_text(symbols_[number]);
-      }
-      break;
-    }
+    case Type::kText:
+      return of_symbol(false);
+    case Type::kList:
+      return of_symbol(true);
   }
   ok_ = false;
   return Value::null();
+}
+
+Value StateReader::of_symbol(bool list) {
+  const uint32_t number = u32();
+  if (number >= symbols_.size()) {
+    ok_ = false;
+    return Value::null();
+  }
+  return list ? Value::of_list(symbols_[number]) : Value::of_text(symbols_[number]);
 }
 
 size_t StateReader::count(size_t bytes_min) {

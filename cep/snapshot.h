@@ -67,6 +67,7 @@ class StateReader {
  private:
   StateReader() = default;
   uint64_t number(int bytes);
+  Value of_symbol(bool list);
 
   std::string_view rest_;
   std::vector<Symbol> symbols_;

@@ -41,11 +41,6 @@ std::optional<Diagnostic> unsupported_part(const RulePlan& plan) {
     return Diagnostic{plan.at, std::string("rule ") + plan.name + ": " + what + " is not supported by this version"};
   };
   if (plan.window) {
-    for (const AggregatePlan& aggregate : plan.window->aggregates) {
-      if (aggregate.kind == AggregateKind::kTopk) {
-        return without("topk");
-      }
-    }
     if (plan.emit.kind == ast::EmitKind::kEarly && (!plan.order_by.empty() || plan.limit)) {
       return without("EMIT EARLY together with ORDER BY or LIMIT");
     }

@@ -71,6 +71,7 @@ class TestEngine {
       case Type::kDouble:
         return std::to_string(value.d);
       case Type::kText:
+      case Type::kList:
         return std::string(engine_->symbols().text(value.text));
     }
     return "?";

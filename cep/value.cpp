@@ -31,6 +31,8 @@ const char* type_name(Type type) {
       return "DOUBLE";
     case Type::kText:
       return "TEXT";
+    case Type::kList:
+      return "LIST";
   }
   return "?";
 }
@@ -62,12 +64,48 @@ Symbol Symbols::intern(std::string_view text) {
   return symbol;
 }
 
+// For each element its type, then eight bytes: the value's bits or, for TEXT, how many bytes follow.
+Value make_list(const std::vector<Value>& elements, Symbols& symbols) {
+  std::string bytes;
+  for (const Value& element : elements) {
+    const std::string_view text = element.type == Type::kText ? symbols.text(element.text) : std::string_view();
+    uint64_t bits = element.type == Type::kText ? text.size() : element.bits;
+    bytes.push_back(static_cast<char>(element.type));
+    for (int i = 0; i < 8; ++i, bits >>= 8) {
+      bytes.push_back(static_cast<char>(bits & 0xFF));
+    }
+    bytes += text;
+  }
+  return Value::of_list(symbols.intern(bytes));
+}
+
+std::vector<Value> list_elements(const Value& list, Symbols& symbols) {
+  std::vector<Value> out;
+  const std::string_view bytes = symbols.text(list.text);
+  for (size_t at = 0; at + 9 <= bytes.size();) {
+    Value element;
+    element.type = static_cast<Type>(bytes[at]);
+    for (size_t i = 8; i > 0; --i) {
+      element.bits = element.bits << 8 | static_cast<uint8_t>(bytes[at + i]);
+    }
+    at += 9;
+    if (element.type == Type::kText) {
+      const auto length = static_cast<size_t>(element.bits);
+      element = Value::of_text(symbols.intern(bytes.substr(at, length)));
+      at += length;
+    }
+    out.push_back(element);
+  }
+  return out;
+}
+
 int compare_values(const Value& x, const Value& y, const Symbols& symbols) {
   if (x.is_null() || y.is_null()) {
     return order(!x.is_null(), !y.is_null());
   }
   switch (x.type) {
     case Type::kText:
+    case Type::kList:
       return order(symbols.text(x.text).compare(symbols.text(y.text)), 0);
     case Type::kBool:
       return order(x.b, y.b);

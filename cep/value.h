@@ -14,7 +14,7 @@
 
 namespace lambda::cep {
 
-enum class Type : uint8_t { kNull, kBool, kInt, kDouble, kText };
+enum class Type : uint8_t { kNull, kBool, kInt, kDouble, kText, kList };  // kList: what topk() makes
 
 const char* type_name(Type type);
 
@@ -48,6 +48,12 @@ struct Value {
     Value value;
     value.type = Type::kBool;
     value.bits = x ? 1 : 0;
+    return value;
+  }
+  static Value of_list(Symbol x) {
+    Value value;
+    value.type = Type::kList;
+    value.bits = x;
     return value;
   }
   static Value of_text(Symbol x) {
@@ -93,6 +99,11 @@ class Symbols {
   std::unordered_map<std::string_view, Symbol> numbers_;
   uint64_t bytes_ = 0;
 };
+
+// A list is the text of its elements, one behind the other. Elements are no lists themselves.
+Value make_list(const std::vector<Value>& elements, Symbols& symbols);
+// The elements; those that are TEXT are interned.
+std::vector<Value> list_elements(const Value& list, Symbols& symbols);
 
 // Order of keys in outputs and of ORDER BY: null first, numbers by value with NaN last, text bytewise, false before
 // true. Negative, 0 or positive. Both of one type or null; INT and DOUBLE compare as numbers.

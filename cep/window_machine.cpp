@@ -323,7 +323,7 @@ void WindowMachine::fill(KeyId key, const std::vector<Accumulator>& accumulators
   const size_t keys = context_.plan.keys.size();
   std::copy_n(context_.keys.values(key), keys, group_row_.begin());
   for (size_t i = 0; i < accumulators.size(); ++i) {
-    group_row_[keys + i] = accumulators[i].result(plan_.aggregates[i]);
+    group_row_[keys + i] = accumulators[i].result(plan_.aggregates[i], context_.evaluator.symbols());
   }
   group_row_[plan_.start_slot(keys)] = Value::of_int(start);
   group_row_[plan_.end_slot(keys)] = Value::of_int(end);

@@ -98,7 +98,7 @@ void append_double(std::string& out, double d) {
   out.append(text, end.ptr);
 }
 
-void append_value(std::string& out, const Value& value, const cep::Symbols& symbols) {
+void append_value(std::string& out, const Value& value, cep::Symbols& symbols) {
   switch (value.type) {
     case Type::kNull:
       out += "null";
@@ -115,6 +115,16 @@ void append_value(std::string& out, const Value& value, const cep::Symbols& symb
     case Type::kText:
       append_text(out, symbols.text(value.text));
       break;
+    case Type::kList: {
+      char between = '[';
+      for (const Value& element : list_elements(value, symbols)) {
+        out += between;
+        append_value(out, element, symbols);
+        between = ',';
+      }
+      out += between == '[' ? "[]" : "]";
+      break;
+    }
   }
 }
 
@@ -180,7 +190,7 @@ Result<std::vector<Value>> read_cep_row(std::string_view line, const cep::TableS
   return row;
 }
 
-std::string write_cep_output(const cep::Output& output, const cep::RulePlan& rule, const cep::Symbols& symbols) {
+std::string write_cep_output(const cep::Output& output, const cep::RulePlan& rule, cep::Symbols& symbols) {
   std::string out = "{\"rule\":";
   append_text(out, rule.name);
   out += ",\"t\":" + std::to_string(output.t) + ",\"kind\":\"" + output_kind_name(output.kind) + "\",\"fields\":{";

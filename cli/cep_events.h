@@ -30,7 +30,7 @@ Result<std::vector<cep::Value>> read_cep_row(std::string_view line, const cep::T
                                              cep::Symbols& symbols);
 
 // One output as one line, without the line's end.
-std::string write_cep_output(const cep::Output& output, const cep::RulePlan& rule, const cep::Symbols& symbols);
+std::string write_cep_output(const cep::Output& output, const cep::RulePlan& rule, cep::Symbols& symbols);
 
 // Calls `line(number, text)` for each line that is not blank, until it returns false. Numbers count from 1, blank lines
 // included. An error is the disk's.

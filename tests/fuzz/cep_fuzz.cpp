@@ -65,8 +65,9 @@ class Run {
       std::string line = std::to_string(out.rule) + " " + std::to_string(out.t) + " " +
                          std::to_string(static_cast<int>(out.kind)) + " " + std::to_string(out.on_input);
       for (const Value& value : out.fields) {
-        line += value.type == Type::kText ? " " + std::string(engine_->symbols().text(value.text))
-                                          : " " + std::to_string(value.bits);
+        line += value.type == Type::kText || value.type == Type::kList
+                    ? " " + std::string(engine_->symbols().text(value.text))
+                    : " " + std::to_string(value.bits);
       }
       said_.push_back(std::move(line));
     });

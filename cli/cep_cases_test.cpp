@@ -71,6 +71,9 @@ class Runner {
   Said run(const CepOptions& options) {
     return catch_output([&](Output& output) { return cep_run(output, options, disk_); });
   }
+  Said explain(const CepOptions& options) {
+    return catch_output([&](Output& output) { return cep_explain(output, options, disk_); });
+  }
   Said check(const CepOptions& options) {
     return catch_output([&](Output& output) { return cep_check(output, options, disk_); });
   }
@@ -153,6 +156,21 @@ TEST(CepCommand, ExitsWithOneForFilesAndTwoForRules) {
   EXPECT_EQ(wrong.status, kExitRules);
   EXPECT_TRUE(wrong.out.empty()) << wrong.out;
   EXPECT_EQ(runner.check(options_of("18-every")).status, kExitDone);
+}
+
+TEST(CepCommand, ExplainsWhatARuleIsFoundByAndHolds) {
+  Runner runner;
+  const Said said = runner.explain(options_of("39-join-table"));
+  EXPECT_EQ(said.status, kExitDone);
+  EXPECT_NE(said.out.find("over\n  reads        temp, table limits\n"), std::string::npos) << said.out;
+  const Said windows = runner.explain(options_of("36-session"));
+  EXPECT_NE(windows.out.find("window SESSION"), std::string::npos) << windows.out;
+  EXPECT_NE(windows.out.find("each device's own"), std::string::npos) << windows.out;
+  const Said filter = runner.explain(options_of("02-late-and-release"));
+  EXPECT_NE(filter.out.find("each event of its streams is offered"), std::string::npos) << filter.out;  // it waits
+  const Said cascade = runner.explain(options_of("15-rules-without-do"));
+  EXPECT_NE(cascade.out.find("v > 1"), std::string::npos) << cascade.out;
+  EXPECT_EQ(runner.explain(options_of("11-errors-of-meaning")).status, kExitRules);
 }
 
 TEST(CepCommand, DropsWrongEventsWithALineEachAndGoesOn) {

@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "cep/engine.h"
+#include "cep/explain.h"
 #include "cep/mutant.h"
 #include "cli/cep_events.h"
 
@@ -244,6 +245,36 @@ int cep_check(Output& output, const CepOptions& options, Disk& disk) {
   cep::Engine engine({}, [](const cep::Output&) {});
   const auto errors = engine.create(*rules);
   return errors.empty() ? kExitDone : report_rules(output, options.rules_file, errors);
+}
+
+int cep_explain(Output& output, const CepOptions& options, Disk& disk) {
+  const auto rules = disk.read_all(options.rules_file, kRulesBytesMax);
+  if (!rules) {
+    return report(output, rules.error());
+  }
+  cep::Engine engine({}, [](const cep::Output&) {});
+  if (const auto errors = engine.create(*rules); !errors.empty()) {
+    return report_rules(output, options.rules_file, errors);
+  }
+  auto list = nlohmann::ordered_json::array();
+  for (cep::RuleId id = 0; id < engine.rule_count(); ++id) {
+    const auto facts = explain_rule(engine.rule(id), engine.catalog(), engine.symbols());
+    nlohmann::ordered_json rule{{"rule", engine.rule(id).name}};
+    for (const auto& [what, how] : facts) {
+      rule[what] = how;
+    }
+    list.push_back(std::move(rule));
+    if (!output.json) {
+      output.out << engine.rule(id).name << "\n";
+      for (const auto& [what, how] : facts) {
+        output.out << "  " << what << std::string(13 - what.size(), ' ') << how << "\n";
+      }
+    }
+  }
+  if (output.json) {
+    output.out << list.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  }
+  return kExitDone;
 }
 
 int cep_list_mutants(Output& output) {

@@ -34,6 +34,8 @@ struct CepOptions {
 // `err`; 1: a file cannot be read.
 int cep_run(Output& output, const CepOptions& options, Disk& disk);
 int cep_check(Output& output, const CepOptions& options, Disk& disk);
+// How each rule will be run: plan, index, bounds, what a key holds.
+int cep_explain(Output& output, const CepOptions& options, Disk& disk);
 // One name a line, and what is wrong about it.
 int cep_list_mutants(Output& output);
 

@@ -242,8 +242,8 @@ class CommandLine {
     command->require_subcommand(1);
     auto* run_rules = command->add_subcommand("run", "Print what the rules say of the events, one JSON object a line");
     auto* rules = run_rules->add_option("--rules", cep_.rules_file, "CREATE statements")->type_name("FILE");
-    auto* events =
-        run_rules->add_option("--events", cep_.events_file, "Events in order of arrival, JSON lines")->type_name("FILE");
+    auto* events = run_rules->add_option("--events", cep_.events_file, "Events in order of arrival, JSON lines")
+                       ->type_name("FILE");
     run_rules->add_option("--table", cep_.tables, "Rows of a table, JSON lines; may stand several times")
         ->type_name("NAME=FILE");
     run_rules->add_option("--batch", cep_.batch, "Events handed over at once")
@@ -265,6 +265,14 @@ class CommandLine {
       run = [this] {
         Files files;
         return cep_list_ ? cli::cep_list_mutants(output) : cli::cep_run(output, cep_, files.disk);
+      };
+    });
+    auto* explain = command->add_subcommand("explain", "How each rule will be run, and what it may hold");
+    explain->add_option("rules", cep_.rules_file, "CREATE statements")->required()->type_name("FILE");
+    explain->callback([this] {
+      run = [this] {
+        Files files;
+        return cli::cep_explain(output, cep_, files.disk);
       };
     });
     auto* check = command->add_subcommand("check", "Complain about a file of rules; exit 2 if there is an error in it");

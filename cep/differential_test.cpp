@@ -364,6 +364,100 @@ TEST(Patterns, SayWhatTheNaiveReadingSays) {
   EXPECT_GT(matches, kSeeds);  // else this test looks at nothing
 }
 
+// ---- counts
+
+struct Counted {
+  std::string stream;
+  int64_t above = 0;
+  int64_t least = 1;
+  int64_t most = 1;
+  bool fits(const Happened& h) const { return h.stream == stream && h.v > above; }
+};
+
+// NO SKIP: each event that fits the first step begins a run, and nothing else decides what it takes (21, 23, 32).
+std::string naive_counts(const std::vector<Counted>& steps, int64_t within, const History& events, size_t first) {
+  std::vector<int64_t> counts(steps.size());
+  std::vector<int64_t> sums(steps.size());
+  size_t at = 0;
+  const auto complete = [&] {
+    return counts[at] >= steps[at].least &&
+           std::all_of(steps.begin() + static_cast<std::ptrdiff_t>(at) + 1, steps.end(),
+                       [](const Counted& step) { return step.least == 0; });
+  };
+  for (size_t i = first; i < events.size() && events[i].t <= events[first].t + within; ++i) {
+    size_t takes = at;
+    if (counts[at] >= steps[at].most || !steps[at].fits(events[i])) {
+      if (counts[at] < steps[at].least) {
+        continue;
+      }
+      for (takes = at + 1; takes < steps.size() && !steps[takes].fits(events[i]); ++takes) {
+        if (steps[takes].least > 0) {
+          takes = steps.size();
+          break;
+        }
+      }
+    }
+    if (takes >= steps.size()) {
+      continue;
+    }
+    at = takes;
+    ++counts[at];
+    sums[at] += events[i].v;
+    if (complete()) {
+      std::string out = "r " + std::to_string(events[i].t) + " row";
+      for (size_t s = 0; s < steps.size(); ++s) {
+        out += " " + std::to_string(counts[s]) + " " + (counts[s] > 0 ? std::to_string(sums[s]) : "null");
+      }
+      return out;
+    }
+  }
+  return "";
+}
+
+TEST(Patterns, CountWhatTheNaiveReadingCounts) {
+  constexpr uint64_t kSeeds = 5000;
+  size_t matches = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    Dice dice(seed);
+    std::vector<Counted> steps;
+    std::string items;
+    std::string pattern;
+    const int64_t length = dice.roll(1, 4);
+    for (int64_t i = 0; i < length; ++i) {
+      Counted step{dice.pick(std::vector<std::string>{"a", "b", "c"}), dice.roll(-1, 5), dice.roll(i == 0 ? 1 : 0, 3),
+                   0};
+      step.most = std::max<int64_t>(1, step.least + dice.roll(0, 2));
+      const std::string name = "s" + std::to_string(i);
+      items += (i > 0 ? ", count(" : "count(") + name + ") AS n" + std::to_string(i) + ", sum(" + name + ".v) AS t" +
+               std::to_string(i);
+      pattern += (i > 0 ? " -> " : "") + name + "=" + step.stream + "[v > " + std::to_string(step.above) + "]{" +
+                 std::to_string(step.least) + "," + std::to_string(step.most) + "}";
+      steps.push_back(step);
+    }
+    const int64_t within = dice.roll(5, 200);
+    const std::string rule = "CREATE RULE r OPTIONS(time=event, max_runs=1000) AS SELECT " + items + " FROM PATTERN (" +
+                             pattern + ") WITHIN " + std::to_string(within) + "ms NO SKIP PARTITION BY dev DO log();";
+    const History history = random_history(dice, static_cast<size_t>(dice.roll(1, 40)), false);
+    std::vector<std::string> expected;
+    for (const std::string dev : {"x", "y"}) {
+      History own;
+      std::ranges::copy_if(history, std::back_inserter(own), [&](const Happened& h) { return h.dev == dev; });
+      for (size_t i = 0; i < own.size(); ++i) {
+        const std::string match = steps[0].fits(own[i]) ? naive_counts(steps, within, own, i) : "";
+        if (!match.empty()) {
+          expected.push_back(match);
+        }
+      }
+    }
+    std::ranges::sort(expected);
+    matches += expected.size();
+    ASSERT_EQ(run(rule, history, kEnd, seed % 10 == 0), expected) << "seed " << seed << "\n"
+                                                                  << rule << "\n"
+                                                                  << describe(history);
+  }
+  EXPECT_GT(matches, kSeeds);
+}
+
 // ---- order of arrival
 
 TEST(Shuffle, WithinTheLatenessChangesNothing) {

@@ -134,11 +134,6 @@ Item ItemHeap::pop() {
   return item;
 }
 
-void ItemHeap::remove_rule(RuleId rule) {
-  std::erase_if(items_, [rule](const Item& item) { return item.rule == rule; });
-  std::ranges::make_heap(items_, later);
-}
-
 void ItemHeap::save(StateWriter& out) const {
   out.u32(static_cast<uint32_t>(items_.size()));
   for (const Item& item : items_) {
@@ -295,14 +290,6 @@ void Horizons::take_due(TimelineId timeline, bool all, std::vector<Item>& out) {
   while (!by_site_.empty() && is_due(by_site_.top().time, by_site_.top().place, site_)) {
     out.push_back(by_site_.pop());
   }
-}
-
-void Horizons::remove_rule(RuleId rule) {
-  for (size_t i = 0; i < by_timeline_.size(); ++i) {
-    by_timeline_[i].remove_rule(rule);
-    next_[i] = by_timeline_[i].empty() ? kTimeMax : by_timeline_[i].top().time;
-  }
-  by_site_.remove_rule(rule);
 }
 
 void Horizons::save(StateWriter& out) const {

@@ -73,8 +73,6 @@ class ItemHeap {
   const Item& top() const { return items_.front(); }
   void push(const Item& item);
   Item pop();
-  // Takes out all of one rule.
-  void remove_rule(RuleId rule);
 
   void save(StateWriter& out) const;
   void load(StateReader& in);
@@ -121,7 +119,6 @@ class Horizons {
   // Moves what is due to the end of `out`. `timeline`: the one that may have moved by itself; the others may have by
   // being idle. `all`: every timeline moved.
   void take_due(TimelineId timeline, bool all, std::vector<Item>& out);
-  void remove_rule(RuleId rule);
 
   void save(StateWriter& out) const;
   void load(StateReader& in);

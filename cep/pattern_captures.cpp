@@ -109,7 +109,6 @@ void Run::save(StateWriter& out) const {
     out.i64(node.due);
     out.i64(node.from_t);
     out.u64(node.from_arrival);
-    out.i64(node.outer_first_t);
   }
   for (const Value& value : slots) {
     out.value(value);
@@ -138,7 +137,6 @@ void Run::load(StateReader& in) {
     node.due = in.i64();
     node.from_t = in.i64();
     node.from_arrival = in.u64();
-    node.outer_first_t = in.i64();
   }
   for (Value& value : slots) {
     value = in.value();

@@ -31,7 +31,6 @@ void PatternStepper::enter(Run& run, uint16_t id, const Instant& now) {
   clear(run, id);
   NodeState& state = run.nodes[id];
   state.phase = Phase::kActive;
-  state.outer_first_t = run.first_t;
   switch (node.kind) {
     case StepKind::kAbsence:
       state.from_t = now.t;
@@ -58,6 +57,15 @@ void PatternStepper::enter(Run& run, uint16_t id, const Instant& now) {
 bool PatternStepper::started(const Run& run, uint16_t id) const {
   for (uint16_t i = id; i < plan_.nodes[id].end; ++i) {
     if (run.nodes[i].count > 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool PatternStepper::captured_outside(const Run& run, uint16_t id) const {
+  for (uint16_t i = 0; i < plan_.nodes.size(); ++i) {
+    if (run.nodes[i].count > 0 && (i < id || i >= plan_.nodes[id].end)) {
       return true;
     }
   }
@@ -139,7 +147,7 @@ void PatternStepper::split_off(Run& run, uint16_t id) {
   if (mutant(Mutant::kEveryOnce)) {
     return;
   }
-  const bool first = before_.nodes[id].outer_first_t == Run::kNever;
+  const bool first = !captured_outside(before_, id);
   if (first && !plan_.starts_with_absence) {
     split_waits_ = true;
     return;
@@ -159,7 +167,7 @@ void PatternStepper::split_off(Run& run, uint16_t id) {
 
 // The instance of EVERY that was under way is over, the next one waits (18, 30).
 void PatternStepper::set_back(Run& run, uint16_t id) {
-  if (run.nodes[id].outer_first_t == Run::kNever) {
+  if (!captured_outside(run, id)) {
     run.first_t = Run::kNever;
     run.deadline = Run::kNever;
   }
@@ -493,8 +501,8 @@ bool PatternStepper::deadline_over(Run& run, const Instant& now) {
   }
   for (uint16_t id = 0; id < plan_.nodes.size(); ++id) {
     const NodeState& state = run.nodes[id];
-    if (plan_.nodes[id].every && state.phase == Phase::kActive && !state.was_split &&
-        state.outer_first_t == Run::kNever && started(run, id)) {
+    if (plan_.nodes[id].every && state.phase == Phase::kActive && !state.was_split && !captured_outside(run, id) &&
+        started(run, id)) {
       set_back(run, id);
       return false;
     }

@@ -30,7 +30,6 @@ struct NodeState {
   int64_t due = kNever;    // absence with FOR
   int64_t from_t = 0;      // absence: what it counts from
   uint64_t from_arrival = 0;
-  int64_t outer_first_t = kNever;  // EVERY: the run's first_t ahead of this instance
 
   static constexpr int64_t kNever = INT64_MIN;
 };
@@ -120,6 +119,8 @@ class PatternStepper {
   bool skippable_from(uint16_t sequence, size_t index) const;
   bool lingers(uint16_t sequence, size_t index) const;
   bool started(const Run& run, uint16_t id) const;
+  // Has the run captured anything but what belongs to the node?
+  bool captured_outside(const Run& run, uint16_t id) const;
   void set_deadline(Run& run, int64_t from) {
     if (plan_.within_ms) {
       run.deadline = from + *plan_.within_ms - (mutant(Mutant::kWithinExcludesEnd) ? 1 : 0);

@@ -87,6 +87,7 @@ class PatternMachine final : public Machine {
     }
   }
   void enforce_bound(KeyId key, const Moment& moment);
+  // After each step of a run that goes on.
   void queue_timers(KeyId key, Run& run);
   void queue_deadline(KeyId key, int64_t due);
   void absence_over(const Item& item, const Moment& moment);
@@ -177,7 +178,9 @@ void PatternMachine::on_event(const Event& event, const Moment& moment) {
     if (index >= runs.size() || runs[index].id != id) {
       index = static_cast<size_t>(std::ranges::find(runs, id, &Run::id) - runs.begin());
     }
-    if (index < runs.size()) {
+    if (index < runs.size() && !stepper_.matters(runs[index], event)) {
+      ++index;
+    } else if (index < runs.size()) {
       index += settle(*key, index, stepper_.offer(runs[index], event, now), moment) ? 1 : 0;
     }
   }
@@ -335,6 +338,7 @@ void PatternMachine::queue_deadline(KeyId key, int64_t due) {
 }
 
 void PatternMachine::queue_timers(KeyId key, Run& run) {
+  stepper_.note_awaits(run);
   LazyTimer& deadline = groups_[key].deadline;
   if (run.deadline != Run::kNever && (!deadline.armed() || run.deadline < deadline.due) && deadline.arm(run.deadline)) {
     queue_deadline(key, run.deadline);
@@ -460,6 +464,9 @@ void PatternMachine::load(StateReader& in) {
     group.runs.assign(in.count(50), fresh_);
     for (Run& run : group.runs) {
       run.load(in);
+      if (in.ok()) {
+        stepper_.note_awaits(run);
+      }
       ++held_runs_;
       for (uint16_t id = 0; id < run.nodes.size(); ++id) {
         if (run.nodes[id].index > 0 && run.nodes[id].index >= plan_.nodes[id].parts.size()) {

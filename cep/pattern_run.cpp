@@ -13,6 +13,23 @@ using Result = PatternStepper::Result;
 PatternStepper::PatternStepper(const RuleContext& context)
     : context_(context), plan_(*context.plan.pattern), keys_(context.plan.keys.size()) {
   begin_event();
+  for (const PatternNode& node : plan_.nodes) {
+    sees_all_ = sees_all_ || node.counted || std::ranges::find(node.strict, true) != node.strict.end();
+  }
+}
+
+void PatternStepper::note_awaits(Run& run) const {
+  if (sees_all_) {
+    return;
+  }
+  run.awaits = 0;
+  for (size_t id = 0; id < plan_.nodes.size(); ++id) {
+    const PatternNode& node = plan_.nodes[id];
+    const bool leaf = node.kind == StepKind::kEvent || node.kind == StepKind::kAbsence;
+    if (leaf && run.nodes[id].phase == Phase::kActive) {
+      run.awaits |= stream_bit(node.stream);
+    }
+  }
 }
 
 Run PatternStepper::fresh(const Instant& now) {

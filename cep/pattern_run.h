@@ -42,7 +42,8 @@ struct Run {
   uint64_t first_arrival = 0;
   int64_t last_t = 0;  // of the last captured event
   uint64_t last_arrival = 0;
-  int64_t deadline = kNever;  // of WITHIN
+  int64_t deadline = kNever;       // of WITHIN
+  uint64_t awaits = ~uint64_t{0};  // see PatternStepper::matters(); not saved, but found again
   std::vector<NodeState> nodes;
   std::vector<Value> slots;  // Frame::kRun
 
@@ -77,6 +78,10 @@ class PatternStepper {
   std::vector<Run>& split() { return split_; }
   // Did one split off that has captured nothing and waits for nothing but its first event? It is not among split().
   bool split_waits() const { return split_waits_; }
+  // May the event do anything to the run? Asked before offer(): most runs wait for another stream.
+  bool matters(const Run& run, const Event& event) const { return (run.awaits & stream_bit(event.stream)) != 0; }
+  // To be called when a run's step is over, and when it was loaded.
+  void note_awaits(Run& run) const;
   // Did the last offer() take an element that was not kept?
   bool capture_dropped() const { return capture_dropped_; }
   // Is it an event of the first step, or of a first absence?
@@ -108,6 +113,8 @@ class PatternStepper {
   void clear(Run& run, uint16_t id);
   void begin_step(const Run& run, const Instant& now);
 
+  // One of 64; two streams may share one.
+  static uint64_t stream_bit(StreamId stream) { return uint64_t{1} << (stream % 64); }
   bool is_guard(uint16_t id) const {
     return plan_.nodes[id].kind == ast::StepKind::kAbsence && !plan_.nodes[id].absence_ms;
   }
@@ -130,7 +137,8 @@ class PatternStepper {
   const RuleContext& context_;
   const PatternPlan& plan_;
   const size_t keys_;
-  Run before_;  // the run ahead of what is being done, for forks
+  bool sees_all_ = false;  // ',' is broken by any event, and a counted step lets the next one try
+  Run before_;             // the run ahead of what is being done, for forks
   std::vector<Run> split_;
   bool split_waits_ = false;
   std::vector<bool> taken_by_every_;

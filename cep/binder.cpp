@@ -338,19 +338,31 @@ class RuleBinder {
     if (!window_ends) {
       fail(rule_.limit->at, "LIMIT picks among the rows of a window's end; it needs WINDOW TUMBLE or HOP");
     }
-    LimitPlan limit{static_cast<uint64_t>(rule_.limit->count), std::nullopt};
-    if (rule_.limit->per) {
-      const auto key = std::ranges::find(plan_.keys, rule_.limit->per->text, &ColumnSchema::name);
-      if (key == plan_.keys.end()) {
-        std::vector<std::string> names;
-        std::ranges::transform(plan_.keys, std::back_inserter(names), &ColumnSchema::name);
-        fail(rule_.limit->per->at,
-             rule_.limit->per->text + " is not a key of this rule" + near_name(rule_.limit->per->text, names));
-      } else {
-        limit.per_key = static_cast<uint32_t>(key - plan_.keys.begin());
-      }
+    LimitPlan limit{static_cast<uint64_t>(rule_.limit->count), {}};
+    if (rule_.limit->per && window_ends) {
+      limit.per = bind_per(*rule_.limit->per, scope);
     }
-    plan_.limit = limit;
+    plan_.limit = std::move(limit);
+  }
+
+  // A key, a SELECT item, or another column: then its last value in the group.
+  Program bind_per(const ast::Name& per, Scope& scope) {
+    Expr name;
+    name.kind = ast::ExprKind::kColumn;
+    name.at = per.at;
+    name.name = name.text = per.text;
+    const auto called = [&](const ast::Item& item) { return item_name(item) == per.text; };
+    const bool key = std::ranges::find(plan_.keys, per.text, &ColumnSchema::name) != plan_.keys.end();
+    if (key || std::ranges::any_of(rule_.items, called)) {
+      return bind_expression(name, scope, symbols_, errors_);
+    }
+    Expr last;
+    last.kind = ast::ExprKind::kCall;
+    last.at = per.at;
+    last.name = "last";
+    last.text = "last(" + per.text + ")";
+    last.args.push_back(std::make_unique<Expr>(std::move(name)));
+    return bind_expression(last, scope, symbols_, errors_);
   }
 
   void bind_alert(Scope& scope) {
@@ -403,6 +415,9 @@ class RuleBinder {
       fix(order.program);
     }
     fix(plan_.having);
+    if (plan_.limit) {
+      fix(plan_.limit->per);
+    }
     if (plan_.alert) {
       fix(plan_.alert->on);
       fix(plan_.alert->clear);

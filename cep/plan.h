@@ -195,7 +195,7 @@ struct EmitPlan {
 
 struct LimitPlan {
   uint64_t count = 0;
-  std::optional<uint32_t> per_key;  // index into RulePlan::keys
+  Program per;  // over kGroup; empty: of all rows
 };
 
 struct ActionPlan {

@@ -469,8 +469,10 @@ void WindowMachine::close_ordered(const Moment& moment) {
   uint64_t place = 0;
   for (const Candidate& row : rows) {
     if (rule.limit) {
-      const bool per = rule.limit->per_key && !mutant(Mutant::kLimitPerIgnored);
-      uint64_t& count = taken[per ? row.row[*rule.limit->per_key] : Value::null()];
+      Frames frames;
+      frames[Frame::kGroup] = row.row.data();
+      const bool per = !rule.limit->per.empty() && !mutant(Mutant::kLimitPerIgnored);
+      uint64_t& count = taken[per ? context_.evaluator.value(rule.limit->per, frames) : Value::null()];
       if (++count > rule.limit->count) {
         continue;
       }

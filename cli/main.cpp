@@ -16,6 +16,7 @@
 #include "base/os/processes.h"
 #include "base/os/random.h"
 #include "cli/block_command.h"
+#include "cli/cep_command.h"
 #include "cli/output.h"
 #include "cli/query_command.h"
 #include "cli/server.h"
@@ -93,6 +94,7 @@ class CommandLine {
     add_block();
     add_store();
     add_spool();
+    add_cep();
   }
 
   CLI::App app{"Asks and looks after a Lambda Edge site."};
@@ -235,6 +237,56 @@ class CommandLine {
         ->add_flag("--unsettled", spool_.unsettled, "Only those that no gateway has acknowledged");
   }
 
+  void add_cep() {
+    auto* command = app.add_subcommand("cep", "Check rules, and run them over a file of events");
+    command->require_subcommand(1);
+    auto* run_rules = command->add_subcommand("run", "Print what the rules say of the events, one JSON object a line");
+    auto* rules = run_rules->add_option("--rules", cep_.rules_file, "CREATE statements")->type_name("FILE");
+    auto* events = run_rules->add_option("--events", cep_.events_file, "Events in order of arrival, JSON lines")
+                       ->type_name("FILE");
+    run_rules->add_option("--table", cep_.tables, "Rows of a table, JSON lines; may stand several times")
+        ->type_name("NAME=FILE");
+    run_rules->add_option("--batch", cep_.batch, "Events handed over at once")
+        ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000}))
+        ->capture_default_str();
+    run_rules
+        ->add_option("--shards", cep_.shards,
+                     "How many may work at once; the output is the same, and this version works as one")
+        ->check(CLI::Range(uint64_t{1}, uint64_t{64}))
+        ->capture_default_str();
+    run_rules->add_option("--snapshot-at", cep_.snapshot_at, "Save, drop and restore the state after this event")
+        ->type_name("INDEX");
+    if (cli::kCepMutants) {
+      run_rules->add_option("--mutant", cep_.mutant, "Run with a planted wrong reading of the language");
+      run_rules->add_flag("--list-mutants", cep_list_, "Name them");
+    }
+    run_rules->callback([this, rules, events] {
+      if (!cep_list_ && (rules->empty() || events->empty())) {
+        throw CLI::RequiredError(rules->empty() ? "--rules" : "--events");
+      }
+      run = [this] {
+        Files files;
+        return cep_list_ ? cli::cep_list_mutants(output) : cli::cep_run(output, cep_, files.disk);
+      };
+    });
+    auto* explain = command->add_subcommand("explain", "How each rule will be run, and what it may hold");
+    explain->add_option("rules", cep_.rules_file, "CREATE statements")->required()->type_name("FILE");
+    explain->callback([this] {
+      run = [this] {
+        Files files;
+        return cli::cep_explain(output, cep_, files.disk);
+      };
+    });
+    auto* check = command->add_subcommand("check", "Complain about a file of rules; exit 2 if there is an error in it");
+    check->add_option("rules", cep_.rules_file, "CREATE statements")->required()->type_name("FILE");
+    check->callback([this] {
+      run = [this] {
+        Files files;
+        return cli::cep_check(output, cep_, files.disk);
+      };
+    });
+  }
+
   int run_export() {
     World world;
     bool interrupted = false;
@@ -255,6 +307,8 @@ class CommandLine {
   cli::EnrollOptions enroll_;
   cli::RevokeOptions revoke_;
   cli::BlockOptions block_;
+  cli::CepOptions cep_;
+  bool cep_list_ = false;
 };
 
 }  // namespace

@@ -1,0 +1,380 @@
+// What the rule engine costs: each piece of work as a rule, beside a loop written by hand for just that work, on the
+// same events in the same run. Both write every output row; the sums of their outputs must agree. The last line is
+// JSON.
+#include <malloc.h>
+#include <time.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cep/engine.h"
+
+namespace {
+
+using namespace lambda::cep;
+
+// Of this thread's work: the figures are ratios, and others may be at work on the machine.
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+struct Shape {
+  size_t events = 2'000'000;
+  uint32_t devices = 10'000;
+  size_t batch = 1024;
+  uint64_t seed = 1;
+  int repeats = 3;
+};
+
+// Columns of one stream, or of the two streams of a pattern, told apart by `is_b`.
+struct Events {
+  std::vector<int64_t> t;
+  std::vector<uint32_t> device;
+  std::vector<double> v;
+  std::vector<uint8_t> is_b;
+};
+
+Events make_events(const Shape& shape) {
+  std::mt19937_64 bits(shape.seed);
+  Events events;
+  for (size_t i = 0; i < shape.events; ++i) {
+    events.t.push_back(static_cast<int64_t>(i / 100));  // 100 events a millisecond: each device every 100 ms
+    events.device.push_back(static_cast<uint32_t>(bits() % shape.devices));
+    events.v.push_back(static_cast<double>(bits() % 1'000'000) / 10'000);
+    events.is_b.push_back(bits() % 4 == 0);
+  }
+  return events;
+}
+
+// Rows that were written, and a sum over them that both sides must agree on.
+struct Answer {
+  uint64_t rows = 0;
+  double sum = 0;
+};
+struct Row {
+  int64_t t;
+  uint32_t device;
+  double v;
+};
+
+// ---- by hand
+
+Answer total(const std::vector<Row>& out) {
+  Answer answer{out.size(), 0};
+  for (const Row& row : out) {
+    answer.sum += row.v;
+  }
+  return answer;
+}
+
+Answer hand_filter(const Events& e, const Shape&) {
+  std::vector<Row> out;
+  for (size_t i = 0; i < e.t.size(); ++i) {
+    if (e.v[i] > 90) {
+      out.push_back({e.t[i], e.device[i], e.v[i]});
+    }
+  }
+  return total(out);
+}
+
+Answer hand_sum(const Events& e, const Shape& shape) {
+  std::vector<double> sums(shape.devices);
+  std::vector<Row> out(e.t.size());
+  for (size_t i = 0; i < e.t.size(); ++i) {
+    sums[e.device[i]] += e.v[i];
+    out[i] = {e.t[i], e.device[i], sums[e.device[i]]};
+  }
+  return total(out);
+}
+
+Answer hand_tumble(const Events& e, const Shape& shape) {
+  struct Open {
+    int64_t start = -1;
+    double sum = 0;
+    uint64_t count = 0;
+  };
+  std::vector<Open> open(shape.devices);
+  std::vector<Row> out;
+  for (size_t i = 0; i < e.t.size(); ++i) {
+    Open& window = open[e.device[i]];
+    const int64_t start = e.t[i] / 1000 * 1000;
+    if (window.start != start) {
+      if (window.count > 0) {
+        out.push_back({window.start + 1000, e.device[i], window.sum / static_cast<double>(window.count)});
+      }
+      window = {start, 0, 0};
+    }
+    window.sum += e.v[i];
+    ++window.count;
+  }
+  return total(out);
+}
+
+Answer hand_pattern(const Events& e, const Shape& shape) {
+  constexpr size_t kRuns = 16;
+  struct Runs {
+    int64_t t[kRuns];
+    double v[kRuns];
+    size_t count = 0;
+  };
+  std::vector<Runs> all(shape.devices);
+  std::vector<Row> out;
+  for (size_t i = 0; i < e.t.size(); ++i) {
+    Runs& runs = all[e.device[i]];
+    if (e.is_b[i] != 0) {
+      for (size_t r = 0; r < runs.count; ++r) {
+        if (e.t[i] <= runs.t[r] + 5000) {
+          out.push_back({e.t[i], e.device[i], runs.v[r]});
+        }
+      }
+      runs.count = 0;
+      continue;
+    }
+    if (runs.count == kRuns) {
+      std::copy(runs.t + 1, runs.t + kRuns, runs.t);
+      std::copy(runs.v + 1, runs.v + kRuns, runs.v);
+      --runs.count;
+    }
+    runs.t[runs.count] = e.t[i];
+    runs.v[runs.count++] = e.v[i];
+  }
+  return total(out);
+}
+
+constexpr int kThresholds = 1000;
+
+// The thresholds are sorted: those below a value are a prefix.
+Answer hand_thresholds(const Events& e, const Shape&) {
+  std::vector<double> thresholds;
+  for (int i = 0; i < kThresholds; ++i) {
+    thresholds.push_back(97.5 + i * 0.0025);
+  }
+  std::vector<Row> out;
+  for (size_t i = 0; i < e.t.size(); ++i) {
+    for (size_t rule = 0; rule < thresholds.size() && e.v[i] > thresholds[rule]; ++rule) {
+      out.push_back({e.t[i], e.device[i], e.v[i]});
+    }
+  }
+  return total(out);
+}
+
+// ---- by rule
+
+class ByRule {
+ public:
+  ByRule(const std::string& rules, const Shape& shape, int summed)
+      : shape_(shape), engine_({}, [this, summed](const Output& out) {
+          if (out.kind == OutputKind::kRow) {
+            ++answer_.rows;
+            answer_.sum += out.fields[static_cast<size_t>(summed)].number();
+          }
+        }) {
+    for (const auto& error : engine_.create(rules)) {
+      std::fprintf(stderr, "%s\n", format_diagnostic("rules", error).c_str());
+      std::exit(1);
+    }
+    for (uint32_t i = 0; i < shape.devices; ++i) {
+      symbols_.push_back(engine_.symbols().intern("device-" + std::to_string(i)));
+    }
+  }
+
+  // Batches are cut where the stream changes.
+  Answer run(const Events& e, bool two_streams) {
+    std::vector<uint32_t> devices(e.device.size());
+    std::ranges::transform(e.device, devices.begin(), [&](uint32_t d) { return symbols_[d]; });
+    const StreamId a = engine_.catalog().find_stream("a")->id;
+    const StreamId b = two_streams ? engine_.catalog().find_stream("b")->id : a;
+    began_ = cpu_seconds();
+    for (size_t i = 0; i < e.t.size();) {
+      size_t end = std::min(i + shape_.batch, e.t.size());
+      if (two_streams) {
+        end = static_cast<size_t>(std::find_if(e.is_b.begin() + static_cast<std::ptrdiff_t>(i),
+                                               e.is_b.begin() + static_cast<std::ptrdiff_t>(end),
+                                               [&](uint8_t x) { return x != e.is_b[i]; }) -
+                                  e.is_b.begin());
+      }
+      Batch batch;
+      batch.stream = e.is_b[i] != 0 ? b : a;
+      batch.rows = end - i;
+      batch.first_index = i;
+      batch.t = &e.t[i];
+      batch.columns = {{Type::kText, &devices[i], nullptr}, {Type::kDouble, &e.v[i], nullptr}};
+      engine_.push(batch);
+      i = end;
+    }
+    took_ = cpu_seconds() - began_;
+    return answer_;
+  }
+  double took() const { return took_; }
+
+ private:
+  Shape shape_;
+  Answer answer_;
+  Engine engine_;
+  std::vector<Symbol> symbols_;
+  double began_ = 0;
+  double took_ = 0;
+};
+
+struct Work {
+  const char* name;
+  std::string rules;
+  Answer (*by_hand)(const Events&, const Shape&);
+  bool two_streams;
+  int summed;          // which SELECT item is summed
+  double must;         // of the hand loop's speed
+  size_t events_part;  // one in so many events: the slow ones need not run for minutes
+};
+
+bool agree(const Answer& x, const Answer& y) {
+  return x.rows == y.rows && std::abs(x.sum - y.sum) <= 1e-6 * std::max(1.0, std::abs(x.sum));
+}
+
+bool measure(const Work& work, const Shape& shape, nlohmann::ordered_json& json) {
+  Shape smaller = shape;
+  smaller.events = shape.events / work.events_part;
+  const Events events = make_events(smaller);
+  double hand = 1e9;
+  double rule = 1e9;
+  Answer expected;
+  Answer got;
+  for (int i = 0; i < shape.repeats; ++i) {
+    const double began = cpu_seconds();
+    expected = work.by_hand(events, smaller);
+    hand = std::min(hand, cpu_seconds() - began);
+    ByRule engine(work.rules, smaller, work.summed);
+    got = engine.run(events, work.two_streams);
+    rule = std::min(rule, engine.took());
+  }
+  const auto n = static_cast<double>(smaller.events);
+  std::printf("%-28s %9.2f M/s by hand %9.3f M/s by rule   1/%-6.0f must 1/%.0f   %llu rows%s\n", work.name,
+              n / hand / 1e6, n / rule / 1e6, rule / hand, 1 / work.must, static_cast<unsigned long long>(got.rows),
+              agree(expected, got) ? "" : "   THE ANSWERS DIFFER");
+  json[work.name] = {{"hand_per_s", n / hand}, {"rule_per_s", n / rule}, {"ratio", hand / rule}, {"must", work.must}};
+  return agree(expected, got);
+}
+
+// One event at a time, 100 rules on its stream.
+void measure_live(const Shape& shape, nlohmann::ordered_json& json) {
+  std::string rules = "CREATE STREAM a (dev TEXT, v DOUBLE);\n";
+  for (int i = 0; i < 100; ++i) {
+    rules += "CREATE RULE r" + std::to_string(i) + " AS SELECT dev, v FROM a WHERE v > " +
+             std::to_string(99 + i * 0.01) + " DO log();\n";
+  }
+  Shape live = shape;
+  live.events = shape.events / 10;
+  const Events events = make_events(live);
+  uint64_t rows = 0;
+  Engine engine({}, [&](const Output&) { ++rows; });
+  if (!engine.create(rules).empty()) {
+    std::exit(1);
+  }
+  std::vector<Symbol> symbols;
+  for (uint32_t i = 0; i < shape.devices; ++i) {
+    symbols.push_back(engine.symbols().intern("device-" + std::to_string(i)));
+  }
+  std::vector<double> each;
+  const double began = seconds();
+  for (size_t i = 0; i < events.t.size(); ++i) {
+    Batch batch;
+    batch.stream = engine.catalog().find_stream("a")->id;
+    batch.rows = 1;
+    batch.first_index = i;
+    batch.t = &events.t[i];
+    batch.columns = {{Type::kText, &symbols[events.device[i]], nullptr}, {Type::kDouble, &events.v[i], nullptr}};
+    const double before = seconds();
+    engine.push(batch);
+    each.push_back(seconds() - before);
+  }
+  const double took = seconds() - began;
+  const auto p99 = each.begin() + static_cast<std::ptrdiff_t>(each.size() * 99 / 100);
+  std::nth_element(each.begin(), p99, each.end());
+  std::printf("%-28s %9.3f M/s, p99 %.1f us (must 1 M/s, 100 us), %llu rows\n", "live, 100 rules",
+              static_cast<double>(events.t.size()) / took / 1e6, *p99 * 1e6, static_cast<unsigned long long>(rows));
+  json["live"] = {{"per_s", static_cast<double>(events.t.size()) / took}, {"p99_us", *p99 * 1e6}};
+}
+
+// Rules that wait for something: what each takes, by the allocator's own count.
+void measure_idle_rules(nlohmann::ordered_json& json) {
+  constexpr int kRules = 10'000;
+  std::string rules = "CREATE STREAM a (dev TEXT, v DOUBLE);\n";
+  for (int i = 0; i < kRules; ++i) {
+    const std::string n = std::to_string(i);
+    rules += "CREATE RULE r" + n + " AS SELECT dev, v FROM a WHERE v > " + n + " PARTITION BY dev ALERT ON v > " + n +
+             " FOR 3 SAMPLES CLEAR v < " + n + " FOR 10s DO mqtt('alarms');\n";
+  }
+  Engine engine({}, [](const Output&) {});
+  const size_t before = mallinfo2().uordblks;
+  const double began = cpu_seconds();
+  const bool made = engine.create(rules).empty();
+  const double took = cpu_seconds() - began;
+  const double each = static_cast<double>(mallinfo2().uordblks - before) / kRules;
+  std::printf("%-28s %9.0f bytes each (must 4096), created in %.2f s%s\n", "10000 idle rules", each, took,
+              made ? "" : "   REFUSED");
+  json["idle_rule_bytes"] = each;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Shape shape;
+  CLI::App app{"The rule engine beside loops written by hand"};
+  app.add_option("--events", shape.events)->capture_default_str();
+  app.add_option("--devices", shape.devices)->capture_default_str();
+  app.add_option("--batch", shape.batch)->capture_default_str();
+  app.add_option("--seed", shape.seed)->capture_default_str();
+  std::string only;
+  app.add_option("--only", only, "The one whose name begins so");
+  app.add_option("--repeats", shape.repeats, "The best of so many counts")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+
+  const std::string stream = "CREATE STREAM a (dev TEXT, v DOUBLE);\n";
+  std::string thresholds = stream;
+  for (int i = 0; i < kThresholds; ++i) {
+    thresholds += "CREATE RULE r" + std::to_string(i) + " AS SELECT dev, v FROM a WHERE v > " +
+                  std::to_string(97.5 + i * 0.0025) + " DO log();\n";
+  }
+  const std::vector<Work> works = {
+      {"filter, 10 % hit", stream + "CREATE RULE r AS SELECT dev, v FROM a WHERE v > 90 DO log();", hand_filter, false,
+       1, 1.0 / 8, 1},
+      {"running sum by device", stream + "CREATE RULE r AS SELECT dev, sum(v) FROM a PARTITION BY dev DO log();",
+       hand_sum, false, 1, 1.0 / 8, 1},
+      {"tumbling 1 s average",
+       stream + "CREATE RULE r AS SELECT dev, avg(v) FROM a GROUP BY dev WINDOW TUMBLE 1s DO log();", hand_tumble,
+       false, 1, 1.0 / 8, 1},
+      {"every A -> B within 5 s",
+       stream + "CREATE STREAM b (dev TEXT, v DOUBLE);\nCREATE RULE r OPTIONS(max_state=1000000000) AS SELECT a.dev AS "
+                "dev, a.v AS v FROM PATTERN "
+                "(EVERY a -> b) WITHIN 5s PARTITION BY dev DO log();",
+       hand_pattern, true, 1, 1.0 / 10, 2},
+      {"1000 threshold rules", thresholds, hand_thresholds, false, 1, 1.0 / 6, 20},
+  };
+  nlohmann::ordered_json json;
+  bool agreed = true;
+  for (const Work& work : works) {
+    if (!std::string(work.name).starts_with(only)) {
+      continue;
+    }
+    agreed = measure(work, shape, json) && agreed;
+  }
+  if (std::string("live").starts_with(only)) {
+    measure_live(shape, json);
+  }
+  if (std::string("idle").starts_with(only)) {
+    measure_idle_rules(json);
+  }
+  std::printf("%s\n", json.dump().c_str());
+  return agreed ? 0 : 1;
+}

@@ -1,0 +1,71 @@
+// The rule engine: takes rules as text, events and time, gives outputs. Knows no gateway, no JSON, no files.
+// Everything happens inside the calls, on the caller's thread; the sink is called from push() and advance_to(), in the
+// order of sentence 8, and must not call back.
+//
+// The same input gives the same output, whatever the batches it comes in, and whether or not the engine was saved and
+// restored in between.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cep/batch.h"
+#include "cep/catalog.h"
+#include "cep/diagnostic.h"
+#include "cep/output.h"
+#include "cep/rule.h"
+
+namespace lambda::cep {
+
+struct EngineSettings {
+  int64_t clock_skew_ms = 5 * 60'000;  // times further ahead of their arrival move no horizon (the clock guard)
+};
+
+struct EngineCounters {
+  uint64_t events = 0;
+  uint64_t guarded = 0;  // events that the clock guard kept from moving time
+  uint64_t timelines_rejected = 0;
+};
+
+class Engine {
+ public:
+  Engine(const EngineSettings& settings, Sink sink);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Runs CREATE statements. With an error nothing of the text is kept. A rule sees events from now on.
+  std::vector<Diagnostic> create(std::string_view text);
+
+  // Of the rules, in order of creation. Valid until the next create().
+  size_t rule_count() const;
+  const RulePlan& rule(RuleId id) const;
+  const RuleCounters& counters(RuleId id) const;
+  const EngineCounters& counters() const;
+  // What the rule holds for its keys now, in bytes.
+  size_t state_bytes(RuleId id) const;
+
+  const Catalog& catalog() const;
+  Symbols& symbols();
+
+  // See Tables::set().
+  size_t set_table(TableId table, std::span<const std::vector<Value>> rows);
+
+  void push(const Batch& batch);
+  // Everything up to and including `t` is in, on every timeline (1).
+  void advance_to(int64_t t);
+
+  // All state, as bytes; tables and rules are not in it.
+  std::string snapshot() const;
+  // Into an engine with the same rules, created in the same order, that has seen no event. kInvalid: other rules;
+  // kCorrupt: damaged bytes. After an error the engine is of no use: make another one.
+  Status restore(std::string_view bytes);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lambda::cep

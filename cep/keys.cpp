@@ -1,0 +1,214 @@
+#include "cep/keys.h"
+
+#include <algorithm>
+
+namespace lambda::cep {
+
+KeyDirectory::KeyDirectory(size_t width, uint64_t max) : width_(width), max_(max) {
+  if (width_ == 0) {
+    entries_.resize(1);
+    count_ = 1;
+  } else {
+    slots_.resize(16, kNone);
+  }
+}
+
+std::optional<KeyDirectory::Found> KeyDirectory::find_or_add(const Value* key, TimelineId timeline) {
+  if (width_ == 0) {
+    return Found{};
+  }
+  if (straight(key)) {
+    if (key->text < by_symbol_.size() && by_symbol_[key->text] != kNone) {
+      return Found{by_symbol_[key->text], false};
+    }
+  } else if (const uint32_t id = slots_[slot_of(key)]; id != kNone) {
+    return Found{id, false};
+  }
+  KeyId id = static_cast<KeyId>(entries_.size());
+  uint32_t generation = 0;
+  if (count_ >= max_) {
+    if (first_idle_ == kNone) {
+      return std::nullopt;
+    }
+    id = first_idle_;
+    unlink(id);
+    erase(id);
+    generation = entries_[id].generation + 1;
+    ++evicted_;
+    std::copy_n(key, width_, &values_[size_t{id} * width_]);
+  } else {
+    entries_.emplace_back();
+    values_.insert(values_.end(), key, key + width_);
+    ++count_;
+  }
+  Entry entry;
+  entry.timeline = timeline;
+  entry.generation = generation;
+  entries_[id] = entry;
+  insert(id);
+  return Found{id, true};
+}
+
+uint64_t KeyDirectory::hash(const Value* key) const {
+  uint64_t h = 0x9e3779b97f4a7c15ULL;
+  for (size_t i = 0; i < width_; ++i) {
+    h = (h ^ hash_value(key[i])) * 0x9e3779b97f4a7c15ULL;
+    h ^= h >> 29;
+  }
+  return h;
+}
+
+bool KeyDirectory::equal(KeyId id, const Value* key) const {
+  return std::equal(key, key + width_, values(id));
+}
+
+// Where the key is, or the empty slot where it would go.
+size_t KeyDirectory::slot_of(const Value* key) const {
+  const size_t mask = slots_.size() - 1;
+  size_t slot = hash(key) & mask;
+  while (slots_[slot] != kNone && !equal(slots_[slot], key)) {
+    slot = (slot + 1) & mask;
+  }
+  return slot;
+}
+
+void KeyDirectory::insert(KeyId id) {
+  const Value* key = values(id);
+  if (straight(key)) {
+    if (by_symbol_.size() <= key->text) {
+      by_symbol_.resize(std::max<size_t>(key->text + 1, by_symbol_.size() * 2), kNone);
+    }
+    by_symbol_[key->text] = id;
+    return;
+  }
+  if (slots_.size() < 2 * entries_.size()) {
+    rehash(slots_.size() * 2);
+  }
+  slots_[slot_of(key)] = id;
+}
+
+void KeyDirectory::erase(KeyId id) {
+  const Value* key = values(id);
+  if (straight(key)) {
+    by_symbol_[key->text] = kNone;
+    return;
+  }
+  const size_t mask = slots_.size() - 1;
+  size_t hole = slot_of(key);
+  slots_[hole] = kNone;
+  // What stands behind the hole moves up if its search would have passed the hole.
+  for (size_t slot = (hole + 1) & mask; slots_[slot] != kNone; slot = (slot + 1) & mask) {
+    const size_t home = hash(values(slots_[slot])) & mask;
+    if (((slot - home) & mask) >= ((slot - hole) & mask)) {
+      slots_[hole] = slots_[slot];
+      slots_[slot] = kNone;
+      hole = slot;
+    }
+  }
+}
+
+void KeyDirectory::rehash(size_t slots) {
+  std::vector<uint32_t> old(slots, kNone);
+  old.swap(slots_);
+  for (const uint32_t id : old) {
+    if (id != kNone) {
+      slots_[slot_of(values(id))] = id;
+    }
+  }
+}
+
+void KeyDirectory::set_idle(KeyId id, bool idle) {
+  if (width_ == 0 || entries_[id].idle == idle) {
+    return;
+  }
+  if (!idle) {
+    unlink(id);
+    return;
+  }
+  Entry& entry = entries_[id];
+  entry.idle = true;
+  entry.previous_idle = last_idle_;
+  entry.next_idle = kNone;
+  (last_idle_ == kNone ? first_idle_ : entries_[last_idle_].next_idle) = id;
+  last_idle_ = id;
+}
+
+void KeyDirectory::unlink(KeyId id) {
+  Entry& entry = entries_[id];
+  (entry.previous_idle == kNone ? first_idle_ : entries_[entry.previous_idle].next_idle) = entry.next_idle;
+  (entry.next_idle == kNone ? last_idle_ : entries_[entry.next_idle].previous_idle) = entry.previous_idle;
+  entry.idle = false;
+}
+
+int KeyDirectory::compare(KeyId x, KeyId y, const Symbols& symbols) const {
+  if (x == y) {
+    return 0;
+  }
+  for (size_t i = 0; i < width_; ++i) {
+    const int order = compare_values(values(x)[i], values(y)[i], symbols);
+    if (order != 0) {
+      return order;
+    }
+  }
+  return 0;
+}
+
+size_t KeyDirectory::bytes() const {
+  return values_.capacity() * sizeof(Value) + entries_.capacity() * sizeof(Entry) +
+         (slots_.capacity() + by_symbol_.capacity()) * sizeof(uint32_t);
+}
+
+void KeyDirectory::save(StateWriter& out) const {
+  if (width_ == 0) {
+    return;
+  }
+  out.u32(static_cast<uint32_t>(entries_.size()));
+  for (KeyId id = 0; id < entries_.size(); ++id) {
+    out.u32(entries_[id].timeline);
+    out.flag(entries_[id].idle);
+    out.u32(entries_[id].generation);
+    for (size_t i = 0; i < width_; ++i) {
+      out.value(values(id)[i]);
+    }
+  }
+  out.u32(first_idle_);  // the order of the list
+  for (uint32_t id = first_idle_; id != kNone; id = entries_[id].next_idle) {
+    out.u32(entries_[id].next_idle);
+  }
+  out.u64(evicted_);
+}
+
+void KeyDirectory::load(StateReader& in) {
+  if (width_ == 0) {
+    return;
+  }
+  *this = KeyDirectory(width_, max_);
+  const size_t count = in.count(9 + width_);
+  std::vector<bool> idle(count);
+  std::vector<Value> key(width_);
+  for (size_t i = 0; i < count && in.ok(); ++i) {
+    const TimelineId timeline = in.u32();
+    idle[i] = in.flag();
+    const uint32_t generation = in.u32();
+    for (Value& value : key) {
+      value = in.value();
+    }
+    const auto found = find_or_add(key.data(), timeline);
+    if (!found || !found->is_new || found->id != i) {
+      in.refuse();
+      return;
+    }
+    entries_[i].generation = generation;
+  }
+  for (uint32_t id = in.u32(); id != kNone && in.ok(); id = in.u32()) {
+    if (id >= count || !idle[id]) {
+      in.refuse();
+      return;
+    }
+    idle[id] = false;  // once
+    set_idle(id, true);
+  }
+  evicted_ = in.u64();
+}
+
+}  // namespace lambda::cep

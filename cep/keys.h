@@ -1,0 +1,81 @@
+// A rule's keys: values to dense numbers and back. State of a rule is arrays indexed by these numbers.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "cep/moment.h"
+#include "cep/snapshot.h"
+
+namespace lambda::cep {
+
+// At most `max` keys. A key that holds nothing (no run, no open window, no alert) is marked idle; when the directory is
+// full the one that has been idle longest makes room for a new one. One thread.
+class KeyDirectory {
+ public:
+  // `width`: values of a key. Rules without keys have width 0 and the one key 0, which is never given up.
+  KeyDirectory(size_t width, uint64_t max);
+
+  struct Found {
+    KeyId id = 0;
+    bool is_new = false;  // whatever is stored at `id` is another's that was given up: reset it
+  };
+  // `timeline`: of the event that brought the key. Nothing: full, and no key is idle.
+  std::optional<Found> find_or_add(const Value* key, TimelineId timeline);
+
+  const Value* values(KeyId id) const { return values_.data() + size_t{id} * width_; }
+  TimelineId timeline(KeyId id) const { return entries_[id].timeline; }
+  // How often the number was given to another key; 0 for kNoKey.
+  uint32_t generation(KeyId id) const { return id < entries_.size() ? entries_[id].generation : 0; }
+  size_t width() const { return width_; }
+  size_t count() const { return count_; }
+  size_t id_end() const { return entries_.size(); }  // all ids are below
+  uint64_t evicted() const { return evicted_; }
+
+  // To be said after each piece of work on a key.
+  void set_idle(KeyId id, bool idle);
+
+  // Order of keys in outputs (8).
+  int compare(KeyId x, KeyId y, const Symbols& symbols) const;
+
+  size_t bytes() const;
+  void save(StateWriter& out) const;
+  void load(StateReader& in);
+
+ private:
+  static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint64_t kStraightPerKey = 4;
+  struct Entry {
+    TimelineId timeline = kSharedTimeline;
+    uint32_t next_idle = kNone;  // a list, the one that is idle longest first
+    uint32_t previous_idle = kNone;
+    uint32_t generation = 0;
+    bool idle = false;
+  };
+
+  // Is the key in by_symbol_? Only for the first texts of the engine: the array must not grow with strangers.
+  bool straight(const Value* key) const {
+    return width_ == 1 && key->type == Type::kText && key->text < kStraightPerKey * max_;
+  }
+  uint64_t hash(const Value* key) const;
+  bool equal(KeyId id, const Value* key) const;
+  size_t slot_of(const Value* key) const;
+  void insert(KeyId id);
+  void erase(KeyId id);
+  void rehash(size_t slots);
+  void unlink(KeyId id);
+
+  size_t width_;
+  uint64_t max_;
+  size_t count_ = 0;
+  uint64_t evicted_ = 0;
+  std::vector<Value> values_;
+  std::vector<Entry> entries_;
+  std::vector<uint32_t> slots_;      // open addressing, linear probing; kNone: empty
+  std::vector<uint32_t> by_symbol_;  // width 1 and TEXT: straight from the symbol, kNone: none
+  uint32_t first_idle_ = kNone;
+  uint32_t last_idle_ = kNone;
+};
+
+}  // namespace lambda::cep

@@ -1,0 +1,100 @@
+#include "cep/reorder.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace lambda::cep {
+namespace {
+
+bool newer(const WaitingEvent& x, const WaitingEvent& y) {
+  return std::tie(x.t, x.arrival) > std::tie(y.t, y.arrival);
+}
+
+}  // namespace
+
+bool ReorderBuffer::add(TimelineId timeline, WaitingEvent event) {
+  std::vector<WaitingEvent>& events = waiting_[timeline];
+  const auto place = std::ranges::upper_bound(events, event, newer);
+  events.insert(place, std::move(event));
+  return events.size() <= kEventsMax;
+}
+
+WaitingEvent ReorderBuffer::take_oldest(TimelineId timeline) {
+  const auto found = waiting_.find(timeline);
+  LAMBDA_ASSERT(found != waiting_.end());
+  WaitingEvent oldest = std::move(found->second.back());
+  found->second.pop_back();
+  if (found->second.empty()) {
+    waiting_.erase(found);
+  }
+  return oldest;
+}
+
+std::optional<WaitingEvent> ReorderBuffer::take(TimelineId timeline, int64_t t, uint64_t arrival) {
+  const auto found = waiting_.find(timeline);
+  if (found == waiting_.end() || found->second.back().t != t || found->second.back().arrival != arrival) {
+    return std::nullopt;
+  }
+  return take_oldest(timeline);
+}
+
+size_t ReorderBuffer::bytes() const {
+  size_t bytes = 0;
+  for (const auto& [timeline, events] : waiting_) {
+    bytes += events.capacity() * sizeof(WaitingEvent);
+    for (const WaitingEvent& event : events) {
+      bytes += event.columns.capacity() * sizeof(Value);
+    }
+  }
+  return bytes;
+}
+
+void ReorderBuffer::save(StateWriter& out) const {
+  std::vector<TimelineId> timelines;  // sorted: the same state gives the same bytes
+  for (const auto& [timeline, events] : waiting_) {
+    timelines.push_back(timeline);
+  }
+  std::ranges::sort(timelines);
+  out.u32(static_cast<uint32_t>(timelines.size()));
+  for (const TimelineId timeline : timelines) {
+    const std::vector<WaitingEvent>& events = waiting_.at(timeline);
+    out.u32(timeline);
+    out.u32(static_cast<uint32_t>(events.size()));
+    for (const WaitingEvent& event : events) {
+      out.i64(event.t);
+      out.u64(event.arrival);
+      out.i64(event.on_input);
+      out.i64(event.clock);
+      out.u32(event.stream);
+      out.u32(static_cast<uint32_t>(event.columns.size()));
+      for (const Value& value : event.columns) {
+        out.value(value);
+      }
+    }
+  }
+}
+
+void ReorderBuffer::load(StateReader& in) {
+  waiting_.clear();
+  const size_t timelines = in.count(8);
+  for (size_t i = 0; i < timelines && in.ok(); ++i) {
+    const TimelineId timeline = in.u32();
+    std::vector<WaitingEvent> events(in.count(40));
+    for (WaitingEvent& event : events) {
+      event.t = in.i64();
+      event.arrival = in.u64();
+      event.on_input = in.i64();
+      event.clock = in.i64();
+      event.stream = in.u32();
+      event.columns.resize(in.count(1));
+      for (Value& value : event.columns) {
+        value = in.value();
+      }
+    }
+    if (!events.empty()) {
+      waiting_[timeline] = std::move(events);
+    }
+  }
+}
+
+}  // namespace lambda::cep

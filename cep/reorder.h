@@ -1,0 +1,42 @@
+// Events that wait for their rule's horizon (2), by timeline, in (t, arrival) order.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "cep/moment.h"
+#include "cep/snapshot.h"
+
+namespace lambda::cep {
+
+struct WaitingEvent {
+  int64_t t = 0;
+  uint64_t arrival = 0;
+  int64_t on_input = -1;
+  int64_t clock = 0;  // when it arrived
+  StreamId stream = 0;
+  std::vector<Value> columns;
+};
+
+// One rule's. At most kEventsMax of a timeline wait: the caller takes the oldest one early when add() says so.
+class ReorderBuffer {
+ public:
+  static constexpr size_t kEventsMax = 256;
+
+  // False: the timeline has more than kEventsMax now; take_oldest() one.
+  bool add(TimelineId timeline, WaitingEvent event);
+  WaitingEvent take_oldest(TimelineId timeline);
+  // The one whose time has come; nothing when it went early.
+  std::optional<WaitingEvent> take(TimelineId timeline, int64_t t, uint64_t arrival);
+
+  size_t bytes() const;
+  void save(StateWriter& out) const;
+  void load(StateReader& in);
+
+ private:
+  std::unordered_map<TimelineId, std::vector<WaitingEvent>> waiting_;  // the oldest last
+};
+
+}  // namespace lambda::cep

@@ -1,0 +1,140 @@
+// The seam between the engine and what rules are made of. A rule is a machine (plain rows, a window, a pattern, an anti
+// join) that turns events and the passing of time into rows, and `Results`, which makes outputs of rows. The engine
+// calls both in the order of sentence 3; neither knows where events come from or who else listens.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "cep/keys.h"
+#include "cep/moment.h"
+#include "cep/output.h"
+#include "cep/plan.h"
+#include "cep/snapshot.h"
+#include "cep/tables.h"
+
+namespace lambda::cep {
+
+// How often something happened to one rule, since it was created.
+struct RuleCounters {
+  uint64_t events = 0;  // that reached the rule; those that its WHERE is known to refuse do not
+  uint64_t outputs = 0;
+  uint64_t late_dropped = 0;
+  uint64_t null_keys = 0;
+  uint64_t keys_rejected = 0;
+  uint64_t forced_release = 0;
+  uint64_t runs_expired = 0;
+  uint64_t runs_dropped = 0;
+  uint64_t captures_dropped = 0;
+  uint64_t state_dropped = 0;  // events that max_state had no room for
+};
+
+// What the engine does for a rule.
+class RuleHost {
+ public:
+  virtual ~RuleHost() = default;
+  // Work for later; it comes back through on_item() of the item's owner. `rule` is filled in. Items cannot be taken
+  // back: an owner that changed its mind lets the item come and does nothing.
+  // On the rule's horizon: that of item.timeline, or the site's for rules of that class.
+  virtual void at_horizon(Item item) = 0;
+  // On the arrival clock.
+  virtual void at_clock(Item item) = 0;
+  // What the rule's events of this timeline are measured with (6).
+  virtual int64_t horizon_of(TimelineId timeline) const = 0;
+  // A device's timeline, seen or not.
+  virtual TimelineId timeline_of(const Value& device) = 0;
+  // A row or an alert's output: printed if the rule has DO, and handed to the rules that read this one, at once.
+  // `order`: see OutputQueue::Entry.
+  virtual void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
+                      std::span<const Value> fields) = 0;
+  // Something was dropped at a bound. Says so as often as sentence 47 allows.
+  virtual void limit(Bound bound, uint64_t max, const Moment& moment) = 0;
+};
+
+// What the parts of one rule share. Outlives them.
+struct RuleContext {
+  const RulePlan& plan;
+  RuleHost& host;
+  KeyDirectory& keys;
+  const Tables& tables;
+  Evaluator& evaluator;
+  RuleCounters& counters;
+};
+
+// A timer of one key that moves often. There is at most one item under way unless the timer is brought forward: a later
+// due time waits for the item to come and sends it on.
+struct LazyTimer {
+  static constexpr int64_t kOff = INT64_MIN;
+  int64_t due = kOff;
+  int64_t queued = kOff;
+
+  bool armed() const { return due != kOff; }
+  void disarm() { due = kOff; }
+  // True: the caller must queue an item at `when`.
+  bool arm(int64_t when) {
+    due = when;
+    if (queued != kOff && queued <= when) {
+      return false;
+    }
+    queued = when;
+    return true;
+  }
+  enum class Came : uint8_t { kNothing, kDue, kQueueAgain };  // kQueueAgain: queue an item at `due`
+  Came on_item(int64_t time) {
+    if (time != queued) {
+      return Came::kNothing;  // brought forward since
+    }
+    queued = kOff;
+    if (due == kOff) {
+      return Came::kNothing;
+    }
+    if (due > time) {
+      queued = due;
+      return Came::kQueueAgain;
+    }
+    due = kOff;
+    return Came::kDue;
+  }
+  void save(StateWriter& out) const {
+    out.i64(due);
+    out.i64(queued);
+  }
+  void load(StateReader& in) {
+    due = in.i64();
+    queued = in.i64();
+  }
+};
+
+class Machine {
+ public:
+  virtual ~Machine() = default;
+  // Before the first event or advance_to that the rule lives to see (29, 40).
+  virtual void on_start(const Moment&) {}
+  // In the order of sentence 3. Never late unless the moment says so. The machine tells keys.set_idle() of the key that
+  // it worked on; after on_item() the engine does.
+  virtual void on_event(const Event& event, const Moment& moment) = 0;
+  // An item whose owner is Owner::kMachine.
+  virtual void on_item(const Item& item, const Moment& moment) = 0;
+  // Has the key nothing that would be missed? Then it may be given up for another (47).
+  virtual bool is_idle(KeyId key) const = 0;
+  // The number was given to another key.
+  virtual void reset(KeyId key) = 0;
+  virtual size_t state_bytes() const = 0;
+  virtual void save(StateWriter& out) const = 0;
+  virtual void load(StateReader& in) = 0;
+};
+
+class Results;
+
+// The machines beside plain rows; make_machine() chooses.
+std::unique_ptr<Machine> make_window_machine(const RuleContext& context, Results& results);
+std::unique_ptr<Machine> make_pattern_machine(const RuleContext& context, Results& results);
+std::unique_ptr<Machine> make_anti_join_machine(const RuleContext& context, Results& results);
+
+// What the plan needs that the engine does not have: its name and place, or nothing when all is there.
+std::optional<Diagnostic> unsupported_part(const RulePlan& plan);
+// The machine for the plan. `results` outlives it.
+std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& results);
+
+}  // namespace lambda::cep

@@ -1,0 +1,198 @@
+#include "cep/rule_runner.h"
+
+#include "cep/mutant.h"
+
+namespace lambda::cep {
+
+RuleRunner::RuleRunner(RunnerHost& host, RulePlan plan_in, Horizons& horizons_in, const Tables& tables,
+                       Evaluator& evaluator)
+    : plan(std::move(plan_in)),
+      horizons(horizons_in),
+      keys(plan.keys.size(), plan.options.max_keys),
+      context{plan, *this, keys, tables, evaluator, counters},
+      results(context),
+      machine(make_machine(context, results)),
+      host_(host) {}
+
+void RuleRunner::at_horizon(Item item) {
+  item.rule = plan.id;
+  item.generation = keys.generation(item.key);
+  host_.schedule_horizon(*this, item);
+}
+
+void RuleRunner::at_clock(Item item) {
+  item.rule = plan.id;
+  item.generation = keys.generation(item.key);
+  host_.schedule_clock(item);
+}
+
+void RuleRunner::output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
+                        std::span<const Value> fields) {
+  ++counters.outputs;
+  if (plan.prints || mutant(Mutant::kSilentRulesPrint)) {
+    OutputQueue::Entry entry;
+    entry.output.rule = plan.id;
+    entry.output.kind = kind;
+    entry.output.t = moment.t;
+    entry.output.on_input = moment.on_input;
+    entry.output.late = moment.late;
+    entry.place = moment.place;
+    entry.arrival = moment.arrival;
+    entry.priority = mutant(Mutant::kPriorityIgnored) ? 0 : plan.priority;
+    entry.order = order;
+    entry.age = age;
+    host_.outputs().add(entry, std::span(keys.values(key), keys.width()), fields);
+  }
+  if (kind == OutputKind::kRow || kind == OutputKind::kFiring || mutant(Mutant::kCascadeReadsAll)) {
+    host_.publish(*this, moment, fields);
+  }
+}
+
+void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment) {
+  Limit& limit = limits_[static_cast<size_t>(bound)];
+  ++limit.dropped;
+  constexpr int64_t kMinuteMs = 60'000;
+  const int64_t minute = moment.t / kMinuteMs - (moment.t % kMinuteMs < 0 ? 1 : 0);
+  if (minute <= limit.minute && !mutant(Mutant::kLimitEveryTime)) {
+    return;
+  }
+  if (plan.prints) {
+    OutputQueue::Entry entry;
+    entry.output.rule = plan.id;
+    entry.output.kind = OutputKind::kLimit;
+    entry.output.t = moment.t;
+    entry.output.on_input = moment.on_input;
+    entry.output.bound = bound;
+    entry.output.max = max;
+    entry.output.dropped = limit.dropped;
+    entry.place = moment.place;
+    entry.arrival = moment.arrival;
+    entry.priority = plan.priority;
+    host_.outputs().add(entry, {}, {});
+  }
+  limit.dropped = 0;
+  limit.minute = minute;
+}
+
+void RuleRunner::arrive(const Event& event, const Moment& moment) {
+  ++counters.events;
+  const int64_t now = horizon(event.timeline);
+  if (moment.t < now || (mutant(Mutant::kLateAtHorizon) && moment.t == now && plan.options.lateness_ms > 0)) {
+    if (plan.options.late == LatePolicy::kDrop && !mutant(Mutant::kLateDropIsPrinted)) {
+      ++counters.late_dropped;
+      return;
+    }
+    Moment late = moment;
+    late.late = true;
+    deliver(event, late);
+    return;
+  }
+  if (is_due(moment.t, Place::kEvent, now) ||
+      (mutant(Mutant::kFilterSkipsReorder) && plan.horizon == HorizonClass::kStateless)) {
+    deliver(event, moment);
+    return;
+  }
+  const size_t width = host_.catalog().stream(event.stream).columns.size();
+  Item item;
+  item.time = moment.t;
+  item.arrival = moment.arrival;
+  item.timeline = event.timeline;
+  item.place = Place::kEvent;
+  item.owner = Owner::kReorder;
+  at_horizon(item);
+  if (!reorder.add(event.timeline, {moment.t, moment.arrival, moment.on_input, moment.clock, event.stream,
+                                    std::vector<Value>(event.columns, event.columns + width)})) {
+    const WaitingEvent oldest = reorder.take_oldest(event.timeline);
+    ++counters.forced_release;
+    limit(Bound::kReorder, ReorderBuffer::kEventsMax, moment);
+    Moment early = moment;
+    early.t = oldest.t;
+    early.arrival = oldest.arrival;
+    early.on_input = oldest.on_input;
+    early.clock = oldest.clock;
+    deliver({oldest.stream, event.timeline, oldest.columns.data()}, early);
+  }
+}
+
+void RuleRunner::deliver(const Event& event, const Moment& moment) {
+  machine->on_event(event, moment);
+}
+
+void RuleRunner::run(const Item& item, Moment moment) {
+  switch (item.owner) {
+    case Owner::kReorder: {
+      const auto event = reorder.take(item.timeline, item.time, item.arrival);
+      if (event) {
+        moment.on_input = event->on_input;
+        moment.clock = mutant(Mutant::kArmedAtRelease) ? moment.clock : event->clock;
+        deliver({event->stream, item.timeline, event->columns.data()}, moment);
+      }
+      return;
+    }
+    case Owner::kMachine:
+    case Owner::kResults:
+      if (item.generation != keys.generation(item.key)) {
+        return;  // of a key that was given up since
+      }
+      if (item.owner == Owner::kMachine) {
+        machine->on_item(item, moment);
+      } else {
+        results.on_item(item, moment);
+      }
+      break;
+  }
+  if (item.key < keys.id_end()) {
+    keys.set_idle(item.key, machine->is_idle(item.key) && results.is_idle(item.key));
+  }
+}
+
+void RuleRunner::save(StateWriter& out) const {
+  out.text(plan.name);
+  out.flag(started_);
+  keys.save(out);
+  machine->save(out);
+  results.save(out);
+  reorder.save(out);
+  for (const Limit& limit : limits_) {
+    out.u64(limit.dropped);
+    out.i64(limit.minute);
+  }
+  out.u64(counters.events);
+  out.u64(counters.outputs);
+  out.u64(counters.late_dropped);
+  out.u64(counters.null_keys);
+  out.u64(counters.keys_rejected);
+  out.u64(counters.forced_release);
+  out.u64(counters.runs_expired);
+  out.u64(counters.runs_dropped);
+  out.u64(counters.captures_dropped);
+  out.u64(counters.state_dropped);
+}
+
+void RuleRunner::load(StateReader& in) {
+  if (in.text() != plan.name) {
+    in.refuse();
+    return;
+  }
+  started_ = in.flag();
+  keys.load(in);
+  machine->load(in);
+  results.load(in);
+  reorder.load(in);
+  for (Limit& limit : limits_) {
+    limit.dropped = in.u64();
+    limit.minute = in.i64();
+  }
+  counters.events = in.u64();
+  counters.outputs = in.u64();
+  counters.late_dropped = in.u64();
+  counters.null_keys = in.u64();
+  counters.keys_rejected = in.u64();
+  counters.forced_release = in.u64();
+  counters.runs_expired = in.u64();
+  counters.runs_dropped = in.u64();
+  counters.captures_dropped = in.u64();
+  counters.state_dropped = in.u64();
+}
+
+}  // namespace lambda::cep

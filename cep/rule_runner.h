@@ -1,0 +1,79 @@
+// One rule at work: its machine, its results, its keys, what waits for its horizon. Between engine and machine.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "cep/horizon.h"
+#include "cep/reorder.h"
+#include "cep/results.h"
+#include "cep/rule.h"
+
+namespace lambda::cep {
+
+class RuleRunner;
+
+// What the runner needs of the engine.
+class RunnerHost {
+ public:
+  virtual ~RunnerHost() = default;
+  virtual void schedule_horizon(RuleRunner& rule, const Item& item) = 0;
+  virtual void schedule_clock(const Item& item) = 0;
+  // To the rules that read this one, at once.
+  virtual void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) = 0;
+  virtual OutputQueue& outputs() = 0;
+  virtual TimelineId timeline_of(const Value& device) = 0;
+  virtual const Catalog& catalog() const = 0;
+};
+
+class RuleRunner final : public RuleHost {
+ public:
+  RuleRunner(RunnerHost& host, RulePlan plan, Horizons& horizons, const Tables& tables, Evaluator& evaluator);
+
+  void at_horizon(Item item) override;
+  void at_clock(Item item) override;
+  void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
+              std::span<const Value> fields) override;
+  void limit(Bound bound, uint64_t max, const Moment& moment) override;
+  int64_t horizon_of(TimelineId timeline) const override { return horizon(timeline); }
+  TimelineId timeline_of(const Value& device) override { return host_.timeline_of(device); }
+
+  // The first time that the rule knows; again is nothing.
+  void start(const Moment& moment) {
+    if (!started_) {
+      started_ = true;
+      machine->on_start(moment);
+    }
+  }
+  // An event of one of the rule's streams, at its arrival.
+  void arrive(const Event& event, const Moment& moment);
+  // An event whose time has come, or that never waits (41).
+  void deliver(const Event& event, const Moment& moment);
+  void run(const Item& item, Moment moment);
+  int64_t horizon(TimelineId timeline) const { return site() ? horizons.site() : horizons.device(timeline); }
+  bool site() const { return plan.horizon == HorizonClass::kSite; }
+
+  void save(StateWriter& out) const;
+  void load(StateReader& in);
+  size_t state_bytes() const { return keys.bytes() + machine->state_bytes() + results.state_bytes() + reorder.bytes(); }
+
+  const RulePlan plan;
+  Horizons& horizons;
+  KeyDirectory keys;
+  RuleCounters counters;
+  RuleContext context;
+  Results results;
+  std::unique_ptr<Machine> machine;
+  ReorderBuffer reorder;
+
+ private:
+  RunnerHost& host_;
+  bool started_ = false;
+  struct Limit {
+    uint64_t dropped = 0;       // since the last output
+    int64_t minute = kTimeMin;  // of the last output
+  };
+  Limit limits_[kBounds];
+};
+
+}  // namespace lambda::cep

@@ -1,0 +1,78 @@
+// Rules over a stream without window: each event that passes is a row. And the choice of the machine for a plan.
+#include <string>
+
+#include "cep/results.h"
+#include "cep/row_source.h"
+
+namespace lambda::cep {
+namespace {
+
+class StreamMachine final : public Machine {
+ public:
+  StreamMachine(const RuleContext& context, Results& results)
+      : context_(context), source_(context), results_(results) {}
+
+  void on_event(const Event& event, const Moment& moment) override {
+    if (const auto row = source_.admit(event, moment)) {
+      if (row->is_new_key) {
+        results_.reset(row->key);
+      }
+      results_.row(moment, row->key, row->frames);
+      context_.keys.set_idle(row->key, results_.is_idle(row->key));
+    }
+  }
+  void on_item(const Item&, const Moment&) override {}
+  bool is_idle(KeyId) const override { return true; }
+  void reset(KeyId) override {}
+  size_t state_bytes() const override { return 0; }
+  void save(StateWriter&) const override {}
+  void load(StateReader&) override {}
+
+ private:
+  const RuleContext& context_;
+  RowSource source_;
+  Results& results_;
+};
+
+}  // namespace
+
+std::optional<Diagnostic> unsupported_part(const RulePlan& plan) {
+  const auto without = [&](const char* what) {
+    return Diagnostic{plan.at, std::string("rule ") + plan.name + ": " + what + " is not supported by this version"};
+  };
+  if (plan.window) {
+    if (plan.emit.kind == ast::EmitKind::kEarly && (!plan.order_by.empty() || plan.limit)) {
+      return without("EMIT EARLY together with ORDER BY or LIMIT");
+    }
+  }
+  if (plan.pattern && plan.pattern->starts_with_absence && plan.pattern->skip != ast::Skip::kNone) {
+    return without("SKIP over a pattern that begins with NOT");
+  }
+  if (plan.horizon != HorizonClass::kStateless) {
+    const bool fixed = plan.window && plan.window->kind &&
+                       (*plan.window->kind == ast::WindowKind::kTumble || *plan.window->kind == ast::WindowKind::kHop);
+    const bool plain = fixed && !plan.alert && plan.order_by.empty() && !plan.limit;
+    if (plan.options.late == LatePolicy::kBackfill) {
+      return without("late=backfill in a rule that keeps state");
+    }
+    if (plan.options.late == LatePolicy::kUpdate && !plain) {
+      return without("late=update other than over TUMBLE or HOP without ALERT, ORDER BY and LIMIT");
+    }
+  }
+  return std::nullopt;
+}
+
+std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& results) {
+  if (context.plan.window) {
+    return make_window_machine(context, results);
+  }
+  if (context.plan.pattern) {
+    return make_pattern_machine(context, results);
+  }
+  if (context.plan.source == ast::SourceKind::kAntiJoin) {
+    return make_anti_join_machine(context, results);
+  }
+  return std::make_unique<StreamMachine>(context, results);
+}
+
+}  // namespace lambda::cep

@@ -1,0 +1,112 @@
+// What an event or a rule can hold: TEXT, INT, DOUBLE, BOOL or null. TEXT is a number that stands for the text in a
+// `Symbols` table, so that rules compare, hash and store numbers only.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+
+namespace lambda::cep {
+
+enum class Type : uint8_t { kNull, kBool, kInt, kDouble, kText, kList };  // kList: what topk() makes
+
+const char* type_name(Type type);
+
+using Symbol = uint32_t;
+
+// Sixteen bytes, copied freely. The type of a column is fixed when a rule is created; the tag says null or not.
+struct Value {
+  Type type = Type::kNull;
+  union {
+    int64_t i;
+    double d;
+    Symbol text;
+    bool b;
+    uint64_t bits = 0;
+  };
+
+  static Value null() { return {}; }
+  static Value of_int(int64_t x) {
+    Value value;
+    value.type = Type::kInt;
+    value.i = x;
+    return value;
+  }
+  static Value of_double(double x) {
+    Value value;
+    value.type = Type::kDouble;
+    value.d = x;
+    return value;
+  }
+  static Value of_bool(bool x) {
+    Value value;
+    value.type = Type::kBool;
+    value.bits = x ? 1 : 0;
+    return value;
+  }
+  static Value of_list(Symbol x) {
+    Value value;
+    value.type = Type::kList;
+    value.bits = x;
+    return value;
+  }
+  static Value of_text(Symbol x) {
+    Value value;
+    value.type = Type::kText;
+    value.bits = x;
+    return value;
+  }
+
+  bool is_null() const { return type == Type::kNull; }
+  bool is_true() const { return type == Type::kBool && b; }
+  // INT or DOUBLE only.
+  double number() const { return type == Type::kInt ? static_cast<double>(i) : d; }
+  // The same value for keys and CHANGES: null is null, one NaN is another, 0.0 is -0.0.
+  friend bool operator==(const Value& x, const Value& y) {
+    if (x.type != y.type) {
+      return false;
+    }
+    return x.type == Type::kDouble ? x.d == y.d || (x.d != x.d && y.d != y.d) : x.bits == y.bits;
+  }
+};
+static_assert(sizeof(Value) == 16);
+
+// Agrees with operator==.
+uint64_t hash_value(const Value& value);
+
+// Texts and their numbers. Numbers are dense and given in order of first use; they differ from run to run, so nothing
+// that is printed or saved may depend on them: snapshots save texts. One thread.
+class Symbols {
+ public:
+  Symbols() { (void)intern(""); }
+  Symbols(const Symbols&) = delete;
+  Symbols& operator=(const Symbols&) = delete;
+
+  Symbol intern(std::string_view text);
+  // Valid as long as the table.
+  std::string_view text(Symbol symbol) const { return texts_[symbol]; }
+  size_t count() const { return texts_.size(); }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  std::deque<std::string> texts_;  // a deque: the map's views stay valid
+  std::unordered_map<std::string_view, Symbol> numbers_;
+  uint64_t bytes_ = 0;
+};
+
+// A list is the text of its elements, one behind the other. Elements are no lists themselves.
+Value make_list(const std::vector<Value>& elements, Symbols& symbols);
+// The elements; those that are TEXT are interned.
+std::vector<Value> list_elements(const Value& list, Symbols& symbols);
+
+// Order of keys in outputs and of ORDER BY: null first, numbers by value with NaN last, text bytewise, false before
+// true. Negative, 0 or positive. Both of one type or null; INT and DOUBLE compare as numbers.
+int compare_values(const Value& x, const Value& y, const Symbols& symbols);
+
+}  // namespace lambda::cep

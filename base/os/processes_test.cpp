@@ -34,7 +34,7 @@ TEST_F(ProcessesTest, TellsTheExitStatus) {
 }
 
 TEST_F(ProcessesTest, TellsTheSignalThatEndedIt) {
-  const auto child = shell("sleep 1000");
+  const auto child = shell("exec sleep 1000");
   ASSERT_TRUE(child);
   (*child)->signal(SIGKILL);
   ASSERT_TRUE(run_until(loop_, [&] { return code_.has_value(); }));

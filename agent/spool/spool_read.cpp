@@ -322,6 +322,8 @@ bool Spool::next(uint64_t id, uint64_t after_seq, uint64_t before_seq, uint64_t*
 std::span<const uint8_t> Spool::read(uint64_t boot, uint64_t seq) {
   up_.clear();
   if (up_.capacity() > (512u << 10)) up_.shrink_to_fit();
+  // Given up while the uplink had it in flight: its points were named then.
+  if (const Boot* known = state_.find(boot); known == nullptr || known->gone.contains(seq)) return {};
   SpoolFile* file = nullptr;
   const Entry* entry = find(boot, seq, &file);
   if (entry != nullptr) {

@@ -172,6 +172,30 @@ TEST(StoreRetention, OldSegmentsGoByAgeAlsoTheOneBeingWritten) {
   EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
 }
 
+TEST(StoreRetention, AGapOfABootOfWhichNothingElseIsHereIsKept) {
+  BackgroundWorld world;
+  world.options.retention_age_ms_max = 60'000;
+  world.options.merge_interval_ms = 0;
+  world.open();
+  TestDevice older{.boot = 5};
+  ASSERT_EQ(world.put(older.parcel({}, {1}, {{1, 0, 20, GapReason::kCorrupt}})).verdict, Verdict::kStored);
+  world.fill(0, 20);
+  for (int round = 0; round < 2; ++round) {
+    world.clock.us += 120'000'000;
+    world.retain();
+    EXPECT_EQ(world.store->counters().retired_points, 400u + static_cast<uint64_t>(round) * 10);
+    EXPECT_EQ(world.store->devices()[0].gap_points, 20u);
+    StoreRequest fresh = world.device.parcel({test_block(1, 1'000 + static_cast<uint64_t>(round) * 10, 10)}, {1});
+    fresh.received_ms = world.clock.utc_ms();
+    EXPECT_EQ(world.put(std::move(fresh)).verdict, Verdict::kStored);
+  }
+  // The rest of that boot comes out of a backlog: it stands behind a hole that is explained, once.
+  EXPECT_EQ(world.put(older.parcel({}, {}, {{1, 0, 20, GapReason::kCorrupt}})).verdict, Verdict::kDuplicate);
+  world.kill();
+  world.open();
+  EXPECT_EQ(world.store->devices()[0].gap_points, 20u);
+}
+
 TEST(StoreRetention, NothingIsDeletedWhenWhatIsRetiredCannotBeSynced) {
   BackgroundWorld world;
   world.options.retention_bytes_max = 20'000;

@@ -47,6 +47,7 @@ constexpr sim::Bug kBugs[] = {
     {"store_forgets_retired", "after a start, takes points again that retention deleted"},
     // What merging, retention and errors must not do.
     {"store_no_cut", "goes on writing behind a failed batch"},
+    {"store_forgets_old_gaps", "retention forgets the gaps of boots of which nothing else is left"},
     {"store_merge_ends_unverified", "a merge that altered a point is not compared with its sources"},
     {"store_merge_ends_sources_first", "a merge deletes its sources before its file is whole"},
     // What is refused, and how.

@@ -25,7 +25,7 @@ Machine::Run::Run(World& world, Machine& machine, uint64_t seed)
       disk(world.scheduler, machine.media, loop),
       network(world.broker, loop, machine.name_),
       random(seed),
-      log(world.scheduler, machine.name_, world.verbose),
+      log(world.scheduler, machine.name_, world.verbose, world.impossible),
       env{machine.clock, loop, disk, network, random, processes, log} {}
 
 void Machine::begin_run() {

@@ -31,6 +31,7 @@ struct World {
   SimRandom random;  // for the scenario's choices
   SimBroker broker;
   const bool verbose;
+  std::vector<std::string> impossible;  // logged events that no fault of this world explains
 };
 
 class Machine {

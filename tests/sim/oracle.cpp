@@ -337,13 +337,6 @@ SegmentContent Oracle::read_segments() const {
     for (const auto& [identity, reasons] : segment.content.gaps) content.gaps[identity] |= reasons;
     content.retired.insert(segment.content.retired.begin(), segment.content.retired.end());
   }
-  // Retention forgets the gaps of a boot together with its last points.
-  for (const auto& [identity, reasons] : gaps_synced_) {
-    const auto rest = content.points.lower_bound({identity.device, identity.boot, 0, 0});
-    const bool left =
-        rest != content.points.end() && rest->first.device == identity.device && rest->first.boot == identity.boot;
-    if (!left) content.gaps[identity] |= reasons;
-  }
   return content;
 }
 
@@ -375,6 +368,12 @@ void Oracle::check_balance(const std::function<bool(const Identity&)>& must_be_s
       violation("refused for good: " + to_text(identity));
       break;
     }
+  }
+  // What a gap named stays named, or came after all.
+  for (const auto& [identity, reasons] : gaps_synced_) {
+    if (content.gaps.count(identity) + content.points.count(identity) + content.retired.count(identity) != 0) continue;
+    violation("a gap was forgotten: " + to_text(identity));
+    break;
   }
   for (const auto& [identity, point] : made_) {
     if (content.points.count(identity) != 0 || content.retired.count(identity) != 0) continue;

@@ -112,7 +112,7 @@ class Oracle {
   std::map<BootKey, BootState> boots_;
   // What was seen on the part of the disk that a power cut cannot take.
   std::set<Identity> synced_;
-  std::map<Identity, uint32_t> gaps_synced_;  // reasons, as in SegmentContent
+  std::map<Identity, uint32_t> gaps_synced_;       // reasons, as in SegmentContent
   using Place = std::pair<std::string, uint64_t>;  // file and offset
   std::map<Identity, Place> accepted_;             // where a point was taken as new: one place for ever
   std::map<std::pair<BootKey, std::string>, std::pair<Place, int64_t>> parcels_;  // by their bytes

@@ -31,6 +31,7 @@ class Scenario {
     heal();
     drain();
     finish();
+    extra_.insert(extra_.end(), world_.impossible.begin(), world_.impossible.end());
     return {oracle_.violations(), world_.scheduler.hash(), world_.scheduler.events(), oracle_.made_count(),
             oracle_.acked_count()};
   }

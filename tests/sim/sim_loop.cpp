@@ -74,6 +74,9 @@ EventLoop::TimerId SimLoop::after(int64_t delay_ms, Task task) {
 
 void SimLog::write(LogLevel level, std::string_view event, Fields fields) {
   scheduler_.note(event, static_cast<uint64_t>(level));
+  if (event == "spool_parcel_missing" || event == "spool_parcel_disagrees" || event == "spool_index_wrong") {
+    impossible_.push_back(name_ + " logged " + std::string(event));
+  }
   if (!verbose_) return;
   std::string line;
   for (const auto& field : fields) {

@@ -104,17 +104,18 @@ class SimLoop final : public EventLoop {
   int64_t last_post_us_ = 0;
 };
 
-// Lines go into the hash, and to standard error when `verbose`.
+// Lines go into the hash, and to standard error when `verbose`; those that only a bug writes into `impossible`, too.
 class SimLog final : public Log {
  public:
-  SimLog(Scheduler& scheduler, std::string name, bool verbose)
-      : scheduler_(scheduler), name_(std::move(name)), verbose_(verbose) {}
+  SimLog(Scheduler& scheduler, std::string name, bool verbose, std::vector<std::string>& impossible)
+      : scheduler_(scheduler), name_(std::move(name)), verbose_(verbose), impossible_(impossible) {}
   void write(LogLevel level, std::string_view event, Fields fields) override;
 
  private:
   Scheduler& scheduler_;
   const std::string name_;
   const bool verbose_;
+  std::vector<std::string>& impossible_;
 };
 
 }  // namespace lambda::sim

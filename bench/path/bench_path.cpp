@@ -3,8 +3,10 @@
 //
 //   paced   6,000 blocks/s are offered; p99 from publish to ack
 //   full    as much as goes, a bounded window per device
-//   drain   an hour's backlog of 1,000 series at 1 Hz, while each device makes fresh points twice a second
+//   drain   ten hours' backlog of 1,000 series at 1 Hz, while each device makes fresh points four times a second
 //
+// Beside each figure stands what raw append + fdatasync took in the same seconds: an ack waits for the disk. The paced
+// phase is run again, at most twice, when the disk alone stalled for half of what an ack may take.
 // Parcels are built before each phase, so that the two cores belong to what is measured; the CPU of this generator
 // (connections, TLS, the uplink machines) is shown apart. Last line: JSON. Exit status 1 when a "must" is missed.
 #include <algorithm>
@@ -22,6 +24,7 @@
 #include "base/os/processes.h"
 #include "base/os/random.h"
 #include "bench/path/device.h"
+#include "bench/path/disk_probe.h"
 #include "bench/path/site_process.h"
 
 namespace lambda::bench {
@@ -32,9 +35,11 @@ constexpr uint32_t kBlocksPerParcel = 16;
 constexpr uint32_t kPointsPerBlock = 120;
 constexpr double kBlocksPerSecondMust = 6'000;
 constexpr double kAckMsMust = 100;
+constexpr int kPacedAgainMax = 2;
 constexpr double kDrainPointsMust = 500'000;
 constexpr double kFreshAgeMsMust = 1'000;
-constexpr int64_t kFreshIntervalMs = 500;
+constexpr int64_t kFreshIntervalMs = 250;
+constexpr int64_t kFreshStepMs = 10;  // so often some of the devices make one
 
 struct Cpu {
   int64_t gateway_us, broker_us, generator_us;
@@ -49,8 +54,8 @@ int64_t percentile(std::vector<int64_t> values, double p) {
 
 class Bench {
  public:
-  Bench(Env& env, OsLoop& loop, SiteProcess& site)
-      : env_(env), loop_(loop), site_(site), broker_pid_(site.broker_pid()) {
+  Bench(Env& env, OsLoop& loop, SiteProcess& site, std::string folder)
+      : env_(env), loop_(loop), site_(site), folder_(std::move(folder)), broker_pid_(site.broker_pid()) {
     for (size_t i = 0; i < kDevices; ++i) {
       devices_.push_back(
           std::make_unique<Device>(env_, site_.enrol("bench-" + std::to_string(i)), site_.url(), tally_));
@@ -59,6 +64,10 @@ class Bench {
 
   bool run() {
     bool good = paced();
+    for (int again = 0; again < kPacedAgainMax && disk_ms_worst_ > kAckMsMust / 2; ++again) {
+      std::printf("paced   once more: the disk alone stalled for %.0f ms\n", disk_ms_worst_);
+      good = paced();
+    }
     good = full() && good;
     good = drain() && good;
     std::printf(
@@ -73,6 +82,15 @@ class Bench {
  private:
   Cpu cpu() const {
     return {process_cpu_us(site_.gateway_pid()), process_cpu_us(broker_pid_), process_cpu_us(getpid())};
+  }
+
+  void show_disk(const char* phase, DiskProbe& probe) {
+    const std::vector<int64_t> took_us = probe.stop();
+    const auto ms = [&](double p) { return static_cast<double>(percentile(took_us, p)) / 1000; };
+    disk_ms_worst_ = ms(1);
+    std::printf(
+        "%-6s  the disk alone, append + fdatasync in the same seconds: p50 %.1f ms, p99 %.1f ms, worst %.1f ms\n",
+        phase, ms(0.5), ms(0.99), disk_ms_worst_);
   }
 
   void show_cpu(const char* phase, const Cpu& before, double seconds) const {
@@ -136,6 +154,7 @@ class Bench {
     begin(static_cast<size_t>(parcels_per_second * kSeconds / kDevices) + 1, Lane::kFresh);
     const int64_t start_us = env_.clock.mono_us();
     const Cpu before = cpu();
+    DiskProbe probe(folder_);
     size_t released = 0;
     run_until(
         [&] {
@@ -151,6 +170,7 @@ class Bench {
     ack_ms_p99_ = static_cast<double>(percentile(tally_.publish_to_ack_us, 0.99)) / 1000;
     std::printf("paced   %.0f blocks/s offered, %.0f durable and acked; publish to ack p50 %.1f ms, p99 %.1f ms\n",
                 kBlocksPerSecondMust, paced_rate_, ack_ms_p50_, ack_ms_p99_);
+    show_disk("paced", probe);
     show_cpu("paced", before, seconds);
     return paced_rate_ >= 0.97 * kBlocksPerSecondMust && ack_ms_p99_ <= kAckMsMust && tally_.refused == 0;
   }
@@ -160,22 +180,25 @@ class Bench {
     begin(kParcelsPerDevice, Lane::kFresh);
     const int64_t start_us = env_.clock.mono_us();
     const Cpu before = cpu();
+    DiskProbe probe(folder_);
     for (auto& device : devices_) device->release_all();
     run_until([&] { return unsettled() == 0; }, 120);
     const double seconds = static_cast<double>(env_.clock.mono_us() - start_us) / 1e6;
     full_rate_ = static_cast<double>(tally_.blocks_settled) / seconds;
     std::printf("full    %.0f blocks/s durable and acked (%.0f points/s) over %.1f s, %zu parcels not settled\n",
                 full_rate_, full_rate_ * kPointsPerBlock, seconds, unsettled());
+    show_disk("full", probe);
     show_cpu("full", before, seconds);
     return full_rate_ >= kBlocksPerSecondMust && unsettled() == 0 && tally_.refused == 0;
   }
 
   bool drain() {
-    constexpr uint64_t kPoints = 3'600'000;
+    constexpr uint64_t kPoints = 36'000'000;
     constexpr size_t kParcels = kPoints / (kBlocksPerParcel * kPointsPerBlock) / kDevices + 1;
     begin(kParcels, Lane::kBacklog);
     const int64_t start_us = env_.clock.mono_us();
     const Cpu before = cpu();
+    DiskProbe probe(folder_);
     for (auto& device : devices_) device->release_all();
     int64_t fresh_due_ms = env_.clock.mono_ms();
     size_t fresh_next = 0;
@@ -184,12 +207,14 @@ class Bench {
         [&] {
           // Each device in turn, all of them once in the interval.
           while (env_.clock.mono_ms() >= fresh_due_ms) {
-            Device& device = *devices_[fresh_next++ % kDevices];
-            device.build(Lane::kFresh, kBlocksPerParcel, 1);
-            device.stamp_newest();
-            device.release(1);
-            fresh_made += 1;
-            fresh_due_ms += kFreshIntervalMs / static_cast<int64_t>(kDevices);
+            for (size_t i = 0; i < kDevices * kFreshStepMs / kFreshIntervalMs; ++i) {
+              Device& device = *devices_[fresh_next++ % kDevices];
+              device.build(Lane::kFresh, kBlocksPerParcel, 1);
+              device.stamp_newest();
+              device.release(1);
+              fresh_made += 1;
+            }
+            fresh_due_ms += kFreshStepMs;
           }
           return tally_.points_settled >= kParcels * kDevices * kBlocksPerParcel * kPointsPerBlock;
         },
@@ -202,6 +227,7 @@ class Bench {
         "drain   %.0f points/s end to end over %.1f s; %llu fresh parcels, p99 age of a live point at its ack %.0f "
         "ms\n",
         drain_rate_, seconds, static_cast<unsigned long long>(fresh_made), fresh_age_ms_p99_);
+    show_disk("drain", probe);
     show_cpu("drain", before, seconds);
     return drained && drain_rate_ >= kDrainPointsMust && fresh_age_ms_p99_ <= kFreshAgeMsMust && tally_.refused == 0;
   }
@@ -209,10 +235,12 @@ class Bench {
   Env& env_;
   OsLoop& loop_;
   SiteProcess& site_;
+  const std::string folder_;
   int64_t broker_pid_;
   Tally tally_;
   std::vector<std::unique_ptr<Device>> devices_;
   double paced_rate_ = 0, ack_ms_p50_ = 0, ack_ms_p99_ = 0, full_rate_ = 0, drain_rate_ = 0, fresh_age_ms_p99_ = 0;
+  double disk_ms_worst_ = 0;  // of the last phase
 };
 
 int run(const char* self) {
@@ -235,7 +263,7 @@ int run(const char* self) {
   bool good = false;
   {
     SiteProcess site(env, bin + "/lambda-gateway", folder);
-    Bench bench(env, loop, site);
+    Bench bench(env, loop, site, folder);
     good = bench.run();
   }
   std::filesystem::remove_all(folder);

@@ -22,8 +22,9 @@
 // - Losing Settled records (they wait for the next batch) only means that parcels are sent again.
 //
 // Bounds: `bytes_max` for all files together with the journals (`extra_bytes`), `age_ms_max`: over it the oldest file
-// goes. RAM: about 100 bytes a file, an index of at most `indices_max` files, one parcel. Nothing grows with the
-// backlog but the list of files. Loop thread only.
+// goes. RAM: about 100 bytes a file, an index of at most `indices_max` files, one parcel, and 32 bytes a series for
+// each boot that has something left here (a gateway may ask for its names, and a lost file is told by its ordinals).
+// Nothing else grows with the backlog. Loop thread only.
 #pragma once
 
 #include <cstdint>

@@ -80,18 +80,20 @@ class Program:
             self.kills += 1
 
     def stop(self, seconds=20):
-        """SIGTERM; the exit status. Past the limit SIGKILL, and an error."""
+        """SIGTERM. An error if it ends with another status than 0, or past the limit: then SIGKILL."""
         if self.process is None:
-            return None
+            return
         process, self.process = self.process, None
         process.send_signal(signal.SIGCONT)
         process.terminate()
         try:
-            return process.wait(seconds)
+            status = process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             raise AssertionError(f"{self.name} did not end within {seconds} s of SIGTERM") from None
+        if status != 0:
+            raise AssertionError(f"{self.name} ended with status {status}")
 
 
 def get(url, timeout=5):

@@ -251,8 +251,10 @@ void Node::Parts::bound_journals() {
   while (bytes() > config.spool.bytes_max) {
     uint64_t points = 0;
     if (!old_journals.empty()) {
-      env.log.warn("journal_dropped", {{"file", numbered_name("journal-", old_journals.front().number)}});
-      (void)env.disk.remove(config.state_dir + "/" + numbered_name("journal-", old_journals.front().number));
+      const std::string name = numbered_name("journal-", old_journals.front().number);
+      points = count_journals(env, config.state_dir, {old_journals.front()}, config.series_max).points;
+      env.log.warn("journal_dropped", {{"file", name}, {"points", points}});
+      (void)env.disk.remove(config.state_dir + "/" + name);
       old_journals.pop_front();
     } else if (!journal->drop_oldest(&points)) {
       return;

@@ -202,6 +202,22 @@ TEST(Node, BeforeEnrolmentTheJournalsKeepTheirBound) {
   EXPECT_EQ(told, made) << "what was dropped is named";
 }
 
+TEST(Node, BeforeEnrolmentWhatIsDroppedOfEarlierBootsIsCounted) {
+  World world(6);
+  AgentConfig config = config_for("");
+  config.spool.bytes_max = 40'000;
+  auto node = start(world, config, 16);
+  world.loop.run_for(60'000);
+  const uint64_t made = node->status().points_made;
+  ASSERT_EQ(node->status().points_dropped_journal, 0u);
+  stop(world, node);
+  config.spool.bytes_max = 512;  // none of it fits any more
+  node = start(world, config, 16);
+  world.loop.run_for(2'500);
+  EXPECT_EQ(node->status().points_dropped_journal, made);
+  stop(world, node);
+}
+
 TEST(Node, ANewBootBeginsInTheSameProcessWithoutLosingAPoint) {
   World world(6);
   auto node = start(world, config_for("site"));

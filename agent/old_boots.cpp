@@ -7,6 +7,20 @@
 
 namespace lambda::agent {
 
+JournalContent count_journals(Env& env, const std::string& dir, std::vector<JournalFile> files, uint32_t series_max) {
+  JournalContent content;
+  SeriesTable table(series_max);
+  const GapSet none;
+  JournalReplay reader(env.disk, env.log, dir, std::move(files), table, none, GapReason::kSpoolBytes);
+  for (bool last = false; !last;) {
+    const ReplayPiece piece = reader.next();
+    content.points += piece.points;
+    for (const Gap& gap : piece.gaps) content.lost += gap.run.count;
+    last = piece.last;
+  }
+  return content;
+}
+
 void OldBoots::found(std::vector<JournalFile> files) {
   for (JournalFile& file : files) {
     const JournalHead head = file.head;
@@ -95,15 +109,8 @@ bool OldBoots::drop_oldest(uint64_t* points) {
   if (waiting_.empty()) return false;
   const Waiting boot = std::move(waiting_.front());
   waiting_.pop_front();
-  SeriesTable table(parts_.series_max);
-  const GapSet none;
-  JournalReplay reader(parts_.env.disk, parts_.env.log, parts_.dir, boot.files, table, none, GapReason::kSpoolBytes);
-  for (bool last = false; !last;) {
-    const ReplayPiece piece = reader.next();
-    *points += piece.points;
-    for (const Gap& gap : piece.gaps) *points += gap.run.count;
-    last = piece.last;
-  }
+  const JournalContent content = count_journals(parts_.env, parts_.dir, boot.files, parts_.series_max);
+  *points = content.points + content.lost;
   for (const JournalFile& file : boot.files) {
     const std::string name = numbered_name("journal-", file.number);
     if (auto status = parts_.env.disk.remove(parts_.dir + "/" + name); !status) {

@@ -8,8 +8,9 @@
 // knows how far its seqs and ordinals came, so its series are there anyway.
 //
 // What waits counts for the bound of the spool. When no spool file is left that could go, the oldest boot that waits is
-// given up: its points are counted and its journals removed. No gap names them, as no gateway ever heard of that boot;
-// the chain of previous boots says that there was one.
+// given up: its points are counted, said in the log, and its journals removed. No gap names them, the one loss that the
+// gateway does not hear of: a gap a series for each of any number of boots would have to be held until it is there. The
+// chain of previous boots says that there was one.
 // Loop thread only; everything handed in outlives this.
 #pragma once
 
@@ -24,6 +25,13 @@
 #include "agent/spool/spool.h"
 
 namespace lambda::agent {
+
+struct JournalContent {
+  uint64_t points = 0;  // that can be read
+  uint64_t lost = 0;    // before them in the boot, or between them
+};
+// What is in journals of one boot. Reads all of them.
+JournalContent count_journals(Env& env, const std::string& dir, std::vector<JournalFile> files, uint32_t series_max);
 
 class OldBoots {
  public:

@@ -1,6 +1,7 @@
 #include "agent/spool/journal_replay.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/record/record.h"
 
@@ -94,8 +95,9 @@ JournalReplay::JournalReplay(Disk& disk, Log& log, std::string dir, std::vector<
   for (uint32_t ref = 0; ref < table_.size(); ++ref) reach(ref);
   for (const JournalFile& file : files_) {
     Status opened;
-    JournalStart& start = starts_.emplace_back();
-    (void)read_start(disk_, dir_ + "/" + numbered_name("journal-", file.number), &start, &opened);
+    JournalStart start;
+    const auto scanned = read_start(disk_, dir_ + "/" + numbered_name("journal-", file.number), &start, &opened);
+    starts_.push_back(scanned && opened ? std::optional(std::move(start)) : std::nullopt);
   }
 }
 
@@ -109,17 +111,19 @@ void JournalReplay::reach(uint32_t ref) {
 void JournalReplay::begin_file(ReplayPiece& piece) {
   decoder_ = std::make_unique<JournalDecoder>(table_);
   damaged_ = false;
-  // The least ordinal at which any later file goes on; a series that a later file does not list begins at 0 there.
+  // The least ordinal at which any later file goes on; a series that a later file does not list begins at 0 there. A
+  // file that was there when they were listed and cannot be read any more says nothing.
   void_from_.clear();
-  void_beyond_ = at_ + 1 < files_.size();
+  void_beyond_ = false;
   for (size_t later = at_ + 1; later < files_.size(); ++later) {
+    if (!starts_[later]) continue;
     std::vector<uint64_t> starts;
-    for (const auto& [ref, ordinal] : starts_[later].ordinals) {
+    for (const auto& [ref, ordinal] : starts_[later]->ordinals) {
       if (ref >= (1u << 20)) continue;
       if (ref >= starts.size()) starts.resize(ref + 1, 0);
       starts[ref] = ordinal;
     }
-    if (later == at_ + 1) {
+    if (!std::exchange(void_beyond_, true)) {
       void_from_ = std::move(starts);
       continue;
     }
@@ -127,7 +131,8 @@ void JournalReplay::begin_file(ReplayPiece& piece) {
     for (size_t ref = 0; ref < void_from_.size(); ++ref) void_from_[ref] = std::min(void_from_[ref], starts[ref]);
   }
   // What is missing before this file was lost with others.
-  for (const auto& [ref, ordinal] : starts_[at_].ordinals) lost_up_to(piece, ref, ordinal);
+  if (!starts_[at_]) return;
+  for (const auto& [ref, ordinal] : starts_[at_]->ordinals) lost_up_to(piece, ref, ordinal);
 }
 
 void JournalReplay::take(ReplayPiece& piece, uint32_t ref, uint64_t ordinal, Point point, uint32_t clock) {

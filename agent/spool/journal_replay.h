@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -73,7 +74,7 @@ class JournalReplay {
   Log& log_;
   const std::string dir_;
   const std::vector<JournalFile> files_;
-  std::vector<JournalStart> starts_;  // of each file
+  std::vector<std::optional<JournalStart>> starts_;  // of each file; none: it cannot be read
   SeriesTable& table_;
   const GapSet& pending_;
   const GapReason missing_reason_;

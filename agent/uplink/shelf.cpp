@@ -31,7 +31,8 @@ void SpoolShelf::begin_connection() {
 
 uint64_t SpoolShelf::fresh_from(uint64_t boot) const {
   const auto found = fresh_from_.find(boot);
-  return found == fresh_from_.end() ? 1 : found->second;
+  if (found != fresh_from_.end()) return found->second;
+  return boot == present_ ? 1 : UINT64_MAX;  // an older one whose journals were taken up since: backlog, all of it
 }
 
 bool SpoolShelf::next(Lane lane, ParcelKey after, ParcelKey* key, size_t* bytes) {

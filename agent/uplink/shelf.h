@@ -50,7 +50,7 @@ class SpoolShelf final : public Shelf {
   const std::string software_;
   Requests requests_;
   uint64_t present_ = 0;
-  std::unordered_map<uint64_t, uint64_t> fresh_from_;  // by boot; absent: all of it is fresh
+  std::unordered_map<uint64_t, uint64_t> fresh_from_;  // by boot; absent: began since (fresh), or was taken up since
   std::vector<uint8_t> hello_;
 };
 

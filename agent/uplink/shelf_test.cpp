@@ -124,6 +124,22 @@ TEST(SpoolShelf, WhatIsThereAtAConnectionIsBacklogAndWhatComesLaterIsFresh) {
   EXPECT_EQ(at.lane(Lane::kBacklog).size(), 5u);
 }
 
+TEST(SpoolShelf, AnOlderBootThatIsTakenUpLaterIsBacklogAndAPresentOneThatBeganIsFresh) {
+  Shelved at;
+  at.begin(12, 11);
+  at.parcel(12);
+  at.shelf.begin_connection();
+  at.begin(11, 0);  // its journals waited
+  at.shelf.set_boot(12);
+  at.parcel(11);
+  at.parcel(12);
+  EXPECT_EQ(at.lane(Lane::kFresh), (Seqs{{12, 2}}));
+  EXPECT_EQ(at.lane(Lane::kBacklog), (Seqs{{12, 1}, {11, 1}}));
+  at.begin(13, 12);
+  at.parcel(13);
+  EXPECT_EQ(at.lane(Lane::kFresh), (Seqs{{12, 2}, {13, 1}}));
+}
+
 TEST(SpoolShelf, GoesOnBehindAParcelOrABootThatIsGone) {
   Shelved at;
   for (const uint64_t boot : {11, 12, 13}) {

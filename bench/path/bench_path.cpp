@@ -66,8 +66,9 @@ class Bench {
     bool good = paced();
     for (int again = 0; again < kPacedAgainMax && disk_ms_worst_ > kAckMsMust / 2; ++again) {
       std::printf("paced   once more: the disk alone stalled for %.0f ms\n", disk_ms_worst_);
-      good = paced();
+      good = paced() && good;
     }
+    good = good && ack_ms_p99_ <= kAckMsMust;  // of the last of them
     good = full() && good;
     good = drain() && good;
     std::printf(
@@ -172,7 +173,7 @@ class Bench {
                 kBlocksPerSecondMust, paced_rate_, ack_ms_p50_, ack_ms_p99_);
     show_disk("paced", probe);
     show_cpu("paced", before, seconds);
-    return paced_rate_ >= 0.97 * kBlocksPerSecondMust && ack_ms_p99_ <= kAckMsMust && tally_.refused == 0;
+    return paced_rate_ >= 0.97 * kBlocksPerSecondMust && tally_.refused == 0;
   }
 
   bool full() {

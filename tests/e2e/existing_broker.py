@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """A gateway that is the client of a broker which was there before it: a mosquitto with TLS and a configuration of its
 owner's, as docs/OPERATING.md has it. It is killed, the gateway is killed, a device is revoked; the balance is exact."""
+import os
 import pathlib
+import shutil
 import signal
 import sys
 import time
@@ -12,9 +14,25 @@ from harness import Device, case, main, wait_until, worlds  # noqa: E402
 import lambda_writer as writer  # noqa: E402  (found by harness)
 
 
+def copy_for_broker(world, *names):
+    """What the broker reads, for the user that it becomes when root starts it."""
+    folder = world.folder / "broker"
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        copy = folder / name
+        copy.unlink(missing_ok=True)
+        shutil.copy(world.folder / "site" / name, copy)
+        copy.chmod(0o400)
+    if os.geteuid() == 0:
+        world.folder.chmod(0o711)
+        for path in (folder, *folder.iterdir()):
+            shutil.chown(path, "mosquitto")
+    return folder
+
+
 def owners_broker(world, port):
     """The owner's mosquitto; its certificate is the one that the gateway made for the broker's names."""
-    site = world.folder / "site"
+    site = copy_for_broker(world, "ca.crt", "server.crt", "server.key", "crl.pem")
     rules = world.folder / "owner.acl"
     rules.write_text(f"""\
 user fog-1
@@ -28,7 +46,6 @@ pattern read lambda/v1/{world.site}/interest/#
 """)
     config = world.folder / "owner.conf"
     config.write_text(f"""\
-user root
 listener {port} 127.0.0.1
 cafile {site}/ca.crt
 certfile {site}/server.crt
@@ -97,7 +114,7 @@ def revoked_is_shut_out(world, broker, device, port):
     device.close()
     device.connect(port)
     world.call(world.binaries / "lambda", "revoke", device.name, "--site", world.folder / "site")
-    before = len(device.answers())
+    before, first_seq = len(device.answers()), device.seq + 1
     ended = False
     deadline = time.monotonic() + 60
     while not ended and time.monotonic() < deadline:
@@ -107,7 +124,10 @@ def revoked_is_shut_out(world, broker, device, port):
         except OSError:
             ended = True
     assert ended, "the session of a revoked device goes on"
-    assert not any(answer.settles(device.seq) for answer in device.answers()[before:]), "a revoked device was acked"
+    acked = [seq for seq in range(first_seq, device.seq + 1)
+             if any(answer.settles(seq) for answer in device.answers()[before:])]
+    assert device.seq >= first_seq and not acked, f"a revoked device was acked: {acked}"
+    copy_for_broker(world, "crl.pem")
     broker.signal(signal.SIGHUP)   # its owner's part: the revocation list is read again
 
     def turned_away():

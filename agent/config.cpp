@@ -88,6 +88,14 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
                 "A file that is given up when the disk is full, so that acks can still be noted.");
   uplink_keys(table, config.uplink);
   http_keys(table, config.http);
+  table.flag("doors.enabled", config.doors_enabled, "Points are taken over HTTP: push, remote-write, line protocol.");
+  table.integer("doors.points_waiting_max", config.doors.feed.points_waiting_max, uint64_t{1'000}, uint64_t{10'000'000},
+                "Points of all requests that wait for the journal; over it requests are refused until there is room.");
+  table.integer("doors.past_ms_max", config.doors.feed.past_ms_max, 1'000, 3650 * kDayMs, "Older points are refused.");
+  table.integer("doors.future_ms_max", config.doors.feed.future_ms_max, 0, kDayMs,
+                "Points further ahead of this clock are refused.");
+  table.integer("doors.unpacked_bytes_max", config.doors.unpacked_bytes_max, uint64_t{64} << 10, uint64_t{1} << 30,
+                "A packed request's size when it is unpacked.");
   all_sources(table, config.sources);
   log_keys(table, config.log);
   return made;

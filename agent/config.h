@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/door/doors.h"
 #include "agent/memory/memory.h"
 #include "agent/source/host_sources.h"
 #include "agent/spool/journal.h"
@@ -31,6 +32,8 @@ struct AgentConfig {
   uint32_t old_boots_max = 16;  // read into RAM at a time
   ConnectionOptions uplink;
   HttpOptions http;
+  bool doors_enabled = true;
+  DoorOptions doors;
   HostSourceOptions sources;
   LogSettings log;
 

@@ -83,19 +83,9 @@ Status Node::Parts::start() {
       if (connection != nullptr) connection->wake();
     });
   }
+  make_sampler();
   if (auto status = listen(); !status) return status;
   register_metrics();
-
-  sampler = std::make_unique<Sampler>(env, config.clock_step_ms,
-                                      Sampler::Handlers{[this](SeriesRef ref) { memory->add_series(*table, ref); },
-                                                        [this](uint32_t segment) {
-                                                          if (Boot* present = spool->state().find(boot)) {
-                                                            present->clocks.push_back({segment, false, 0, true});
-                                                            rounds->live(false, {});
-                                                          }
-                                                        },
-                                                        [this](Row row) { take_row(std::move(row)); }});
-  sampler->set_table(table);
   sampler->start(std::move(sources));
   keep_reserve();
   seal_timer();
@@ -163,21 +153,48 @@ void Node::Parts::make_uplink() {
   connection = std::make_unique<Connection>(env, config.uplink, *shelf);
 }
 
+void Node::Parts::make_sampler() {
+  sampler = std::make_unique<Sampler>(env, config.clock_step_ms,
+                                      Sampler::Handlers{[this](SeriesRef ref) { memory->add_series(*table, ref); },
+                                                        [this](uint32_t segment) {
+                                                          if (Boot* present = spool->state().find(boot)) {
+                                                            present->clocks.push_back({segment, false, 0, true});
+                                                            rounds->live(false, {});
+                                                          }
+                                                        },
+                                                        [this](Row row) { take_row(std::move(row)); }});
+  sampler->set_table(table);
+  feeder = std::make_unique<Feeder>(
+      config.doors.feed,
+      Feeder::Ports{[this](const SeriesSpec& spec, bool* fresh) { return sampler->add_series(spec, fresh); },
+                    [this](Row row, Feeder::RowDone done) { take_row(std::move(row), std::move(done)); },
+                    [this] { return env.clock.utc_ms(); }, [this] { return sampler->segment(); }});
+  doors = std::make_unique<Doors>(config.doors, *feeder, env.clock);
+}
+
 // ---- A point's way: row -> journal -> memory
 
-void Node::Parts::take_row(Row row) {
-  if (stopping) return;
+// `done`, when there is one, runs when the row was decided; not any more once this ends.
+void Node::Parts::take_row(Row row, Feeder::RowDone done) {
+  const auto refuse = [&](ErrorCode code, const char* why) {
+    points_unmade_held += row.points.size();
+    if (done == nullptr) return;
+    env.loop.post([living = alive, done = std::move(done), row = std::move(row), code, why] {
+      if (*living) done(fail(code, why), row);
+    });
+  };
+  if (stopping) return refuse(ErrorCode::kUnavailable, "the agent is stopping");
   if (swapping) {
-    if (held_rows.size() < kHeldRowsMax) {
-      held_rows.push_back(std::move(row));
-    } else {
-      points_unmade_held += row.points.size();
-    }
+    if (held_rows.size() >= kHeldRowsMax) return refuse(ErrorCode::kFull, "a new boot is begun");
+    held_rows.push_back({std::move(row), std::move(done)});
     return;
   }
-  journal->append(std::move(row), [this, living = alive, of = boot](Status status, const Row& written) {
-    if (*living) row_decided(status, written, of);
-  });
+  const auto decided = [this, living = alive, of = boot, done = std::move(done)](Status status, const Row& written) {
+    if (!*living) return;
+    row_decided(status, written, of);
+    if (done != nullptr) done(status, written);
+  };
+  journal->append(std::move(row), decided);
 }
 
 void Node::Parts::row_decided(const Status& status, const Row& row, uint64_t of_boot) {
@@ -315,9 +332,9 @@ void Node::Parts::swap_boot() {
     env.log.info("new_boot", {{"boot", boot}, {"previous", previous}});
   }
   swapping = false;
-  for (Row& row : std::exchange(held_rows, {})) {
-    row.clock = sampler->segment();
-    take_row(std::move(row));
+  for (HeldRow& held : std::exchange(held_rows, {})) {
+    held.row.clock = sampler->segment();
+    take_row(std::move(held.row), std::move(held.done));
   }
 }
 

@@ -49,6 +49,7 @@ Status Node::Parts::listen() {
 
 void Node::Parts::answer(const HttpRequest& request, HttpServer::Respond respond) {
   if (query::HttpApi::serves(request.path)) return api->handle(request, std::move(respond));
+  if (config.doors_enabled && Doors::serves(request.path)) return doors->handle(request, std::move(respond));
   if (request.path == "/healthz") return respond({200, "text/plain", "ok\n"});
   if (request.path == "/readyz") {
     const bool ready = status().ready;

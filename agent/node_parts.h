@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/door/doors.h"
 #include "agent/memory/memory.h"
 #include "agent/node.h"
 #include "agent/old_boots.h"
@@ -36,7 +37,8 @@ struct Node::Parts {
   Status find_old_boots(JournalListing& listing, uint64_t* previous);
   void begin_boot(uint64_t previous, uint64_t first_journal);
   void make_uplink();
-  void take_row(Row row);
+  void make_sampler();
+  void take_row(Row row, Feeder::RowDone done = {});
   void row_decided(const Status& status, const Row& row, uint64_t of_boot);
   void seal_timer();
   void second_timer();
@@ -70,12 +72,18 @@ struct Node::Parts {
   std::unique_ptr<SpoolShelf> shelf;
   std::unique_ptr<Connection> connection;
   std::unique_ptr<Sampler> sampler;
+  std::unique_ptr<Feeder> feeder;
+  std::unique_ptr<Doors> doors;
   std::unique_ptr<query::HttpApi> api;
   std::unique_ptr<HttpServer> http;
   Metrics metrics;
 
   std::deque<JournalFile> old_journals;  // while not enrolled
-  std::deque<Row> held_rows;             // while a boot is being changed
+  struct HeldRow {
+    Row row;
+    Feeder::RowDone done;
+  };
+  std::deque<HeldRow> held_rows;  // while a boot is being changed
   bool swapping = false;
   bool swap_wanted = false;
   std::map<uint32_t, std::vector<Gap>> unfit;

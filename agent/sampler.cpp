@@ -112,7 +112,7 @@ void Sampler::emit(int64_t at_ms) {
   }
 }
 
-Result<SeriesRef> Sampler::series(const SeriesSpec& spec) {
+Result<SeriesRef> Sampler::add_series(const SeriesSpec& spec, bool* fresh) {
   const uint32_t before = table_->size();
   auto ref = table_->find_or_add(spec);
   if (!ref) {
@@ -120,7 +120,8 @@ Result<SeriesRef> Sampler::series(const SeriesSpec& spec) {
     if (count++ == 0) env_.log.warn("series_refused", {{"error", ref.error().text}});
     return ref;
   }
-  if (table_->size() > before) handlers_.series_added(*ref);
+  *fresh = table_->size() > before;
+  if (*fresh) handlers_.series_added(*ref);
   return ref;
 }
 

@@ -40,6 +40,8 @@ class Sampler final : private Sink {
   // Begins anew at segment 0, for a new boot.
   void restart_clock();
   void start(std::vector<std::unique_ptr<Source>> sources);
+  // As a source asks for one, for points that come another way. `fresh`: it was not there before.
+  Result<SeriesRef> add_series(const SeriesSpec& spec, bool* fresh);
   void stop();
 
   uint32_t segment() const { return segment_; }
@@ -53,7 +55,10 @@ class Sampler final : private Sink {
     bool failed = false;
   };
 
-  Result<SeriesRef> series(const SeriesSpec& spec) override;
+  Result<SeriesRef> series(const SeriesSpec& spec) override {
+    bool fresh = false;
+    return add_series(spec, &fresh);
+  }
   void append(SeriesRef series, uint64_t bits) override { points_.push_back({series, bits}); }
   int64_t now_ms() const { return env_.clock.mono_ms() + offset_ms_; }
   void follow_clock();

@@ -1,0 +1,179 @@
+#include "agent/door/doors.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "agent/door/compression.h"
+#include "agent/door/remote_write.h"
+#include "agent/door/text_formats.h"
+
+namespace lambda::agent {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string text_of(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string header(const HttpRequest& request, const char* name) {
+  const auto found = request.headers.find(name);
+  return found == request.headers.end() ? "" : found->second;
+}
+
+int status_of(const Error& error) {
+  return error.code == ErrorCode::kFull ? 413 : 400;
+}
+
+Json errors_of(const FeedResult& result) {
+  Json errors = Json::array();
+  for (const FeedError& error : result.errors) errors.push_back({{"line", error.item}, {"error", error.text}});
+  return errors;
+}
+
+std::string first_of(const FeedResult& result, const char* item) {
+  std::string text = std::to_string(result.refused) + " refused";
+  if (!result.errors.empty()) {
+    text += ", the first: " + std::string(item) + " " + std::to_string(result.errors.front().item) + ": " +
+            result.errors.front().text;
+  }
+  return text;
+}
+
+// ---- Prometheus' words
+
+HttpResponse push_error(int status, const char* type, const std::string& text) {
+  return {status, "application/json", text_of({{"status", "error"}, {"errorType", type}, {"error", text}})};
+}
+
+HttpResponse push_answer(const FeedResult& result) {
+  if (!result.status) {
+    const bool full = result.status.error().code == ErrorCode::kFull;
+    return push_error(full ? 429 : 503, full ? "full" : "unavailable", result.status.error().text);
+  }
+  const bool nothing = result.accepted == 0 && result.refused > 0;
+  Json body = {{"status", nothing ? "error" : "success"},
+               {"accepted", result.accepted},
+               {"refused", result.refused},
+               {"errors", errors_of(result)}};
+  if (nothing) {
+    body["errorType"] = "bad_data";
+    body["error"] = first_of(result, "line");
+  }
+  return {nothing ? 400 : 200, "application/json", text_of(body)};
+}
+
+HttpResponse remote_write_answer(const FeedResult& result) {
+  if (!result.status) return {503, "text/plain", result.status.error().text + "\n"};
+  // The client drops what is refused and says so in its log; sent again it would be refused again.
+  if (result.refused > 0) return {400, "text/plain", first_of(result, "sample") + "\n"};
+  return {204, "text/plain", ""};
+}
+
+// ---- InfluxDB's words
+
+HttpResponse influx_error(bool v2, int status, const char* code, const std::string& text) {
+  return {status, "application/json", v2 ? text_of({{"code", code}, {"message", text}}) : text_of({{"error", text}})};
+}
+
+HttpResponse influx_answer(bool v2, const FeedResult& result) {
+  if (!result.status) {
+    const bool full = result.status.error().code == ErrorCode::kFull;
+    return influx_error(v2, full ? 429 : 503, full ? "too many requests" : "unavailable", result.status.error().text);
+  }
+  if (result.refused > 0) {
+    const std::string partial = result.accepted > 0 ? "partial write: " : "";
+    return influx_error(v2, 400, "invalid", partial + first_of(result, "line"));
+  }
+  return {204, "text/plain", ""};
+}
+
+// Nanoseconds of a unit; 0: there is no such unit.
+int64_t unit_ns_of(const std::string& precision, bool v2) {
+  if (precision.empty() || precision == "ns") return 1;
+  if (precision == "us") return 1'000;
+  if (precision == "ms") return 1'000'000;
+  if (precision == "s") return 1'000'000'000;
+  if (v2) return 0;
+  if (precision == "n") return 1;
+  if (precision == "u" || precision == "\u00b5") return 1'000;
+  if (precision == "m") return 60'000'000'000;
+  if (precision == "h") return 3'600'000'000'000;
+  return 0;
+}
+
+}  // namespace
+
+bool Doors::serves(std::string_view path) {
+  return path == "/api/v1/push" || path == "/api/v1/write" || path == "/api/v2/write" || path == "/write" ||
+         path == "/ping" || path == "/health";
+}
+
+void Doors::handle(const HttpRequest& request, HttpServer::Respond respond) {
+  counters_.requests++;
+  if (request.path == "/ping") return respond({204, "text/plain", ""});
+  if (request.path == "/health") {
+    return respond({200, "application/json", text_of({{"name", "lambda-agent"}, {"status", "pass"}})});
+  }
+  const auto counted = [this, respond = std::move(respond)](HttpResponse response) {
+    if (response.status >= 400) counters_.requests_refused++;
+    respond(std::move(response));
+  };
+  if (request.method != "POST") return counted(push_error(405, "bad_method", request.path + " takes POST"));
+  if (request.path == "/api/v1/push") return push(request, counted);
+  if (request.path == "/api/v1/write") return remote_write(request, counted);
+  line_protocol(request, counted);
+}
+
+void Doors::push(const HttpRequest& request, HttpServer::Respond respond) {
+  FeedBatch batch(options_.feed.errors_max);
+  std::string unpacked;
+  std::string_view body = request.body;
+  if (header(request, "content-encoding") == "gzip") {
+    auto plain = unpack_gzip(request.body, options_.unpacked_bytes_max);
+    if (!plain) return respond(push_error(status_of(plain.error()), "bad_data", plain.error().text));
+    body = unpacked = std::move(*plain);
+  }
+  read_json_lines(body, clock_.utc_ms(), batch);
+  feeder_.take(std::move(batch),
+               [respond = std::move(respond)](const FeedResult& result) { respond(push_answer(result)); });
+}
+
+void Doors::remote_write(const HttpRequest& request, HttpServer::Respond respond) {
+  FeedBatch batch(options_.feed.errors_max);
+  // Some senders leave the header out; what they send is packed all the same.
+  const std::string encoding = header(request, "content-encoding");
+  if (!encoding.empty() && encoding != "snappy") {
+    return respond({415, "text/plain", "Content-Encoding must be snappy, not " + encoding + "\n"});
+  }
+  if (header(request, "content-type").find("io.prometheus.write.v2") != std::string::npos) {
+    return respond({415, "text/plain", "this is remote-write 1.0: prometheus.WriteRequest\n"});
+  }
+  const auto message = unpack_snappy(request.body, options_.unpacked_bytes_max);
+  if (!message) return respond({status_of(message.error()), "text/plain", message.error().text + "\n"});
+  if (auto status = read_remote_write(*message, batch); !status) {
+    return respond({400, "text/plain", status.error().text + "\n"});
+  }
+  feeder_.take(std::move(batch),
+               [respond = std::move(respond)](const FeedResult& result) { respond(remote_write_answer(result)); });
+}
+
+void Doors::line_protocol(const HttpRequest& request, HttpServer::Respond respond) {
+  const bool v2 = request.path == "/api/v2/write";
+  const auto found = request.parameters.find("precision");
+  const int64_t unit_ns = unit_ns_of(found == request.parameters.end() ? "" : found->second, v2);
+  if (unit_ns == 0) return respond(influx_error(v2, 400, "invalid", "precision is not one of ns, us, ms, s"));
+  FeedBatch batch(options_.feed.errors_max);
+  std::string unpacked;
+  std::string_view body = request.body;
+  if (header(request, "content-encoding") == "gzip") {
+    auto plain = unpack_gzip(request.body, options_.unpacked_bytes_max);
+    if (!plain) return respond(influx_error(v2, status_of(plain.error()), "invalid", plain.error().text));
+    body = unpacked = std::move(*plain);
+  }
+  read_line_protocol(body, unit_ns, clock_.utc_ms(), batch);
+  feeder_.take(std::move(batch),
+               [v2, respond = std::move(respond)](const FeedResult& result) { respond(influx_answer(v2, result)); });
+}
+
+}  // namespace lambda::agent

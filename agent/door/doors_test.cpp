@@ -1,0 +1,165 @@
+#include "agent/door/doors.h"
+
+#include <gtest/gtest.h>
+#include <snappy.h>
+#include <zlib.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "agent/door/compression.h"
+#include "agent/door/test_journal.h"
+#include "agent/spool/test_world.h"
+#include "proto/prometheus_write.pb.h"
+
+namespace lambda::agent {
+namespace {
+
+using test::TestJournal;
+
+std::string gzip(const std::string& text) {
+  z_stream stream{};
+  EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  std::string in = text, out(text.size() + 200, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(in.data());
+  stream.avail_in = static_cast<uInt>(in.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+struct DoorsTest : ::testing::Test {
+  DoorsTest() { journal.now_ms = clock.utc_ms(); }
+
+  // Asks and lets the journal decide; the answer.
+  HttpResponse ask(const std::string& path, const std::string& body, std::map<std::string, std::string> headers = {},
+                   std::multimap<std::string, std::string> parameters = {}, const Status& journal_says = {}) {
+    HttpRequest request{"POST", path, std::move(parameters), std::move(headers), body};
+    std::optional<HttpResponse> answer;
+    doors.handle(request, [&](HttpResponse response) { answer = std::move(response); });
+    while (!journal.rows.empty()) {
+      EXPECT_FALSE(answer.has_value()) << "before the journal decided";
+      journal.decide(journal_says);
+    }
+    EXPECT_TRUE(answer.has_value());
+    return answer.value_or(HttpResponse{});
+  }
+  nlohmann::json push(const std::string& body, int status) {
+    const HttpResponse answer = ask("/api/v1/push", body);
+    EXPECT_EQ(answer.status, status) << answer.body;
+    return nlohmann::json::parse(answer.body);
+  }
+  std::string written(int64_t time_ms, double value) {
+    prometheus::WriteRequest request;
+    auto* series = request.add_timeseries();
+    auto* label = series->add_labels();
+    label->set_name("__name__");
+    label->set_value("up");
+    auto* sample = series->add_samples();
+    sample->set_timestamp(time_ms);
+    sample->set_value(value);
+    std::string packed;
+    const std::string plain = request.SerializeAsString();
+    snappy::Compress(plain.data(), plain.size(), &packed);
+    return packed;
+  }
+
+  test::FakeClock clock;
+  TestJournal journal;
+  DoorOptions options{{.points_waiting_max = 1'000}, 1u << 20};
+  Feeder feeder{options.feed, journal.ports()};
+  Doors doors{options, feeder, clock};
+};
+
+TEST_F(DoorsTest, PushSaysWhatItTookAndWhatItRefusedAndWhy) {
+  const auto all = push("{\"name\":\"a\",\"value\":1}\n{\"name\":\"b\",\"value\":2}", 200);
+  EXPECT_EQ(all["accepted"], 2);
+  const auto some = push("{\"name\":\"c\",\"value\":1}\nnothing", 200);
+  EXPECT_EQ(some["accepted"], 1);
+  EXPECT_EQ(some["refused"], 1);
+  EXPECT_EQ(some["errors"][0]["line"], 2);
+  const auto none = push("nothing", 400);
+  EXPECT_EQ(none["status"], "error");
+  EXPECT_NE(none["error"].get<std::string>().find("line 1"), std::string::npos);
+}
+
+TEST_F(DoorsTest, AJournalThatFailsIsToldToEachClientInItsWords) {
+  const Status broken = fail(ErrorCode::kIo, "no disk");
+  EXPECT_EQ(ask("/api/v1/push", "{\"name\":\"a\",\"value\":1}", {}, {}, broken).status, 503);
+  EXPECT_EQ(ask("/api/v1/write", written(clock.utc_ms(), 1), {}, {}, broken).status, 503);
+  EXPECT_EQ(ask("/api/v2/write", "a v=1", {}, {}, broken).status, 503);
+  EXPECT_EQ(journal.points_made(), 0u);
+}
+
+TEST_F(DoorsTest, WithoutRoomClientsAreToldToComeAgain) {
+  std::string lines, influx;
+  for (int i = 0; i < 1'001; ++i) {
+    lines += "{\"name\":\"a" + std::to_string(i) + "\",\"value\":1}\n";
+    influx += "a" + std::to_string(i) + " v=1\n";
+  }
+  EXPECT_EQ(ask("/api/v1/push", lines).status, 429);
+  EXPECT_EQ(ask("/api/v2/write", influx).status, 429);
+  EXPECT_EQ(journal.points_made(), 0u);
+}
+
+TEST_F(DoorsTest, RemoteWriteIsTakenWithAndWithoutTheHeader) {
+  const int64_t now = clock.utc_ms();
+  EXPECT_EQ(ask("/api/v1/write", written(now, 1), {{"content-encoding", "snappy"}}).status, 204);
+  EXPECT_EQ(ask("/api/v1/write", written(now + 1, 2)).status, 204);
+  EXPECT_EQ(ask("/api/v1/write", written(now + 1, 2)).status, 204) << "the same again";
+  EXPECT_EQ(ask("/api/v1/write", written(now, 3)).status, 400) << "behind";
+  EXPECT_EQ(ask("/api/v1/write", written(now + 2, 3), {{"content-encoding", "gzip"}}).status, 415);
+  EXPECT_EQ(ask("/api/v1/write", "not snappy at all").status, 400);
+  EXPECT_EQ(ask("/api/v1/write", written(now + 3, 3),
+                {{"content-type", "application/x-protobuf;proto=io.prometheus.write.v2.Request"}})
+                .status,
+            415);
+  EXPECT_EQ(journal.points_made(), 2u);
+}
+
+TEST_F(DoorsTest, LineProtocolAnswersInTheWordsOfItsVersion) {
+  const std::string seconds = std::to_string(clock.utc_ms() / 1000);
+  EXPECT_EQ(ask("/api/v2/write", "a v=1 " + seconds, {}, {{"precision", "s"}}).status, 204);
+  EXPECT_EQ(ask("/write", "b v=1 " + seconds + "\n", {}, {{"precision", "s"}, {"db", "x"}}).status, 204);
+  EXPECT_EQ(ask("/write", "c v=1 " + std::to_string(clock.utc_ms() / 60'000), {}, {{"precision", "m"}}).status, 204);
+  EXPECT_EQ(ask("/api/v2/write", "d v=1 1", {}, {{"precision", "m"}}).status, 400);
+  const HttpResponse two = ask("/api/v2/write", "e v=1\nf");
+  EXPECT_EQ(two.status, 400);
+  EXPECT_NE(nlohmann::json::parse(two.body)["message"].get<std::string>().find("partial write"), std::string::npos);
+  const HttpResponse one = ask("/write", "f");
+  EXPECT_TRUE(nlohmann::json::parse(one.body).contains("error"));
+  EXPECT_EQ(journal.points_made(), 4u);
+}
+
+TEST_F(DoorsTest, PackedBodiesAreUnpackedUpToABound) {
+  EXPECT_EQ(ask("/api/v1/push", gzip("{\"name\":\"a\",\"value\":1}"), {{"content-encoding", "gzip"}}).status, 200);
+  EXPECT_EQ(ask("/write", gzip("b v=1"), {{"content-encoding", "gzip"}}).status, 204);
+  const std::string bomb = gzip(std::string(8u << 20, 'a'));
+  EXPECT_EQ(ask("/write", bomb, {{"content-encoding", "gzip"}}).status, 413);
+  std::string packed;
+  const std::string plain(8u << 20, 'a');
+  snappy::Compress(plain.data(), plain.size(), &packed);
+  EXPECT_EQ(ask("/api/v1/write", packed).status, 413);
+  const std::string whole = gzip("b v=2");
+  for (size_t length = 0; length < whole.size(); ++length) {
+    EXPECT_EQ(unpack_gzip(whole.substr(0, length), 100).error().code, ErrorCode::kInvalid) << length;
+  }
+  // A length that is a lie costs no memory: the claim is four gigabytes.
+  EXPECT_FALSE(unpack_snappy("\xff\xff\xff\xff\x0f", UINT64_MAX).has_value());
+}
+
+TEST_F(DoorsTest, OtherMethodsAndPathsAreRefused) {
+  HttpRequest request{"GET", "/api/v1/push", {}, {}, ""};
+  int status = 0;
+  doors.handle(request, [&](const HttpResponse& response) { status = response.status; });
+  EXPECT_EQ(status, 405);
+  EXPECT_FALSE(Doors::serves("/api/v1/pushed"));
+  EXPECT_FALSE(Doors::serves("/api/v1/query"));
+  EXPECT_TRUE(Doors::serves("/ping"));
+}
+
+}  // namespace
+}  // namespace lambda::agent

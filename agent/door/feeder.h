@@ -1,0 +1,141 @@
+// Points that programs hand in with times of their own, on their way to the journal: what the doors share.
+//
+// Invariants
+// - A batch is answered once, when the journal has decided about all its points: what is accepted is made.
+// - The points of a series are made in the order of their times. One that is not newer than the last one taken is
+// refused
+//   by name; the very same point again (a client that asks again after a lost answer) is accepted and not made twice.
+// - After a row that the journal could not take, its series go on behind what was made: it may be sent again.
+// - A batch for which there is no room is refused as a whole (kFull) before anything of it was taken.
+// - A series belongs to a collector or to the doors, never to both: two sources of one series would mix their times.
+//
+// Bounds: `points_waiting_max` points of all batches, `errors_max` errors that are spelled out of each, times between
+// `past_ms_max` behind and `future_ms_max` ahead of the clock. RAM: 16 bytes a series, 16 bytes a waiting point.
+// Loop thread only.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/source/source.h"
+#include "agent/spool/journal_format.h"
+#include "base/result.h"
+
+namespace lambda::agent {
+
+struct FeedOptions {
+  uint64_t points_waiting_max = 200'000;
+  int64_t past_ms_max = int64_t{7} * 24 * 3600 * 1000;
+  int64_t future_ms_max = 600'000;
+  uint32_t errors_max = 100;
+};
+
+struct FeedError {
+  uint64_t item = 0;  // line or sample, from 1, as the door counts them
+  std::string text;
+};
+
+// What one request brings. Items that a door cannot read are told to it as well, so that one answer has all.
+class FeedBatch {
+ public:
+  explicit FeedBatch(uint32_t errors_max = FeedOptions{}.errors_max) : errors_max_(errors_max) {}
+  void add(uint64_t item, SeriesSpec series, int64_t time_ms, double value);
+  void refuse(uint64_t item, std::string why);
+  size_t size() const { return points_.size(); }
+
+ private:
+  friend class Feeder;
+  struct Item {
+    uint64_t item;
+    uint32_t series;  // index into series_
+    int64_t time_ms;
+    double value;
+  };
+  const uint32_t errors_max_;
+  std::vector<SeriesSpec> series_;
+  std::vector<Item> points_;
+  std::vector<FeedError> errors_;
+  uint64_t refused_ = 0;
+};
+
+struct FeedResult {
+  // kFull: nothing was taken, ask again later. kIo: the journal could not be written; some points may be made, and the
+  // whole batch may be sent again. Success: `accepted` points are made.
+  Status status;
+  uint64_t accepted = 0;
+  uint64_t refused = 0;
+  std::vector<FeedError> errors;  // the first of those that were refused
+};
+
+struct FeedCounters {
+  uint64_t batches = 0, batches_full = 0, points = 0, points_again = 0, points_refused = 0, points_failed = 0;
+};
+
+class Feeder {
+ public:
+  using RowDone = std::function<void(Status, const Row&)>;
+  struct Ports {
+    // The series' ref, as Sink::series(); `fresh` says that it was not there before.
+    std::function<Result<SeriesRef>(const SeriesSpec&, bool* fresh)> series;
+    // A row for the journal; `done` runs later, from the loop, in the order of the rows, and hands the row back.
+    std::function<void(Row row, RowDone done)> row;
+    std::function<int64_t()> now_ms;
+    std::function<uint32_t()> segment;  // of the clock
+  };
+  Feeder(FeedOptions options, Ports ports) : options_(options), ports_(std::move(ports)) {}
+  Feeder(const Feeder&) = delete;
+  Feeder& operator=(const Feeder&) = delete;
+  ~Feeder() { *alive_ = false; }
+
+  // `done` runs from the loop, or at once when nothing of the batch goes to the journal.
+  void take(FeedBatch batch, std::function<void(FeedResult)> done);
+
+  uint64_t points_waiting() const { return points_waiting_; }
+  const FeedCounters& counters() const { return counters_; }
+
+ private:
+  struct Last {
+    int64_t time_ms = INT64_MIN;  // of the last point that was taken
+    int64_t made_ms = INT64_MIN;  // of the last one that the journal has
+    uint64_t bits = 0, made_bits = 0;
+    uint32_t undecided = 0;  // points on their way to the journal
+    bool failed = false;     // a point before those could not be made: where the series goes on is not known yet
+    bool ours = false;
+  };
+  struct Request {
+    FeedResult result;
+    std::function<void(FeedResult)> done;
+    uint64_t rows = 0;       // not decided yet
+    uint64_t failures = 0;   // counted by the feeder when it came
+    bool has_again = false;  // points that an earlier batch brought
+  };
+  struct Waiting {
+    Row row;
+    std::shared_ptr<Request> request;
+  };
+
+  Result<SeriesRef> ref_of(const SeriesSpec& spec);
+  enum class Admission { kTaken, kAgain, kRefused, kLater };
+  // kRefused says `why`; kLater: the same point may be sent again once the journal works.
+  Admission admit(SeriesRef ref, int64_t time_ms, uint64_t bits, std::string* why);
+  void enqueue(const std::shared_ptr<Request>& request, int64_t time_ms, RowPoint point);
+  void pump();
+  void decided(const std::shared_ptr<Request>& request, const Row& row, const Status& status);
+  void finish(Request& request);
+
+  const FeedOptions options_;
+  Ports ports_;
+  std::vector<Last> last_;  // by ref
+  std::deque<Waiting> waiting_;
+  uint64_t rows_out_ = 0;
+  uint64_t points_waiting_ = 0;
+  uint64_t failures_ = 0;
+  FeedCounters counters_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace lambda::agent

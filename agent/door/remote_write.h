@@ -1,0 +1,15 @@
+// Prometheus' remote-write 1.0: a WriteRequest (proto/prometheus_write.proto), packed with snappy.
+#pragma once
+
+#include <string_view>
+
+#include "agent/door/feeder.h"
+#include "base/result.h"
+
+namespace lambda::agent {
+
+// `message` is unpacked. Samples are counted from 1 over the whole message. Exemplars, native histograms and metadata
+// are passed over; histograms are counted as refused. kInvalid: no WriteRequest, nothing was added.
+Status read_remote_write(std::string_view message, FeedBatch& batch);
+
+}  // namespace lambda::agent

@@ -1,0 +1,204 @@
+#include "agent/door/text_formats.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "agent/door/remote_write.h"
+#include "agent/door/test_journal.h"
+#include "proto/prometheus_write.pb.h"
+
+namespace lambda::agent {
+namespace {
+
+using test::TestJournal;
+
+constexpr int64_t kNow = 1'700'000'000'000;
+
+// What comes of a body: "name,label=value time value" of each point, and the errors as "line: text".
+struct Read {
+  std::vector<std::string> points, errors;
+};
+
+Read read(const std::function<void(FeedBatch&)>& reader) {
+  TestJournal journal;
+  Feeder feeder({.past_ms_max = kNow}, journal.ports());
+  FeedBatch batch;
+  reader(batch);
+  Read out;
+  feeder.take(std::move(batch), [&](const FeedResult& result) {
+    for (const FeedError& error : result.errors) out.errors.push_back(std::to_string(error.item) + ": " + error.text);
+  });
+  while (!journal.rows.empty()) journal.decide();
+  std::map<SeriesRef, std::string> names;
+  for (const auto& [key, ref] : journal.refs) names[ref] = key;
+  for (const Row& row : journal.made) {
+    for (const RowPoint& point : row.points) {
+      char text[64];
+      std::snprintf(text, sizeof text, " %lld %g", static_cast<long long>(row.time_ms),
+                    std::bit_cast<double>(point.bits));
+      out.points.push_back(names[point.ref] + text);
+    }
+  }
+  return out;
+}
+
+Read json(const std::string& body) {
+  return read([&](FeedBatch& batch) { read_json_lines(body, kNow, batch); });
+}
+Read influx(const std::string& body, int64_t unit_ns = 1) {
+  return read([&](FeedBatch& batch) { read_line_protocol(body, unit_ns, kNow, batch); });
+}
+using Texts = std::vector<std::string>;
+
+TEST(JsonLines, ReadsWhatItSays) {
+  const Read got = json(
+      "{\"name\":\"a\",\"value\":1.5}\n"
+      "\n"
+      "{\"name\":\"b\",\"labels\":{\"x\":\"y\"},\"t\":1700000000001,\"value\":2,\"kind\":\"counter\",\"unit\":\"s\"}"
+      "\r\n"
+      "{\"name\":\"c\",\"value\":-3,\"t\":1700000000002}");
+  EXPECT_EQ(got.points, (Texts{"a 1700000000000 1.5", "b,x=y 1700000000001 2", "c 1700000000002 -3"}));
+  EXPECT_EQ(got.errors, Texts{});
+}
+
+TEST(JsonLines, AWrongLineCostsItselfAndSaysWhy) {
+  const std::vector<std::pair<std::string, std::string>> wrong = {
+      {"{\"name\":\"a\"", "not JSON"},
+      {"[1]", "one JSON object"},
+      {"{\"value\":1}", "name is missing"},
+      {"{\"name\":\"a\"}", "value is missing"},
+      {"{\"name\":7,\"value\":1}", "name is not a text"},
+      {"{\"name\":\"a\",\"value\":\"1\"}", "value is not a number"},
+      {"{\"name\":\"a\",\"value\":1,\"t\":\"now\"}", "t is not a number"},
+      {"{\"name\":\"a\",\"value\":1,\"t\":1.5}", "whole number"},
+      {"{\"name\":\"a\",\"value\":1,\"t\":1e300}", "whole number"},
+      {"{\"name\":\"a\",\"value\":1,\"time\":5}", "there is no time"},
+      {"{\"name\":\"a\",\"value\":1,\"labels\":[]}", "labels is not"},
+      {"{\"name\":\"a\",\"value\":1,\"labels\":{\"x\":1}}", "label x"},
+      {"{\"name\":\"a\",\"value\":1,\"kind\":\"histogram\"}", "kind is"},
+      {std::string(1000, '['), "not JSON"},
+      {"\xff\xfe", "not JSON"},
+  };
+  for (const auto& [line, why] : wrong) {
+    const Read got = json("{\"name\":\"before\",\"value\":1}\n" + line + "\n{\"name\":\"after\",\"value\":1}");
+    EXPECT_EQ(got.points.size(), 2u) << line;
+    ASSERT_EQ(got.errors.size(), 1u) << line;
+    EXPECT_TRUE(got.errors[0].starts_with("2: ")) << got.errors[0];
+    EXPECT_NE(got.errors[0].find(why), std::string::npos) << got.errors[0];
+  }
+}
+
+TEST(LineProtocol, EachFieldIsASeries) {
+  const Read got = influx(
+      "cpu,host=a,core=0 user=1.5,system=2i,idle=3u 1700000000001000000\n"
+      "# a comment\n"
+      "up value=t 1700000000002000000\n"
+      "  disk.used,path=/\\ root\\,x value=+7 1700000000003000000\r\n"
+      "plain value=1\n");
+  EXPECT_EQ(got.points, (Texts{"plain 1700000000000 1", "cpu_user,host=a,core=0 1700000000001 1.5",
+                               "cpu_system,host=a,core=0 1700000000001 2", "cpu_idle,host=a,core=0 1700000000001 3",
+                               "up 1700000000002 1", "disk_used,path=/ root,x 1700000000003 7"}));
+  EXPECT_EQ(got.errors, Texts{});
+}
+
+TEST(LineProtocol, AWrongLineCostsItselfAndSaysWhy) {
+  const std::vector<std::pair<std::string, std::string>> wrong = {
+      {"cpu", "field without a value"},
+      {",a=b v=1", "measurement is missing"},
+      {"cpu,a v=1", "tag without a value"},
+      {"cpu,a= v=1", "tag without a value"},
+      {"cpu,a=1,a=2 v=1", "two tags"},
+      {"cpu v=", "is no number"},
+      {"cpu v=1x", "is no number"},
+      {"cpu v=1.5i", "is no number"},
+      {"cpu v=-1u", "is no number"},
+      {"cpu v=nan", "is no number"},
+      {"cpu v=\"text\"", "is a text"},
+      {"cpu v=\"open", "not closed"},
+      {"cpu v=1 yesterday", "no whole number"},
+      {"cpu v=1 99999999999999999999", "no whole number"},
+      {"cpu v=1, 5", "field without a value"},
+  };
+  for (const auto& [line, why] : wrong) {
+    const Read got = influx("before v=1\n" + line + "\nafter v=1\n");
+    EXPECT_EQ(got.points.size(), 2u) << line;
+    ASSERT_EQ(got.errors.size(), 1u) << line;
+    EXPECT_TRUE(got.errors[0].starts_with("2: ")) << got.errors[0];
+    EXPECT_NE(got.errors[0].find(why), std::string::npos) << got.errors[0];
+  }
+}
+
+TEST(LineProtocol, TextsAreRefusedBesideNumbersAndMayHoldAnything) {
+  const Read got = influx("job,id=1 state=\"a, b=c \\\" \n d\",took=2.5 1700000000001000000\nnext v=1");
+  EXPECT_EQ(got.points, (Texts{"next_v 1700000000000 1", "job_took,id=1 1700000000001 2.5"}));
+  ASSERT_EQ(got.errors.size(), 1u);
+  EXPECT_NE(got.errors[0].find("state is a text"), std::string::npos);
+}
+
+TEST(LineProtocol, AnyUnitOfTime) {
+  EXPECT_EQ(influx("a value=1 1700000001", 1'000'000'000).points, Texts{"a 1700000001000 1"});
+  EXPECT_EQ(influx("a value=1 1700000000001", 1'000'000).points, Texts{"a 1700000000001 1"});
+  EXPECT_EQ(influx("a value=1 1700000000001000", 1'000).points, Texts{"a 1700000000001 1"});
+  EXPECT_EQ(influx("a value=1 9223372036854775807", 1'000'000'000).errors.size(), 1u);
+}
+
+TEST(LineProtocol, NamesBecomeNames) {
+  EXPECT_EQ(plain_name("disk.used-percent", true), "disk_used_percent");
+  EXPECT_EQ(plain_name("5xx", true), "_5xx");
+  EXPECT_EQ(plain_name("a:b", true), "a:b");
+  EXPECT_EQ(plain_name("a:b", false), "a_b");
+  EXPECT_EQ(plain_name("", true), "");
+}
+
+TEST(RemoteWrite, ReadsSeriesAndPassesOverWhatItDoesNotKeep) {
+  prometheus::WriteRequest request;
+  auto* series = request.add_timeseries();
+  const auto label = [&](const char* name, const char* value) {
+    auto* added = series->add_labels();
+    added->set_name(name);
+    added->set_value(value);
+  };
+  label("__name__", "up");
+  label("job", "x");
+  label("empty", "");
+  for (int i = 0; i < 2; ++i) {
+    auto* sample = series->add_samples();
+    sample->set_timestamp(kNow + i);
+    sample->set_value(i);
+  }
+  series->add_histograms();
+  request.add_timeseries()->add_samples()->set_value(1);
+  const Read got =
+      read([&](FeedBatch& batch) { EXPECT_TRUE(read_remote_write(request.SerializeAsString(), batch).has_value()); });
+  EXPECT_EQ(got.points, (Texts{"up,job=x 1700000000000 0", "up,job=x 1700000000001 1"}));
+  ASSERT_EQ(got.errors.size(), 2u);
+  EXPECT_NE(got.errors[0].find("histogram"), std::string::npos);
+  EXPECT_NE(got.errors[1].find("__name__"), std::string::npos);
+  FeedBatch batch;
+  EXPECT_FALSE(read_remote_write("\x0a\xff", batch).has_value());
+}
+
+TEST(TextFormats, HostileBytesAreRefusedAtEveryLength) {
+  std::mt19937_64 random(7);
+  const std::string json_line = "{\"name\":\"a\",\"labels\":{\"x\":\"y\"},\"t\":1700000000001,\"value\":2}\n";
+  const std::string influx_line = "cpu,host=a\\ b user=1.5,text=\"a\\\"b\",idle=3u 1700000000001000000\n";
+  for (int round = 0; round < 4'000; ++round) {
+    for (const std::string& good : {json_line, influx_line}) {
+      std::string body = good + good;
+      for (uint64_t i = random() % 4; i > 0; --i) body[random() % body.size()] = static_cast<char>(random());
+      body.resize(random() % (body.size() + 1));
+      EXPECT_LE(json(body).points.size(), 2u);
+      EXPECT_LE(influx(body).points.size(), 12u);
+      FeedBatch batch;
+      (void)read_remote_write(body, batch);
+    }
+  }
+  // A quote that is never closed, on every line: read in a time that grows with the lines, not with their square.
+  std::string quotes;
+  while (quotes.size() < (2u << 20)) quotes += "a b=\"c\n";
+  EXPECT_EQ(influx(quotes).points.size(), 0u);
+}
+
+}  // namespace
+}  // namespace lambda::agent

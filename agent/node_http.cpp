@@ -96,7 +96,9 @@ std::string Node::Parts::status_text() const {
   field(out, "unmade", now.points_unmade);
   field(out, "packed", now.points_packed);
   field(out, "recovered", now.points_recovered);
-  field(out, "buffered", now.backlog_points + (now.points_made - std::min(now.points_made, now.points_packed)));
+  // What this process made or read again, and is neither in a parcel nor lost before that.
+  const uint64_t begun = now.points_made + now.points_recovered, left = now.points_packed + now.points_dropped_memory;
+  field(out, "buffered", now.backlog_points + begun - std::min(begun, left));
   field(out, "backlog_parcels", now.backlog_parcels);
   field(out, "backlog_points", now.backlog_points);
   field(out, "backlog_bytes", now.backlog_bytes);
@@ -141,6 +143,21 @@ void Node::Parts::register_metrics() {
   gauge("lambda_agent_boots_waiting", "Earlier starts whose journals are not read yet.", &NodeStatus::boots_waiting);
   gauge("lambda_agent_boots_waiting_bytes", "Their journals on disk.", &NodeStatus::boots_waiting_bytes);
   gauge("lambda_agent_journal_bytes", "The journal on disk.", &NodeStatus::journal_bytes);
+  const auto door = [this](const char* name, const char* help, const auto read, const Metrics::Labels& labels = {}) {
+    metrics.counter_callback(name, help, labels, [read] { return static_cast<double>(read()); });
+  };
+  const char* fed = "lambda_agent_door_points_total";
+  const char* fed_help = "Points that were handed in over HTTP, by what became of them.";
+  door(fed, fed_help, [this] { return feeder->counters().points; }, {{"result", "made"}});
+  door(fed, fed_help, [this] { return feeder->counters().points_again; }, {{"result", "again"}});
+  door(fed, fed_help, [this] { return feeder->counters().points_refused; }, {{"result", "refused"}});
+  door(fed, fed_help, [this] { return feeder->counters().points_failed; }, {{"result", "failed"}});
+  door("lambda_agent_door_requests_total", "Requests that hand points in.",
+       [this] { return doors->counters().requests; });
+  door("lambda_agent_door_requests_refused_total", "Of these, those that were refused.",
+       [this] { return doors->counters().requests_refused; });
+  metrics.gauge_callback("lambda_agent_door_points_waiting", "Points that wait for the journal.", {},
+                         [this] { return static_cast<double>(feeder->points_waiting()); });
   metrics.gauge_callback("lambda_agent_connected", "1: to a gateway's broker.", {},
                          [this] { return status().connected ? 1.0 : 0.0; });
   metrics.gauge_callback("lambda_agent_disk_full", "1: the reserve was given up.", {},

@@ -111,12 +111,13 @@ bool Doors::serves(std::string_view path) {
 
 void Doors::handle(const HttpRequest& request, HttpServer::Respond respond) {
   counters_.requests++;
-  if (request.path == "/ping") return respond({204, "text/plain", ""});
+  if (request.path == "/ping") return respond({204, "text/plain", "", {{"X-Influxdb-Version", "1.8-lambda-agent"}}});
   if (request.path == "/health") {
     return respond({200, "application/json", text_of({{"name", "lambda-agent"}, {"status", "pass"}})});
   }
   const auto counted = [this, respond = std::move(respond)](HttpResponse response) {
     if (response.status >= 400) counters_.requests_refused++;
+    if (response.status == 429 || response.status == 503) response.headers.emplace_back("Retry-After", "1");
     respond(std::move(response));
   };
   if (request.method != "POST") return counted(push_error(405, "bad_method", request.path + " takes POST"));

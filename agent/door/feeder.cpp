@@ -12,6 +12,10 @@ constexpr uint64_t kRowsOutMax = 16;  // at the journal at a time: collectors fi
 }  // namespace
 
 void FeedBatch::add(uint64_t item, SeriesSpec series, int64_t time_ms, double value) {
+  // The two labels that say which device it was; a client's own are kept as Prometheus keeps those of its targets.
+  for (auto& [name, text] : series.labels) {
+    if (name == "instance" || name == "site") name = "exported_" + name;
+  }
   // Clients send what belongs together in a row.
   const bool same = !series_.empty() && series_.back().name == series.name && series_.back().labels == series.labels;
   if (!same) series_.push_back(std::move(series));

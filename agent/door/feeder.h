@@ -7,6 +7,9 @@
 //   by name; the very same point again (a client that asks again after a lost answer) is accepted and not made twice.
 // - After a row that the journal could not take, its series go on behind what was made: it may be sent again.
 // - A batch for which there is no room is refused as a whole (kFull) before anything of it was taken.
+// - Labels `instance` and `site` of a client become `exported_instance` and `exported_site`: those names say which
+// device
+//   handed the points in.
 // - A series belongs to a collector or to the doors, never to both: two sources of one series would mix their times.
 //
 // Bounds: `points_waiting_max` points of all batches, `errors_max` errors that are spelled out of each, times between

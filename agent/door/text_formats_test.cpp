@@ -162,6 +162,7 @@ TEST(RemoteWrite, ReadsSeriesAndPassesOverWhatItDoesNotKeep) {
   label("__name__", "up");
   label("job", "x");
   label("empty", "");
+  label("instance", "db1:9100");
   for (int i = 0; i < 2; ++i) {
     auto* sample = series->add_samples();
     sample->set_timestamp(kNow + i);
@@ -171,7 +172,8 @@ TEST(RemoteWrite, ReadsSeriesAndPassesOverWhatItDoesNotKeep) {
   request.add_timeseries()->add_samples()->set_value(1);
   const Read got =
       read([&](FeedBatch& batch) { EXPECT_TRUE(read_remote_write(request.SerializeAsString(), batch).has_value()); });
-  EXPECT_EQ(got.points, (Texts{"up,job=x 1700000000000 0", "up,job=x 1700000000001 1"}));
+  EXPECT_EQ(got.points, (Texts{"up,job=x,exported_instance=db1:9100 1700000000000 0",
+                               "up,job=x,exported_instance=db1:9100 1700000000001 1"}));
   ASSERT_EQ(got.errors.size(), 2u);
   EXPECT_NE(got.errors[0].find("histogram"), std::string::npos);
   EXPECT_NE(got.errors[1].find("__name__"), std::string::npos);

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -67,7 +68,7 @@ class MessageBus {
 struct HttpRequest {
   std::string method;  // "GET" or "POST"; the server makes the answer to HEAD from that to GET
   std::string path;    // "/api/v1/query", decoded
-  std::multimap<std::string, std::string> parameters;  // of the query string, and of a form body
+  std::multimap<std::string, std::string> parameters;  // of the query string, and of a body that is a form
   std::map<std::string, std::string> headers;          // names in lower case
   std::string body;
 };
@@ -76,6 +77,7 @@ struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
   std::string body;
+  std::vector<std::pair<std::string, std::string>> headers = {};  // further ones: "Retry-After", "1"
 };
 
 struct HttpOptions {

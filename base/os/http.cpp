@@ -163,6 +163,7 @@ class Connection final : public Session {
   void answer(HttpResponse response) override {
     http::response<http::string_body> out{static_cast<http::status>(response.status), version_};
     out.set(http::field::content_type, response.content_type);
+    for (const auto& [name, value] : response.headers) out.set(name, value);
     out.set("X-Content-Type-Options", "nosniff");
     if (response.status == 401) out.set(http::field::www_authenticate, "Bearer");
     if (response.status == 405) out.set(http::field::allow, "GET, HEAD, POST");
@@ -265,11 +266,13 @@ class Connection final : public Session {
     if (target.empty() || target[0] != '/' || !decode_percent(target.substr(0, query), false, &request.path)) {
       return refuse(400, "the path cannot be read");
     }
-    bool good =
+    const bool good =
         query == std::string::npos || decode_form(std::string_view(target).substr(query + 1), &request.parameters);
     const auto type = request.headers.find("content-type");
     if (type != request.headers.end() && type->second.rfind("application/x-www-form-urlencoded", 0) == 0) {
-      good = good && decode_form(message.body(), &request.parameters);
+      // Many clients call any body a form; one that is none is only a body.
+      std::multimap<std::string, std::string> form;
+      if (decode_form(message.body(), &form)) request.parameters.merge(form);
     }
     if (!good) return refuse(400, "the parameters cannot be read, or are more than " + std::to_string(kParametersMax));
     request.body = std::move(message.body());

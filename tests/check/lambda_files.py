@@ -517,14 +517,12 @@ class JournalReader:
         self.next = {}
         self.last = {}
         self.clock = 0       # the segment that rows belong to
-        self.row_ms = None   # of the last row in it
 
     def open(self, body):
         message = Message(body)
         self.boot = message.fixed64(1)
         clocks = message.messages(11)
         self.clock = clocks[-1].uint(1) if clocks else 0
-        self.row_ms = None
         self.next = {entry.uint(1): entry.uint(2) for entry in message.messages(8)}
         for entry in message.messages(9):
             self.types[entry.uint(1)] = entry.uint(5)
@@ -535,16 +533,12 @@ class JournalReader:
 
     def clock_segment(self, body):
         self.clock = Message(body).uint(1)
-        self.row_ms = None
 
     def row(self, body, visit):
         if self.boot is None:
             raise Damaged("a row before JournalOpen")
         time, at = take_varint(body, 0)
         time = unzigzag(time)
-        if self.row_ms is not None and time < self.row_ms:
-            raise Damaged(f"a row goes back in time, from {self.row_ms} to {time}, within clock segment {self.clock}")
-        self.row_ms = time
         count, at = take_varint(body, at)
         ref = -1
         for _ in range(count):

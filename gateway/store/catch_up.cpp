@@ -247,7 +247,9 @@ void StoreImpl::sync_next() {
   };
   const std::string path = segment_path(options_.directory, number);
   if (doubtful_.count(number) != 0) {
-    write_again(env_, path, env_.disk.size(path).value_or(0), done);
+    const auto bytes = env_.disk.size(path);
+    if (bytes) return write_again(env_, path, *bytes, done);
+    env_.loop.post([done, error = bytes.error()] { done(tl::unexpected(error)); });
     return;
   }
   auto file = env_.disk.open_append(path);

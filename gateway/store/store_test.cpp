@@ -208,6 +208,24 @@ TEST(Store, WhatAStartCannotSyncIsWrittenAgainBeforeItIsBelieved) {
   EXPECT_EQ(read_series(*world.store, 1).size(), 20u);
 }
 
+TEST(Store, WhatAStartWritesAgainLosesNothingWhenItsLengthCannotBeTold) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.put(device.parcel({test_block(1, 0, 10)}, {1}));
+  world.kill();
+  world.disk.fail_syncs = 1;
+  world.disk.fail_sizes = 1;
+  auto opened = Store::open(world.env, world.options);
+  ASSERT_TRUE(opened.has_value()) << opened.error().text;
+  world.store = std::move(*opened);
+  for (int i = 0; i < 10 && !world.store->ready(); ++i) world.loop.run(true);
+  ASSERT_TRUE(world.store->ready());
+  EXPECT_EQ(world.disk.fail_syncs, 0);
+  EXPECT_EQ(world.disk.fail_sizes, 0);
+  EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
+}
+
 TEST(Store, APointThatStandsInTwoSegmentsCountsOnce) {
   TestWorld world;
   world.open();

@@ -245,5 +245,37 @@ TEST(StoreIndex, OneThatIsNoDatabaseIsComputedAgain) {
   std::filesystem::remove_all(directory);
 }
 
+// To believe that nothing is stored would be to take everything again.
+TEST(StoreIndex, OneWhoseCoverageCannotBeReadIsComputedAgain) {
+  std::string directory = "/tmp/lambda_store_index_XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  BackgroundWorld world;
+  world.options.directory = directory;
+  world.options.index_in_memory = false;
+  world.open();
+  constexpr uint64_t kFirst = 123'456'789;
+  const std::string covered = "\x95\x9A\xEF\x3A\x0A";  // from there, ten
+  ASSERT_EQ(world.put(world.device.parcel({test_block(1, kFirst, 10)}, {1})).verdict, Verdict::kStored);
+  world.close();
+  {
+    std::fstream file(directory + "/index.db", std::ios::in | std::ios::out | std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const size_t at = bytes.find(covered);
+    ASSERT_NE(at, std::string::npos);
+    ASSERT_EQ(bytes.find(covered, at + 1), std::string::npos);
+    file.seekp(static_cast<std::streamoff>(at + covered.size() - 1));
+    file.put('\x8A');  // a number that does not end
+  }
+  world.open();
+  EXPECT_EQ(world.put(world.device.parcel_of(2, {test_block(1, kFirst, 10)})).verdict, Verdict::kBusy);
+  EXPECT_TRUE(world.log.has("index_failed error=index: runs that cannot be read"));
+  world.loop.run(true);
+  ASSERT_TRUE(world.store->ready());
+  EXPECT_EQ(world.put(world.device.parcel_of(2, {test_block(1, kFirst, 10)})).verdict, Verdict::kDuplicate);
+  EXPECT_EQ(world.store->devices()[0].points, 10u);
+  world.close();
+  std::filesystem::remove_all(directory);
+}
+
 }  // namespace
 }  // namespace lambda::gateway

@@ -164,8 +164,9 @@ void Index::refuse(const std::string& doing) {
   if (error_) return;
   const int code = sqlite3_errcode(database_) & 0xFF;
   full_ = code == SQLITE_FULL;
-  error_ = Error{full_ ? ErrorCode::kFull : ErrorCode::kIo,
-                 std::string("index: ") + sqlite3_errmsg(database_) + " in: " + doing.substr(0, 60)};
+  const bool ours = code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE;  // it gave what we cannot read
+  const std::string said = ours ? "index: " : std::string("index: ") + sqlite3_errmsg(database_) + " in: ";
+  error_ = Error{full_ ? ErrorCode::kFull : ErrorCode::kIo, said + doing.substr(0, 60)};
 }
 
 void Index::changed() {

@@ -140,7 +140,8 @@ class Index {
 
   // Blocks. `segments`: those to look in; what is found is in their order, by ordinal within each.
   void put_block(const BlockRow& row);
-  // Those that have ordinals of [first, end). Stops when `points_max` of these ordinals were found.
+  // Those that have ordinals of [first, end). Stops when `points_max` of these ordinals were found; one that stands in
+  // two segments, as while a merged one is being read, is one.
   std::vector<BlockRow> overlapping(int64_t stream, uint64_t first, uint64_t end, std::span<const uint64_t> segments,
                                     uint64_t points_max = UINT64_MAX);
   // Those that may have points in [from, to]; false from `visit` stops.

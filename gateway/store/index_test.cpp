@@ -104,6 +104,24 @@ TEST(Index, FindsBlocksInMemoryAndInTheFileAlike) {
   std::filesystem::remove_all(directory);
 }
 
+// A merged segment and its source are both in force while the merged one is being read.
+TEST(Index, AnOrdinalThatStandsInTwoSegmentsHidesNoOtherOne) {
+  bool made = false;
+  auto index = Index::open("", &made);
+  ASSERT_TRUE(index.has_value());
+  (*index)->put_block({1, 10, 10, 0, 0, 0, 1, 0, 10});
+  (*index)->put_block({1, 0, 10, 0, 0, 0, 2, 0, 10});
+  (*index)->put_block({1, 0, 10, 0, 0, 0, 3, 0, 10});
+  const std::vector<uint64_t> segments{3, 2, 1};
+  for (int round = 0; round < 2; ++round) {
+    const auto rows = (*index)->overlapping(1, 0, 20, segments, 20);
+    ASSERT_EQ(rows.size(), 3u);
+    EXPECT_EQ(rows.back().segment, 1u);
+    EXPECT_EQ((*index)->overlapping(1, 0, 10, segments, 10).size(), 1u) << "nothing more is to be found";
+    (*index)->commit();
+  }
+}
+
 TEST(Index, TheMemoryOfGatheredBlocksIsBounded) {
   bool made = false;
   auto index = Index::open("", &made);

@@ -355,6 +355,17 @@ void Catalog::retire(const std::string& device_name, uint64_t boot_id, uint32_t 
   mark(target);
 }
 
+void Catalog::retire_gap(const std::string& device_name, uint64_t boot_id, const GapView& gap) {
+  drain();
+  Boot& from = boot(device(device_name), boot_id);
+  mark(from);
+  index_->put_gap(from.row.id, gap);
+}
+
+void Catalog::carried(uint64_t number, uint64_t bytes) {
+  if (bytes > 0) segment(number).carried_bytes += bytes;
+}
+
 std::vector<uint64_t> Catalog::segments_of(const BootRow& boot, int64_t from, int64_t to) const {
   std::vector<uint64_t> numbers;
   const auto& runs = boot.segments.runs();

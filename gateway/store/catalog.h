@@ -110,12 +110,15 @@ class Catalog {
 
   void settle(Arrival arrival);
   void settle_hello(const HelloRecord& hello, uint64_t segment, uint64_t end);
+  // So many bytes of the segment's records outlive it.
+  void carried(uint64_t segment, uint64_t bytes);
   // A block found in a segment, whatever is known of its ordinals. Those that another segment holds too are left to
   // that one and returned (0 when all is well); what `replaced` segments hold does not count: they end when this one is
   // read.
   uint64_t place(const std::string& device, uint64_t boot, PlacedBlock block, uint64_t segment,
                  const std::set<uint64_t>& replaced);
   void retire(const std::string& device, uint64_t boot, uint32_t ref, OrdinalRun run);
+  void retire_gap(const std::string& device, uint64_t boot, const GapView& gap);
 
   // Stored blocks with ordinals of [first, end), the newest segments first; none may be missing of what is stored there
   // and was not retired.

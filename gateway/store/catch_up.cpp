@@ -411,7 +411,13 @@ void StoreImpl::index_record(const CatchUp& work, const RecordView& record) {
   const auto bad = [&](const Error& error) {
     note_damage(work.number, {{record.offset, kRecordHeadBytes + record.body.size(), error.text}}, 1);
   };
-  switch (static_cast<SegmentRecord>(record.type)) {
+  const auto type = static_cast<SegmentRecord>(record.type);
+  // Among arrivals a Skeleton is what retention brought there; in a merged segment it is a parcel's rest.
+  if (type == SegmentRecord::kStoredHello || type == SegmentRecord::kRetired ||
+      (type == SegmentRecord::kSkeleton && work.owner == kOwnerArrivals)) {
+    catalog_->carried(work.number, kRecordHeadBytes + record.body.size());
+  }
+  switch (type) {
     case SegmentRecord::kStoredParcel:
     case SegmentRecord::kSkeleton:
       index_parcel(work, record);
@@ -427,6 +433,7 @@ void StoreImpl::index_record(const CatchUp& work, const RecordView& record) {
       if (!retired) return bad(retired.error());
       if (planted("store_forgets_retired")) return;
       for (const RetiredRun& run : retired->runs) catalog_->retire(retired->device, run.boot, run.ref, run.run);
+      for (const RetiredGap& gap : retired->gaps) catalog_->retire_gap(retired->device, gap.boot, gap.gap);
       return;
     }
     case SegmentRecord::kMerged: {

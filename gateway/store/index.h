@@ -44,6 +44,9 @@ struct IndexedSegment {
   uint64_t blocks = 0, small_blocks = 0, points = 0;
   int64_t received_min = INT64_MAX, received_max = INT64_MIN;
   int64_t t_min = INT64_MAX, t_max = INT64_MIN;  // of the points, before clock offsets
+  // Of `indexed_to`: hellos, and what retention brought here. It outlives the segment, so that to delete that gains
+  // nothing of it.
+  uint64_t carried_bytes = 0;
 };
 
 struct DeviceRow {
@@ -128,6 +131,7 @@ class Index {
 
   std::optional<StreamRow> stream(int64_t boot, uint32_t ref);
   std::vector<StreamRow> streams(int64_t series);
+  bool has_streams(int64_t boot);
   void put_stream(const StreamRow& stream);
   std::optional<int64_t> series(const std::string& gid);
   std::optional<SeriesRow> series_row(int64_t series);
@@ -156,7 +160,8 @@ class Index {
   void drop_held(uint64_t segment);
 
   void put_gap(int64_t boot, const GapView& gap);
-  bool has_gap(int64_t boot, const GapView& gap);
+  bool has_gaps(int64_t boot);
+  bool has_gap(int64_t boot, const GapView& gap);  // as it is, or as a part of a longer one
   std::vector<GapView> gaps(int64_t boot);
 
   std::optional<ParcelDigests> parcel(int64_t boot, uint64_t seq);

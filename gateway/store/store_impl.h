@@ -89,6 +89,7 @@ class StoreImpl final : public Store {
     uint64_t waiting_bytes = 0;
     std::vector<std::byte> bytes;
     uint64_t records = 0;
+    uint64_t carried_bytes = 0;  // IndexedSegment::carried_bytes
     std::vector<Item> items;
     std::vector<Stream*> staged;                             // with something pending
     std::vector<Boot*> boots;                                // of the parcels

@@ -405,6 +405,28 @@ TEST(StoreIndex, OneThatIsNoDatabaseIsComputedAgain) {
   std::filesystem::remove_all(directory);
 }
 
+// What is read again at a start is committed as it is read: another end of the process costs at most the last of it.
+TEST(StoreIndex, CatchingUpCommitsWithinItsBoundOfBytes) {
+  BackgroundWorld world;
+  world.options.segment_bytes_max = 16u << 20;
+  world.open();
+  for (uint64_t boot = 1; boot <= 70; ++boot) {
+    TestDevice from{.boot = boot};
+    HelloRecord hello = from.hello(0, 0);
+    hello.message += std::string("\x12\x80\x80\x40", 4) + std::string(1u << 20, 'x');  // its site, 1 MiB
+    bool kept = false;
+    world.store->put_hello(hello, [&](const Status& status) { kept = status.has_value(); });
+    world.loop.run();
+    ASSERT_TRUE(kept);
+  }
+  const uint64_t before = world.store->counters().index_commits_early;
+  EXPECT_EQ(before, 1u);
+  world.kill();
+  world.open();
+  EXPECT_EQ(world.store->counters().index_commits_early, 1u);
+  EXPECT_EQ(world.store->devices()[0].boots, 70u);
+}
+
 // To believe that nothing is stored would be to take everything again.
 TEST(StoreIndex, OneWhoseCoverageCannotBeReadIsComputedAgain) {
   std::string directory = "/tmp/lambda_store_index_XXXXXX";

@@ -554,7 +554,7 @@ void StoreImpl::answer(std::shared_ptr<Batch> batch, const Status& status) {
 void StoreImpl::commit_if_due(bool drain) {
   if (drain) catalog_->drain();
   if (!catalog_->ok()) return index_failed();
-  if (catalog_->uncommitted() == 0) return;
+  if (catalog_->uncommitted() == 0 && catalog_->uncommitted_bytes() == 0) return;
   const int64_t now = env_.clock.mono_us();
   if (commit_due_us_ == 0) commit_due_us_ = now + kCommitIntervalUs;
   const bool much = catalog_->uncommitted() >= kCommitRows || catalog_->uncommitted_bytes() >= kCommitBytes;

@@ -35,8 +35,9 @@ Catalog::Catalog(std::unique_ptr<Index> index, uint64_t coverage_bytes_max, uint
   next_series_ = index_->id_max("series") + 1;
   next_stream_ = index_->id_max("streams") + 1;
   for (DeviceRow& row : index_->devices()) {
-    const std::string name = row.name;
-    devices_[name].row = std::move(row);
+    Device& device = devices_[row.name];
+    device.row = std::move(row);
+    device_at_[device.row.id] = &device;
   }
   for (const IndexedSegment& segment : index_->segments()) segments_[segment.number] = segment;
 }
@@ -51,12 +52,18 @@ Device* Catalog::find_device(const std::string& name) {
   return found == devices_.end() ? nullptr : &found->second;
 }
 
+Device* Catalog::find_device(int64_t id) {
+  const auto found = device_at_.find(id);
+  return found == device_at_.end() ? nullptr : found->second;
+}
+
 Device& Catalog::device(const std::string& name) {
   Device& device = devices_[name];
   if (device.row.id == 0) {
     device.row.id = next_device_++;
     device.row.name = name;
     device.changed = true;
+    device_at_[device.row.id] = &device;
   }
   return device;
 }
@@ -223,11 +230,15 @@ void Catalog::drain() {
     queue_.pop_front();
     if (!arrival.device.empty()) index_arrival(arrival);
     // Only now: what follows the position has not been read yet.
-    IndexedSegment& home = segment(arrival.segment);
-    if (arrival.end <= home.indexed_to) continue;
-    uncommitted_bytes_ += arrival.end - home.indexed_to;
-    home.indexed_to = arrival.end;
+    indexed(arrival.segment, arrival.end);
   }
+}
+
+void Catalog::indexed(uint64_t number, uint64_t end) {
+  IndexedSegment& home = segment(number);
+  if (end <= home.indexed_to) return;
+  uncommitted_bytes_ += end - home.indexed_to;
+  home.indexed_to = end;
 }
 
 void Catalog::index_arrival(const Arrival& arrival) {
@@ -396,11 +407,10 @@ void Catalog::end_segment(uint64_t number) {
   write_held();
   segment(number).dead = true;
   for (const auto& [id, blocks] : index_->held(number)) {
-    for (auto& [name, device] : devices_) {
-      if (device.row.id != id) continue;
-      device.row.blocks -= static_cast<uint64_t>(blocks);
-      device.changed = true;
-    }
+    Device* device = find_device(id);
+    if (device == nullptr) continue;
+    device->row.blocks -= static_cast<uint64_t>(blocks);
+    device->changed = true;
   }
   index_->drop_held(number);
 }

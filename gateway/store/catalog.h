@@ -99,6 +99,7 @@ class Catalog {
   bool ok() const { return index_->ok(); }
 
   Device* find_device(const std::string& name);
+  Device* find_device(int64_t id);
   Device& device(const std::string& name);
   const std::map<std::string, Device>& devices() const { return devices_; }
   Boot* find_boot(const Device& device, uint64_t boot);
@@ -137,6 +138,8 @@ class Catalog {
   bool drop_slice();
   // All of the file up to `end` was settled.
   void advance(uint64_t number, uint64_t end);
+  // The same for a file that is read again, at once.
+  void indexed(uint64_t number, uint64_t end);
   // The file will not grow; no error when it is not known.
   void seal(uint64_t number);
 
@@ -191,7 +194,8 @@ class Catalog {
   uint32_t small_points_;
   int64_t next_device_ = 1, next_boot_ = 1, next_series_ = 1, next_stream_ = 1;
   std::map<std::string, Device> devices_;
-  std::list<Boot> boots_;  // the most recently used first
+  std::unordered_map<int64_t, Device*> device_at_;  // by id
+  std::list<Boot> boots_;                           // the most recently used first
   std::unordered_map<BootKey, std::list<Boot>::iterator, Hash> boot_at_;
   std::list<Stream> streams_;
   std::unordered_map<StreamKey, std::list<Stream>::iterator, Hash> stream_at_;

@@ -366,17 +366,17 @@ bool StoreImpl::catch_up_file(CatchUp& work, uint64_t bytes_max) {
   if (!result) {
     env_.log.error("segment_unreadable", {{"file", path}, {"error", result.error().text}});
     damaged_records_++;
-    segment.indexed_to = work.end;
+    catalog_->indexed(work.number, work.end);
     return true;
   }
   note_damage(work.number, result->damage, result->damage_count);
   if (stopped) {
-    segment.indexed_to = reached;
+    catalog_->indexed(work.number, reached);
     return false;
   }
   if (result->torn_tail && work.number == newest_) cut_torn_tail(work, path, *result);
   const auto length = env_.disk.size(path);
-  segment.indexed_to = length ? *length : work.end;
+  catalog_->indexed(work.number, length ? *length : work.end);
   segment.sealed = true;
   return true;
 }

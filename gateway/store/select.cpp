@@ -188,21 +188,19 @@ Result<query::Selection> StoreImpl::select(const std::vector<query::Matcher>& ma
     }
   }
   catalog_->write_boots();
-  std::map<int64_t, const Device*> devices;
-  for (const auto& [device_name, device] : catalog_->devices()) devices[device.row.id] = &device;
 
   std::vector<std::pair<query::Labels, SeriesRow>> wanted;
   catalog_->index().each_series(device_id, name, [&](const SeriesRow& row) {
-    const auto device = devices.find(row.device);
-    if (device == devices.end()) return true;
-    query::Labels labels = full_labels(row, device->second->row.name, options_.site);
+    const Device* device = catalog_->find_device(row.device);
+    if (device == nullptr) return true;
+    query::Labels labels = full_labels(row, device->row.name, options_.site);
     if (set->matches(labels)) wanted.emplace_back(std::move(labels), row);
     return wanted.size() <= series_max * 4;  // series without points in the range do not count
   });
   std::map<int64_t, DeviceView> views;
   uint64_t blocks = 0;
   for (auto& [labels, row] : wanted) {
-    const Device& device = *devices[row.device];
+    const Device& device = *catalog_->find_device(row.device);
     auto view = views.find(row.device);
     if (view == views.end()) view = views.emplace(row.device, view_device(device, from_ms, to_ms)).first;
     auto cursor = select_series(row, view->second, from_ms, to_ms, &blocks, &selection);

@@ -317,13 +317,19 @@ uint64_t Catalog::place(const std::string& device_name, uint64_t boot_id, Placed
   Stream& target = stream(from, block.ref);
   const uint64_t end = block.first + block.count;
   std::vector<OrdinalRun> free{{block.first, end}};
-  if (replaced.empty() && target.stored.intersects(block.first, end)) {
+  const bool sources_count = std::any_of(replaced.begin(), replaced.end(), [&](uint64_t number) {
+    const auto source = segments_.find(number);
+    return source != segments_.end() && !source->second.dead;
+  });
+  if (!sources_count && target.stored.intersects(block.first, end)) {
     RunSet held;
     for (const BlockRow& row : overlapping(from, target, block.first, end)) held.add(row.first, row.end());
     free = held.missing(block.first, end);
   }
-  if (target.row.series == 0 && target.stored.empty())
-    index_->put_stream(target.row);  // not declared: damaged, or later
+  if (target.row.series == 0 && target.stored.empty()) {
+    // Its declaration is damaged, or comes later.
+    index_->put_stream(target.row);
+  }
   owner.row.points += target.stored.add(block.first, end);
   owner.changed = true;
   mark(from);

@@ -115,7 +115,7 @@ class Catalog {
   void carried(uint64_t segment, uint64_t bytes);
   // A block found in a segment, whatever is known of its ordinals. Those that another segment holds too are left to
   // that one and returned (0 when all is well); what `replaced` segments hold does not count: they end when this one is
-  // read.
+  // read. While one of these is still in force nobody is asked at all: each block of a merge would ask every segment.
   uint64_t place(const std::string& device, uint64_t boot, PlacedBlock block, uint64_t segment,
                  const std::set<uint64_t>& replaced);
   void retire(const std::string& device, uint64_t boot, uint32_t ref, OrdinalRun run);

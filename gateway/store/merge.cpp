@@ -296,7 +296,6 @@ bool MergeJob::write_group(size_t from, size_t to) {
     }
     points.insert(points.end(), part->begin(), part->end());
   }
-  if (planted("store_merge_drops_point") && points.size() > 2) points[1].bits ^= 1;
   if (planted("store_merge_ends_unverified") && points.size() > 2) points[1].bits ^= 1;
   int64_t tick = 0;
   for (const Point& point : points) tick = std::gcd(tick, point.time_ms - points[0].time_ms);

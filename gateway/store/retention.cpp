@@ -206,7 +206,7 @@ void RetentionJob::write() {
   store_.write_background(std::move(bytes), count, [this, alive = std::weak_ptr(alive_)](const Status& status) {
     if (alive.expired() || planted("store_retires_before_sync")) return;
     waiting_ = false;
-    if (!status && !planted("store_retire_unsynced")) {
+    if (!status) {
       // Nothing was deleted; it is tried again when somebody asks.
       store_.env_.log.error("retention_failed", {{"segment", number_}, {"error", status.error().text}});
       return reset();

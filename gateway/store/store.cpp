@@ -6,12 +6,9 @@
 #include "gateway/store/merge.h"
 #include "gateway/store/retention.h"
 #include "gateway/store/store_impl.h"
+#include "lambda/messages.h"
 
 namespace lambda::gateway {
-
-namespace {
-constexpr size_t kAckRangesMax = 64;
-}
 
 Result<std::unique_ptr<Store>> Store::open(Env& env, const StoreOptions& options) {
   auto store = std::make_unique<StoreImpl>(env, options);

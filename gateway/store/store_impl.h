@@ -149,7 +149,17 @@ class StoreImpl final : public Store {
   Status open_catalog();
   Status close_catalog();
   Status load();
+  // The segments of a folder.
+  struct FoundSegments {
+    std::map<uint64_t, uint64_t> bytes;               // by number: the file's length
+    std::map<uint64_t, std::set<uint64_t>> replaces;  // by each merged one in force
+    std::set<uint64_t> replaced;                      // by any of them
+  };
   bool compare_segments(const std::vector<DirEntry>& files);
+  FoundSegments find_segments(const std::vector<DirEntry>& files);
+  void read_headers(FoundSegments* found);
+  bool index_is_covered(const FoundSegments& found);
+  void queue_catch_up(const FoundSegments& found);
   void sync_found();
   void sync_next();
   void found_synced(uint64_t number, const Status& status);

@@ -328,6 +328,36 @@ TEST(StoreRetention, ABootThatIsKnownByItsPastAloneIsNotTakenForThePresentOne) {
   }
 }
 
+// A backlog of a boot whose names went with its points: they are asked for, and not believed to be known still.
+TEST(StoreRetention, NamesThatWereDeletedAreAskedForAgain) {
+  BackgroundWorld world;
+  world.options.retention_age_ms_max = 60'000;
+  world.options.merge_interval_ms = 0;
+  world.open();
+  const auto put = [&](StoreRequest request) {
+    request.received_ms = world.clock.utc_ms();
+    return world.put(std::move(request)).verdict;
+  };
+  TestDevice past{.boot = 5};
+  ASSERT_EQ(put(past.parcel({test_block(1, 0, 10)}, {1})), Verdict::kStored);
+  world.clock.us += 120'000'000;
+  ASSERT_EQ(put(world.device.parcel({test_block(1, 0, 10)}, {1})), Verdict::kStored);
+  world.clock.us += 10'000'000;
+  world.retain();
+  world.clock.us += 120'000'000;
+  world.retain();
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(put(past.parcel({test_block(1, 100 + static_cast<uint64_t>(round) * 10, 10)})), Verdict::kUndeclared);
+    ASSERT_EQ(put(past.parcel({test_block(1, 100 + static_cast<uint64_t>(round) * 10, 10)}, {1})), Verdict::kStored);
+    ASSERT_EQ(put(world.device.parcel({test_block(1, 100 + static_cast<uint64_t>(round) * 10, 10)})), Verdict::kStored);
+    EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
+    world.restart();
+    EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
+    world.clock.us += 120'000'000;
+    world.retain();
+  }
+}
+
 TEST(StoreMerge, WhatRetentionLeftInSeveralSegmentsBecomesOneRecord) {
   BackgroundWorld world;
   world.options.retention_age_ms_max = 60'000;

@@ -372,6 +372,18 @@ void Catalog::retire(const std::string& device_name, uint64_t boot_id, uint32_t 
   mark(target);
 }
 
+void Catalog::undeclare(const Boot& boot) {
+  drain();
+  for (const uint32_t ref : index_->declared_refs(boot.row.id)) {
+    Stream* const target = find_stream(boot, ref);
+    if (target == nullptr) continue;
+    target->declared = false;
+    target->row.series = 0;
+    index_->put_stream(target->row);
+  }
+  index_->drop_clocks(boot.row.id);
+}
+
 void Catalog::retire_gap(const std::string& device_name, uint64_t boot_id, const GapView& gap) {
   drain();
   Boot& from = boot(device(device_name), boot_id);

@@ -119,6 +119,8 @@ class Catalog {
   uint64_t place(const std::string& device, uint64_t boot, PlacedBlock block, uint64_t segment,
                  const std::set<uint64_t>& replaced);
   void retire(const std::string& device, uint64_t boot, uint32_t ref, OrdinalRun run);
+  // The boot's declarations and clock segments are in no segment any more: whoever needs them must bring them again.
+  void undeclare(const Boot& boot);
   void retire_gap(const std::string& device, uint64_t boot, const GapView& gap);
 
   // Stored blocks with ordinals of [first, end), the newest segments first; none may be missing of what is stored there

@@ -444,6 +444,18 @@ void Index::write_parcels() {
   parcels_.clear();
 }
 
+std::vector<uint32_t> Index::declared_refs(int64_t boot) {
+  std::vector<uint32_t> refs;
+  Query query(*this, "SELECT ref FROM streams WHERE boot=? AND series!=0");
+  query.bind(boot);
+  while (query.step()) refs.push_back(query.small());
+  return refs;
+}
+
+void Index::drop_clocks(int64_t boot) {
+  Query(*this, "DELETE FROM clocks WHERE boot=?").bind(boot).write();
+}
+
 bool Index::has_streams(int64_t boot) {
   Query query(*this, "SELECT 1 FROM streams WHERE boot=? LIMIT 1");
   return query.bind(boot).step();

@@ -132,6 +132,7 @@ class Index {
   std::optional<StreamRow> stream(int64_t boot, uint32_t ref);
   std::vector<StreamRow> streams(int64_t series);
   bool has_streams(int64_t boot);
+  std::vector<uint32_t> declared_refs(int64_t boot);
   void put_stream(const StreamRow& stream);
   std::optional<int64_t> series(const std::string& gid);
   std::optional<SeriesRow> series_row(int64_t series);
@@ -171,6 +172,7 @@ class Index {
   // The statement of the highest seq wins, in whatever order they come.
   void put_clock(int64_t boot, const ClockView& clock, uint64_t seq);
   std::vector<ClockView> clocks(int64_t boot);
+  void drop_clocks(int64_t boot);
 
  private:
   class Query;

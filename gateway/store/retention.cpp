@@ -148,7 +148,11 @@ void RetentionJob::carry(const RecordView& record, const ParcelRecord& parcel) {
   if (outlives || !planted("store_forgets_old_gaps")) {
     for (const GapView& gap : parcel.gaps) retired_.add_gap(parcel.device, parcel.boot, gap);
   }
-  if (!outlives || (parcel.declarations.empty() && parcel.clocks.empty())) return;
+  if (parcel.declarations.empty() && parcel.clocks.empty()) return;
+  if (!outlives) {
+    dropped_.insert({parcel.device, parcel.boot});
+    return;
+  }
   Carried carried;
   carried.device = parcel.device;
   carried.boot = parcel.boot;
@@ -219,7 +223,28 @@ void RetentionJob::write() {
   }
 }
 
+// Names that are gone must not count as known: what came under them would have none once the index is computed again.
+// False: such a boot brought something in the meantime, so that it keeps its names.
+bool RetentionJob::undeclare_dropped() {
+  facts_.clear();
+  std::vector<Boot*> boots;
+  for (const auto& [device_name, boot_id] : dropped_) {
+    const Device* device = store_.catalog_->find_device(device_name);
+    Boot* boot = device == nullptr ? nullptr : store_.catalog_->find_boot(*device, boot_id);
+    if (boot == nullptr) continue;
+    if (boot->under_way != 0 || facts(device_name, boot_id).outlives) return false;
+    boots.push_back(boot);
+  }
+  for (const Boot* boot : boots) store_.catalog_->undeclare(*boot);
+  return true;
+}
+
 bool RetentionJob::forget() {
+  if (!undeclare_dropped()) {
+    // What was written is known twice for a while; the next attempt carries the names on.
+    reset();
+    return false;
+  }
   store_.counters_.retired_points += store_.catalog_->segment(number_).points;
   store_.counters_.retired_segments++;
   store_.env_.log.info("segment_retired", {{"segment", number_}});
@@ -232,6 +257,7 @@ void RetentionJob::reset() {
   stage_ = Stage::kIdle;
   number_ = 0;
   retired_.clear();
+  dropped_.clear();
   facts_.clear();
   hellos_.clear();
   carried_.clear();

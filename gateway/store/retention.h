@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -45,6 +46,7 @@ class RetentionJob {
   BootFacts facts(const std::string& device, uint64_t boot);
   void write();
   bool forget();
+  bool undeclare_dropped();
   void reset();
 
   StoreImpl& store_;
@@ -52,8 +54,9 @@ class RetentionJob {
   bool waiting_ = false;
   uint64_t number_ = 0;
   uint64_t at_ = 0;
-  RetiredSet retired_;                                          // of its blocks, its gaps and the Retired records in it
-  std::map<std::string, std::map<uint64_t, BootFacts>> facts_;  // by device, boot
+  RetiredSet retired_;                                  // of its blocks, its gaps and the Retired records in it
+  std::set<std::pair<std::string, uint64_t>> dropped_;  // (device, boot) whose names and clocks are not carried on
+  std::map<std::string, std::map<uint64_t, BootFacts>> facts_;                 // by device, boot
   std::map<std::pair<std::string, uint64_t>, std::vector<std::byte>> hellos_;  // records, by (device, boot)
   // A Skeleton that may have to live on, and what it says that another one may say as well.
   struct Carried {

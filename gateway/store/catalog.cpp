@@ -395,17 +395,48 @@ void Catalog::carried(uint64_t number, uint64_t bytes) {
   if (bytes > 0) segment(number).carried_bytes += bytes;
 }
 
-std::vector<uint64_t> Catalog::segments_of(const BootRow& boot, int64_t from, int64_t to) const {
+std::vector<uint64_t> Catalog::segments_in(int64_t from, int64_t to) const {
+  std::vector<uint64_t> numbers;
+  for (const auto& [number, segment] : segments_) {
+    if (!segment.dead && segment.t_max >= from && segment.t_min <= to) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+std::vector<uint64_t> Catalog::segments_of(const BootRow& boot, const std::vector<uint64_t>& among) {
+  std::vector<uint64_t> numbers;
+  const auto& runs = boot.segments.runs();
+  auto end = among.end();
+  for (auto run = runs.rbegin(); run != runs.rend() && end != among.begin(); ++run) {
+    end = std::lower_bound(among.begin(), end, run->end);
+    for (; end != among.begin() && *std::prev(end) >= run->first; --end) numbers.push_back(*std::prev(end));
+  }
+  return numbers;
+}
+
+std::vector<uint64_t> Catalog::segments_of(const BootRow& boot) const {
   std::vector<uint64_t> numbers;
   const auto& runs = boot.segments.runs();
   for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
     const auto begin = segments_.lower_bound(run->first);
     for (auto at = segments_.lower_bound(run->end); at != begin;) {
       --at;
-      if (!at->second.dead && at->second.t_max >= from && at->second.t_min <= to) numbers.push_back(at->first);
+      if (!at->second.dead && at->second.t_min <= at->second.t_max) numbers.push_back(at->first);
     }
   }
   return numbers;
+}
+
+// Takes off those below the oldest segment in force: numbers only rise.
+void Catalog::prune(RunSet* segments) const {
+  const auto oldest =
+      std::find_if(segments_.begin(), segments_.end(), [](const auto& entry) { return !entry.second.dead; });
+  if (oldest == segments_.end() || segments->empty() || segments->runs().front().end > oldest->first) return;
+  RunSet kept;
+  for (const OrdinalRun& run : segments->runs()) {
+    if (run.end > oldest->first) kept.add(run.first, run.end);
+  }
+  *segments = std::move(kept);
 }
 
 std::vector<BlockRow> Catalog::overlapping(const Boot& boot, const Stream& stream, uint64_t first, uint64_t end) {
@@ -459,6 +490,7 @@ void Catalog::write_boots() {
   drain();
   for (Boot* boot : boots_changed_) {
     boot->changed = false;
+    prune(&boot->row.segments);
     index_->put_boot(boot->row);
     const uint64_t contiguous = boot->contiguous();
     if (contiguous > kDigestsKept) index_->drop_parcels_below(boot->row.id, contiguous - kDigestsKept);

@@ -126,8 +126,11 @@ class Catalog {
   // Stored blocks with ordinals of [first, end), the newest segments first; none may be missing of what is stored there
   // and was not retired.
   std::vector<BlockRow> overlapping(const Boot& boot, const Stream& stream, uint64_t first, uint64_t end);
-  // Segments in force that may have points of the boot, of times in [from, to], the newest first.
-  std::vector<uint64_t> segments_of(const BootRow& boot, int64_t from = INT64_MIN, int64_t to = INT64_MAX) const;
+  // Segments in force that may have points of times in [from, to], ascending.
+  std::vector<uint64_t> segments_in(int64_t from, int64_t to) const;
+  // Of these, or of all, those that may have points of the boot, the newest first.
+  static std::vector<uint64_t> segments_of(const BootRow& boot, const std::vector<uint64_t>& among);
+  std::vector<uint64_t> segments_of(const BootRow& boot) const;
 
   std::map<uint64_t, IndexedSegment>& segments() { return segments_; }
   // Marks a segment's row as changed.
@@ -166,6 +169,7 @@ class Catalog {
   void declare(const Device& device, const Boot& boot, const Declared& declared);
   void check_chain(Device& device, Boot& boot, const Arrival& arrival);
   void widen(Boot& boot, Device& device, IndexedSegment& segment, const PlacedBlock& block);
+  void prune(RunSet* segments) const;
   void write_changed();
   void write_held();
   void account(Stream& stream);

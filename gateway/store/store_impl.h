@@ -198,7 +198,7 @@ class StoreImpl final : public Store {
 
   // ---- select.cpp
   struct DeviceView;
-  DeviceView view_device(const Device& device, int64_t from_ms, int64_t to_ms);
+  DeviceView view_device(const Device& device, int64_t from_ms, int64_t to_ms, const std::vector<uint64_t>& segments);
   std::unique_ptr<query::SeriesCursor> select_series(const SeriesRow& series, const DeviceView& view, int64_t from_ms,
                                                      int64_t to_ms, uint64_t* blocks, query::Selection* selection);
 

@@ -9,7 +9,8 @@
 //   to the blocks it was made of, decoded again.
 // - A segment with damage is not merged: what cannot be read now might be read by other means later.
 // - What failed once is not tried again by this process.
-// Memory: about 80 bytes for each block of the sources, whose bytes together are at most segment_bytes_max.
+// Memory: about 80 bytes for each block of the sources, whose bytes together are at most segment_bytes_max, and
+// retired_set.h for their Retired records.
 #pragma once
 
 #include <cstdint>

@@ -62,6 +62,13 @@ TEST(SegmentRecords, TheWorkedExampleIsRead) {
   EXPECT_EQ(world.store->devices().at(0).points, 8u);
 }
 
+TEST(SegmentRecords, TheWorkedExampleOfAGapIsWhatIsWritten) {
+  std::vector<std::byte> out;
+  EXPECT_EQ(append_retired(out, {"press-7", {}, {{0x1122334455667788, {1, 5, 3, GapReason::kCorrupt}}}}), 1u);
+  const std::string body(reinterpret_cast<const char*>(out.data()) + kRecordHeadBytes, out.size() - kRecordHeadBytes);
+  EXPECT_EQ(body, "\x0a\x07press-7\x1a\x11\x09\x88\x77\x66\x55\x44\x33\x22\x11\x10\x01\x18\x05\x20\x03\x28\x05");
+}
+
 TEST(SegmentRecords, RetiredRunsAndGapsComeBackHoweverManyTheyAre) {
   RetiredSet set;
   for (uint64_t i = 0; i < 60'000; ++i) {

@@ -107,8 +107,8 @@ void RetentionJob::read_record(const RecordView& record) {
     case SegmentRecord::kStoredHello: {
       const auto hello = parse_stored_hello(record.body);
       if (!hello) return;
-      const BootFacts known = facts(hello->device, hello->boot);
-      if (!known.outlives && !known.known) return;
+      const BootFacts boot = facts(hello->device, hello->boot);
+      if (!boot.outlives && !has_left_anything(boot)) return;
       std::vector<std::byte>& carried = hellos_[{hello->device, hello->boot}];
       carried.clear();  // one is enough
       append_record(carried, record.type, record.body);
@@ -133,11 +133,16 @@ RetentionJob::BootFacts RetentionJob::facts(const std::string& device_name, uint
       BootFacts& of = found->second[boot.boot];
       of.outlives = ranks.at(boot.id) + 1 == ranks.size() ||
                     std::any_of(segments.begin(), segments.end(), [&](uint64_t number) { return number != number_; });
-      of.known = index.has_streams(boot.id) || index.has_gaps(boot.id);
+      of.id = boot.id;
     }
   }
   const auto boot = found->second.find(boot_id);
   return boot == found->second.end() ? BootFacts{} : boot->second;
+}
+
+bool RetentionJob::has_left_anything(const BootFacts& boot) {
+  Index& index = store_.catalog_->index();
+  return index.has_streams(boot.id) || index.has_gaps(boot.id);
 }
 
 // Names and clocks outlive the points that came with them: later points of the boot need them.

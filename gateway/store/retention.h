@@ -40,10 +40,12 @@ class RetentionJob {
   void carry(const RecordView& record, const ParcelRecord& parcel);
   // What is known of a boot beside this segment.
   struct BootFacts {
+    int64_t id = 0;         // BootRow::id
     bool outlives = false;  // has points elsewhere, or is its device's latest and may bring more
-    bool known = false;     // has streams or gaps: points of it may come, or came, and its rank must stay what it is
   };
   BootFacts facts(const std::string& device, uint64_t boot);
+  // Streams or gaps: points of it came, or may come, and its rank must stay what it is.
+  bool has_left_anything(const BootFacts& boot);
   void write();
   bool forget();
   bool undeclare_dropped();

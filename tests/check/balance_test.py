@@ -220,6 +220,14 @@ class BalanceTest(unittest.TestCase):
         self.world.segment(3, [retired])
         self.check(self.world.sums(), stored=30, lost=10)
 
+    def test_gaps_that_retention_carried_on_explain_what_is_missing(self):
+        self.usual()
+        gap = fixed64(1, BOOT) + field(2, 1) + field(3, 0) + field(4, 10) + field(5, 3)
+        self.world.segment(1, self.records[1:])
+        self.check(self.world.sums(), stored=20, lost=20)
+        self.world.segment(2, [record(3, field(1, "press-7") + field(3, gap))])
+        self.check(self.world.sums(), stored=20, lost=10, dropped=10)
+
     def test_without_journals_holes_between_stored_ordinals_are_lost(self):
         self.world.segment(1, [stored(self.world.parcel(1, [(1, 0, 10), (1, 12, 3)]))])
         self.check(self.world.sums(), made=15, stored=13, lost=2)

@@ -162,11 +162,11 @@ TEST(RangeQuery, AgreesWithTheNaiveReadingOnRandomSeries) {
 
 TEST(Unsupported, IsNamed) {
   MemorySource source;
-  const auto refused = evaluate(source, "histogram_quantile(0.9, x)", at(0));
+  const auto refused = evaluate(source, "histogram_stddev(x)", at(0));
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(refused.error().text, "function histogram_quantile is not supported yet");
-  EXPECT_EQ(text_of(evaluate(source, "x[5m:1m]", at(0))), "error: a subquery is not supported yet");
+  EXPECT_EQ(refused.error().text, "function histogram_stddev is not supported yet");
+  EXPECT_EQ(text_of(evaluate(source, "sum(1 + info(x))", at(0))), "error: function info is not supported yet");
 }
 
 }  // namespace

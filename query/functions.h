@@ -16,8 +16,11 @@ struct Window {
   std::span<const Sample> samples;
   int64_t start_ms;
   int64_t end_ms;
-  int64_t time_ms;   // of the step; end_ms unless an offset or @ moved the window
-  double parameter;  // of those that take a scalar
+  int64_t time_ms;                     // of the step; end_ms unless an offset or @ moved the window
+  std::span<const double> parameters;  // of those that take scalars
+  // Where a sample is lower than the one before it, both in the window; only for those that ask. samples[i - first].
+  std::span<const size_t> resets;
+  size_t first;
 };
 
 // Nothing: the series has no value at this step.
@@ -25,7 +28,8 @@ using WindowFunction = std::optional<double> (*)(const Window&);
 struct WindowFunctionEntry {
   std::string_view name;
   WindowFunction compute;
-  bool keeps_name = false;  // the result is still the metric itself
+  bool keeps_name = false;     // the result is still the metric itself
+  bool counts_resets = false;  // wants Window::resets, and then looks at few other samples
 };
 const WindowFunctionEntry* find_window_function(std::string_view name);
 

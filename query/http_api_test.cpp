@@ -170,10 +170,10 @@ TEST_F(HttpApiTest, RefusesBadRequestsNamingTheParameter) {
 }
 
 TEST_F(HttpApiTest, NamesWhatIsNotSupportedWith422) {
-  const auto response = ask("/api/v1/query", {{"query", "histogram_quantile(0.9, up)"}});
+  const auto response = ask("/api/v1/query", {{"query", "histogram_stddev(up)"}});
   EXPECT_EQ(response.status, 422);
   EXPECT_EQ(response.body,
-            R"({"status":"error","errorType":"execution","error":"function histogram_quantile is not supported yet"})");
+            R"({"status":"error","errorType":"execution","error":"function histogram_stddev is not supported yet"})");
 }
 
 TEST_F(HttpApiTest, Answers422AtItsLimits) {

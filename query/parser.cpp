@@ -10,6 +10,7 @@
 #include "query/lexer.h"
 #include "query/number.h"
 #include "query/parser_state.h"
+#include "query/support.h"
 
 namespace lambda::query {
 namespace {
@@ -287,11 +288,12 @@ ExpressionPtr Parser::parse_at(ExpressionPtr inner) {
   if (!minus) {
     skip(TokenKind::kAdd);
   }
-  if (peek().kind != TokenKind::kNumber) {
+  if (peek().kind != TokenKind::kNumber && peek().kind != TokenKind::kDuration) {
     return unexpected("behind @, expected seconds since 1970, start() or end()");
   }
-  const Token number = take();
-  const auto time_ms = parse_time_ms(number.text);
+  const Token number = take();  // or a duration, since then
+  const auto time_ms =
+      number.kind == TokenKind::kDuration ? parse_duration_ms(number.text) : parse_time_ms(number.text);
   if (!time_ms) {
     return failed(number.offset, quoted(number.text) + " is out of the range of times");
   }
@@ -324,6 +326,19 @@ std::optional<int64_t> Parser::parse_duration(bool zero_allowed) {
   return duration_ms;
 }
 
+namespace {
+
+void place(Expression& expression, const std::vector<size_t>& line_starts) {
+  const auto behind = std::ranges::upper_bound(line_starts, expression.offset);
+  expression.line = static_cast<uint32_t>(behind - line_starts.begin());
+  expression.column = static_cast<uint32_t>(expression.offset - *(behind - 1) + 1);
+  for (Expression* child : children(expression)) {
+    place(*child, line_starts);
+  }
+}
+
+}  // namespace
+
 Result<ExpressionPtr> parse_expression(std::string_view text) {
   if (text.size() > kExpressionBytesMax) {
     return fail(ErrorCode::kInvalid, "the expression has " + std::to_string(text.size()) + " bytes, at most " +
@@ -338,6 +353,11 @@ Result<ExpressionPtr> parse_expression(std::string_view text) {
   if (!whole) {
     return parse_error(text, parser.failure_offset(), parser.failure());
   }
+  std::vector<size_t> line_starts{0};
+  for (size_t at = text.find('\n'); at != std::string_view::npos; at = text.find('\n', at + 1)) {
+    line_starts.push_back(at + 1);
+  }
+  place(*whole, line_starts);
   return whole;
 }
 

@@ -286,7 +286,7 @@ TEST_F(HttpApiTest, ListsSeriesLabelsAndValues) {
 
 TEST_F(HttpApiTest, SaysWhatItIs) {
   options.version = "1.2.3";
-  EXPECT_EQ(nlohmann::json::parse(ask("/api/v1/status/buildinfo").body)["data"]["version"], "1.2.3");
+  EXPECT_EQ(nlohmann::json::parse(ask("/api/v1/status/buildinfo").body)["data"]["revision"], "lambda-edge 1.2.3");
   EXPECT_EQ(ask("/api/v1/metadata").body, R"({"status":"success","data":{}})");
   EXPECT_EQ(ask("/api/v1/rules").body, R"({"status":"success","data":{"groups":[]}})");
 }

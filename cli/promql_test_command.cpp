@@ -160,6 +160,9 @@ class Script {
       return {Outcome::kUnsupported, ""};
     }
     auto expression = query::parse_expression(eval.expression);
+    if (!expression && expression.error().code == ErrorCode::kUnsupported) {
+      return {Outcome::kUnsupported, ""};
+    }
     if (expression && touches_foreign(**expression)) {
       return {Outcome::kUnsupported, ""};
     }

@@ -43,7 +43,7 @@ struct Entry {
   Reduce reduce;
 };
 constexpr std::array kReductions = std::to_array<Entry>({
-    {"avg", [](std::vector<double>& v, double) { return fold<Mean>(v); }},
+    {"avg", [](std::vector<double>& v, double) { return mean(v, [](double value) { return value; }); }},
     {"count", [](std::vector<double>& v, double) { return static_cast<double>(v.size()); }},
     {"group", [](std::vector<double>&, double) { return 1.0; }},
     {"max", [](std::vector<double>& v, double) { return extreme(v, true); }},

@@ -102,7 +102,7 @@ std::optional<double> sum_over_time(const Window& w) {
   return fold(w, ExactSum(), [](const auto& f) { return f.total(); });
 }
 std::optional<double> avg_over_time(const Window& w) {
-  return fold(w, Mean(), [](const auto& f) { return f.total(); });
+  return w.samples.empty() ? std::nullopt : std::optional(mean(w.samples, [](const Sample& s) { return s.value; }));
 }
 std::optional<double> min_over_time(const Window& w) {
   return fold(w, Extreme{false}, [](const auto& f) { return f.found; });
@@ -365,42 +365,20 @@ double quantile(double q, std::span<double> values) {
   return values[lower] * (1 - weight) + values[upper] * weight;
 }
 
-void ExactSum::add(double value) {
-  const double next = sum_ + value;
-  if (std::isinf(next)) {
-    lost_ = 0;
-  } else if (std::fabs(sum_) >= std::fabs(value)) {
-    lost_ += (sum_ - next) + value;
-  } else {
-    lost_ += (value - next) + sum_;
-  }
-  sum_ = next;
-}
-
-double ExactSum::total() const {
-  return std::isinf(sum_) ? sum_ : sum_ + lost_;
-}
-
-void Mean::add(double value) {
+// Inf - Inf must not come up by itself: an infinite mean moves only by the other infinity, or NaN, to NaN, and a NaN
+// never.
+void RunningMean::add(double value) {
   ++count_;
-  sum_.add(value);
-  // Inf - Inf must not come up by itself: an infinite mean moves only by the other infinity, or NaN, to NaN, and a NaN
-  // never.
   if (count_ == 1) {
-    running_ = value;
-  } else if (std::isinf(running_)) {
-    running_ = std::isnan(value) || value == -running_ ? kNan : running_;
-  } else if (std::isinf(value) && !std::isnan(running_)) {
-    running_ = value;
+    mean_ = value;
+  } else if (std::isinf(mean_)) {
+    mean_ = std::isnan(value) || value == -mean_ ? std::numeric_limits<double>::quiet_NaN() : mean_;
+  } else if (std::isinf(value) && !std::isnan(mean_)) {
+    mean_ = value;
   } else {
     const auto n = static_cast<double>(count_);
-    running_ += value / n - running_ / n;
+    mean_ += value / n - mean_ / n;
   }
-}
-
-double Mean::total() const {
-  const double sum = sum_.total();
-  return std::isfinite(sum) ? sum / static_cast<double>(count_) : running_;
 }
 
 void Variance::add(double value) {

@@ -260,7 +260,8 @@ class HttpApi::Request {
     const std::string* text = parameter("query");
     auto expression = parse_expression(text == nullptr ? std::string_view() : *text);
     if (!expression) {
-      return bad_parameter("query", expression.error().text);
+      return expression.error().code == ErrorCode::kUnsupported ? response_for(expression.error())
+                                                                : bad_parameter("query", expression.error().text);
     }
     if (shared_->evaluating >= options.queries_max) {
       ++shared_->counters.unavailable;

@@ -80,7 +80,7 @@ inline constexpr const char* kExpressions[] = {
     "deriv(sum(temperature)[10m:1m])",
     "absent_over_time(sparse[3m:1m])",
     "temperature{sensor=\"2\"}[2m:20s]",
-    "sum_over_time(time()[2m:30s])",
+    "sum_over_time(vector(time())[2m:30s])",
     "sum_over_time((temperature > 20)[5m:15s])",
     // Operators.
     "temperature + 1",

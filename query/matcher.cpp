@@ -253,10 +253,12 @@ bool is_keyword(std::string_view name) {
 }  // namespace
 
 std::string to_string(const std::vector<Matcher>& matchers) {
+  const auto names_metric = [](const Matcher& m) { return m.label == kMetricName && m.op == MatchOp::kEqual; };
+  const bool one_name = std::ranges::count_if(matchers, names_metric) == 1;  // of several none may stand outside
   std::string name;
   std::string inside;
   for (const Matcher& matcher : matchers) {
-    if (name.empty() && matcher.label == kMetricName && matcher.op == MatchOp::kEqual &&
+    if (one_name && matcher.label == kMetricName && matcher.op == MatchOp::kEqual &&
         is_plain_metric_name(matcher.value) && !is_keyword(matcher.value)) {
       name = matcher.value;
       continue;

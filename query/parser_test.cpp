@@ -21,6 +21,7 @@ std::string error_of(std::string_view text) {
 }
 
 TEST(Parser, ReadsSelectorsInAllTheirForms) {
+  EXPECT_EQ(canonical(R"({"up", "down"})"), R"({__name__="up",__name__="down"})");
   EXPECT_EQ(canonical("up"), "up");
   EXPECT_EQ(canonical(" up # the rest is a comment\n"), "up");
   EXPECT_EQ(canonical("up{}"), "up");

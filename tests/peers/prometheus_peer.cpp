@@ -13,6 +13,8 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -145,6 +147,24 @@ Status PrometheusPeer::start(const std::vector<query::ResultSeries>& series) {
     std::this_thread::sleep_for(kLookEvery);
   }
   return fail(ErrorCode::kUnavailable, "prometheus did not become ready on " + url_);
+}
+
+double PrometheusPeer::cpu_ms() const {
+  std::ifstream in("/proc/" + std::to_string(pid_) + "/stat");
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  const size_t behind_name = text.rfind(')');
+  if (behind_name == std::string::npos) {
+    return 0;
+  }
+  std::istringstream fields(text.substr(behind_name + 1));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) {  // state to cmajflt
+    fields >> skipped;
+  }
+  double user = 0;
+  double system = 0;
+  fields >> user >> system;
+  return (user + system) * 1000 / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 Result<HttpResponse> PrometheusPeer::ask(const std::string& path,

@@ -32,6 +32,8 @@ class PrometheusPeer {
   // An answer of any status is a success.
   Result<HttpResponse> ask(const std::string& path, std::multimap<std::string, std::string> parameters) const;
   const std::string& url() const { return url_; }
+  // What the processor did for the child so far, to about ten milliseconds; 0 when it cannot be known.
+  double cpu_ms() const;
 
  private:
   Status make_blocks(const std::vector<query::ResultSeries>& series);

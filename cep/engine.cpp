@@ -1,120 +1,12 @@
 #include "cep/engine.h"
 
 #include <algorithm>
-#include <deque>
 
-#include "cep/agenda.h"
 #include "cep/binder.h"
-#include "cep/horizon.h"
-#include "cep/mutant.h"
+#include "cep/engine_impl.h"
 #include "cep/parser.h"
-#include "cep/predicate_index.h"
-#include "cep/rule_runner.h"
 
 namespace lambda::cep {
-
-namespace {
-
-// The rules that read a stream. Those that take an event as it comes, or never, are found by what they demand of it.
-struct Readers {
-  struct Indexed {
-    const Horizons* horizons;
-    std::vector<uint32_t> members;
-    PredicateIndex index;
-  };
-  std::vector<RuleRunner*> rules;  // in order of creation; the numbers below are places in it
-  std::vector<uint32_t> others;
-  std::vector<Indexed> indexed;
-
-  void add(RuleRunner& rule) {
-    const auto number = static_cast<uint32_t>(rules.size());
-    rules.push_back(&rule);
-    if (rule.site() || rule.plan.options.lateness_ms > 0) {
-      others.push_back(number);
-      return;
-    }
-    auto found = std::ranges::find(indexed, &rule.horizons, &Indexed::horizons);
-    if (found == indexed.end()) {
-      indexed.push_back({&rule.horizons, {}, {}});
-      found = indexed.end() - 1;
-    }
-    found->members.push_back(number);
-    found->index.add(number, rule.plan);
-  }
-  // Those to which the event may matter, in order of creation.
-  void find(const Event& event, int64_t t, std::vector<uint32_t>& out) const {
-    out = others;
-    for (const Indexed& group : indexed) {
-      if (group.horizons->device(event.timeline) == t) {
-        group.index.candidates(event.columns, out);
-      } else {
-        out.insert(out.end(), group.members.begin(), group.members.end());  // late, or ahead: each rule sees to it
-      }
-    }
-    if (out.size() > 1) {
-      std::ranges::sort(out);
-    }
-  }
-};
-
-}  // namespace
-
-class Engine::Impl final : public RunnerHost {
- public:
-  Impl(const EngineSettings& settings, Sink sink)
-      : settings_(settings),
-        sink_(std::move(sink)),
-        tables_(catalog_),
-        evaluator_(symbols_),
-        outputs_(symbols_),
-        agenda_([this](RuleId rule, KeyId x, KeyId y) { return rules_[rule]->keys.compare(x, y, symbols_); }) {}
-
-  std::vector<Diagnostic> create(std::string_view text);
-  void add_rule(RulePlan plan);
-  void push(const Batch& batch);
-  void advance_to(int64_t t);
-  std::string snapshot() const;
-  Status restore(std::string_view bytes);
-
-  // For the rules.
-  void schedule_horizon(RuleRunner& rule, const Item& item) override;
-  void schedule_clock(const Item& item) override;
-  void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) override;
-  OutputQueue& outputs() override { return outputs_; }
-  TimelineId timeline_of(const Value& device) override { return devices_.find_or_add(device); }
-  const Catalog& catalog() const override { return catalog_; }
-
-  Catalog catalog_;
-  Symbols symbols_;
-  EngineCounters counters_;
-
- private:
-  friend class Engine;
-  void push_event(StreamId stream, const Value* columns, int64_t t, int64_t at, bool has_at, uint64_t index);
-  void collect(TimelineId timeline, bool all);
-  void start_rules(const Moment& moment);
-  void run_line(const Event* event, const Moment* moment);
-  Horizons& horizons_for(const Options& options);
-
-  EngineSettings settings_;
-  Sink sink_;
-  Tables tables_;
-  Evaluator evaluator_;
-  OutputQueue outputs_;
-  ArrivalClock clock_;
-  Devices devices_;
-  std::deque<Horizons> horizons_;
-  bool any_site_ = false;
-  ItemHeap clock_items_;
-  Agenda agenda_;
-  std::vector<Item> due_;
-  std::vector<Value> row_;
-  std::vector<std::unique_ptr<RuleRunner>> rules_;
-  std::vector<Readers> readers_;  // by stream
-  std::vector<uint32_t> candidates_;
-  uint64_t arrivals_ = 0;
-  size_t started_ = 0;  // rules, from the first on
-};
 
 // ---- rules
 
@@ -158,165 +50,35 @@ std::vector<Diagnostic> Engine::Impl::create(std::string_view text) {
 }
 
 void Engine::Impl::add_rule(RulePlan plan) {
-  readers_.resize(catalog_.stream_count());
   Horizons& horizons = horizons_for(plan.options);
-  rules_.push_back(std::make_unique<RuleRunner>(*this, std::move(plan), horizons, tables_, evaluator_));
+  rules_.push_back(
+      std::make_unique<RuleRunner>(*this, std::move(plan), horizons, tables_, evaluator_, columns_, at_once_));
   RuleRunner& rule = *rules_.back();
   any_site_ = any_site_ || rule.site();
   for (const StreamUse& use : rule.plan.streams) {
-    readers_[use.stream].add(rule);
+    readers(use.stream).add(rule);
+    if (const auto source = catalog_.stream(use.stream).rule) {
+      rules_[*source]->is_read = true;
+      for (const StreamUse& of_source : rules_[*source]->plan.streams) {
+        readers(of_source.stream).look_again();
+      }
+    }
   }
+}
+
+Readers& Engine::Impl::readers(StreamId stream) {
+  while (readers_.size() <= stream) {
+    readers_.emplace_back(catalog_.stream(static_cast<StreamId>(readers_.size())));
+  }
+  return readers_[stream];
 }
 
 Horizons& Engine::Impl::horizons_for(const Options& options) {
   const HorizonSettings settings{options.lateness_ms, options.idle_ms, options.max_delay_ms};
   const auto found = std::ranges::find(horizons_, settings, &Horizons::settings);
-  return found != horizons_.end() ? *found : horizons_.emplace_back(settings, clock_, devices_);
-}
-
-// ---- time and events
-
-void Engine::Impl::push(const Batch& batch) {
-  const StreamSchema& schema = catalog_.stream(batch.stream);
-  LAMBDA_ASSERT(batch.columns.size() == schema.columns.size());
-  readers_.resize(catalog_.stream_count());
-  row_.resize(batch.columns.size());
-  for (size_t i = 0; i < batch.rows; ++i) {
-    for (size_t c = 0; c < row_.size(); ++c) {
-      row_[c] = batch.columns[c].at(i);
-    }
-    push_event(batch.stream, row_.data(), batch.t[i], batch.at == nullptr ? 0 : batch.at[i], batch.at != nullptr,
-               batch.first_index + i);
-  }
-}
-
-void Engine::Impl::push_event(StreamId stream, const Value* columns, int64_t t, int64_t at, bool has_at,
-                              uint64_t index) {
-  LAMBDA_ASSERT(t >= -kEventTimeMax && t <= kEventTimeMax);
-  ++counters_.events;
-  clock_.on_event(has_at ? at : t);
-  const bool guarded = t > clock_.now() + settings_.clock_skew_ms;
-  counters_.guarded += guarded ? 1 : 0;
-  const int device_column = catalog_.stream(stream).device_column;
-  const TimelineId timeline = device_column < 0 ? kSharedTimeline : devices_.find_or_add(columns[device_column]);
-  if (!mutant(Mutant::kWhereMovesTime) || !readers_[stream].rules.empty()) {
-    for (Horizons& horizons : horizons_) {
-      horizons.on_event(timeline, t, guarded);
-    }
-    devices_.heard(timeline, clock_.now());
-  }
-  const Event event{stream, timeline, columns};
-  Moment moment;
-  moment.t = t;
-  moment.arrival = arrivals_++;
-  moment.on_input = static_cast<int64_t>(index);
-  moment.clock = clock_.now();
-  start_rules(moment);
-  agenda_.begin_event(t, moment.arrival);
-  collect(timeline, false);
-  run_line(&event, &moment);
-}
-
-void Engine::Impl::advance_to(int64_t t) {
-  LAMBDA_ASSERT(t >= -kEventTimeMax && t <= kEventTimeMax);
-  clock_.on_advance(t);
-  for (Horizons& horizons : horizons_) {
-    horizons.on_advance(t);
-  }
-  Moment moment;
-  moment.t = t;
-  moment.clock = clock_.now();
-  moment.place = Place::kTimer;
-  start_rules(moment);
-  agenda_.begin_advance();
-  collect(kSharedTimeline, true);
-  run_line(nullptr, nullptr);
-}
-
-// Rules that see their first line.
-void Engine::Impl::start_rules(const Moment& moment) {
-  for (; started_ < rules_.size(); ++started_) {
-    rules_[started_]->start(moment);
-  }
-}
-
-// Everything that became due with this line.
-void Engine::Impl::collect(TimelineId timeline, bool all) {
-  due_.clear();
-  for (Horizons& horizons : horizons_) {
-    if (any_site_) {
-      horizons.refresh_site();
-    }
-    horizons.take_due(timeline, all, due_);
-  }
-  for (const Item& item : due_) {
-    agenda_.add_horizon(item);
-  }
-  while (!clock_items_.empty() && clock_items_.top().time < clock_.due_below()) {
-    agenda_.add_clock(clock_items_.pop());
-  }
-}
-
-void Engine::Impl::run_line(const Event* event, const Moment* moment) {
-  for (;;) {
-    if (agenda_.event_is_next()) {
-      agenda_.event_is_done();
-      const Readers& readers = readers_[event->stream];
-      readers.find(*event, moment->t, candidates_);
-      for (const uint32_t number : candidates_) {
-        readers.rules[number]->arrive(*event, *moment);
-      }
-    } else if (!agenda_.empty()) {
-      const Item item = agenda_.take();
-      Moment due;
-      due.t = item.time;
-      due.place = item.place;
-      due.rank = item.rank;
-      due.arrival = item.arrival;
-      // Time passed through the item's instant on its way from the last line to this one, unless it came too late for
-      // that.
-      const bool swept = item.place != Place::kEvent && item.time > clock_.before();
-      due.clock = swept ? item.time : clock_.now();
-      due.on_input = mutant(Mutant::kTimerHasInput) && moment != nullptr ? moment->on_input : -1;
-      rules_[item.rule]->run(item, due);
-    } else {
-      break;
-    }
-  }
-  if (!outputs_.empty()) {
-    outputs_.flush(sink_);
-  }
-}
-
-void Engine::Impl::schedule_horizon(RuleRunner& rule, const Item& item) {
-  if (is_due(item.time, item.place, rule.horizon(item.timeline))) {
-    agenda_.add_horizon(item);
-  } else {
-    rule.horizons.add(item, rule.site());
-  }
-}
-
-void Engine::Impl::schedule_clock(const Item& item) {
-  if (item.time < clock_.due_below()) {
-    agenda_.add_clock(item);
-  } else {
-    clock_items_.push(item);
-  }
-}
-
-void Engine::Impl::publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) {
-  const StreamId stream = from.plan.output_stream;
-  if (stream >= readers_.size() || readers_[stream].rules.empty()) {
-    return;
-  }
-  const std::vector<Value> columns(fields.begin(), fields.end());  // the rule's own memory may change meanwhile
-  const int device_column = catalog_.stream(stream).device_column;
-  const TimelineId timeline =
-      device_column < 0 ? kSharedTimeline : devices_.find_or_add(columns[static_cast<size_t>(device_column)]);
-  for (RuleRunner* rule : readers_[stream].rules) {
-    ++rule->counters.events;
-    rule->deliver({stream, timeline, columns.data()}, moment);
-  }
+  return found != horizons_.end() ? *found
+         : horizons_.empty()      ? horizons_.emplace_back(settings, clock_, devices_)
+                                  : horizons_.emplace_back(settings, horizons_.front());
 }
 
 // ---- snapshots
@@ -368,7 +130,14 @@ Status Engine::Impl::restore(std::string_view bytes) {
 
 // ---- the door
 
-Engine::Engine(const EngineSettings& settings, Sink sink) : impl_(std::make_unique<Impl>(settings, std::move(sink))) {}
+Engine::Engine(const EngineSettings& settings, BatchSink sink)
+    : impl_(std::make_unique<Impl>(settings, std::move(sink))) {}
+Engine::Engine(const EngineSettings& settings, Sink sink)
+    : Engine(settings, BatchSink([each = std::move(sink)](std::span<const Output> outputs) {
+               for (const Output& output : outputs) {
+                 each(output);
+               }
+             })) {}
 Engine::~Engine() = default;
 std::vector<Diagnostic> Engine::create(std::string_view text) {
   return impl_->create(text);

@@ -1,12 +1,13 @@
 // The rule engine: takes rules as text, events and time, gives outputs. Knows no gateway, no JSON, no files.
 // Everything happens inside the calls, on the caller's thread; the sink is called from push() and advance_to(), in the
-// order of sentence 8, and must not call back.
+// order of sentence 8, and must not push events.
 //
 // The same input gives the same output, whatever the batches it comes in, and whether or not the engine was saved and
 // restored in between.
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@ namespace lambda::cep {
 
 struct EngineSettings {
   int64_t clock_skew_ms = 5 * 60'000;  // times further ahead of their arrival move no horizon (the clock guard)
+  bool at_once = true;  // false: each event by itself, by the general machines. Says the same; for tests of just that
 };
 
 struct EngineCounters {
@@ -31,6 +33,8 @@ struct EngineCounters {
 
 class Engine {
  public:
+  // The sink gets all that a push() of some hundred events says at once, or output by output.
+  Engine(const EngineSettings& settings, BatchSink sink);
   Engine(const EngineSettings& settings, Sink sink);
   ~Engine();
   Engine(const Engine&) = delete;

@@ -164,9 +164,9 @@ bool like(std::string_view text, std::string_view pattern) {
   return p == pattern.size();
 }
 
-Value Evaluator::value(const Program& program, const Frames& frames) {
-  const size_t count = program.nodes.size();
-  LAMBDA_ASSERT(count > 0);
+Value Evaluator::value(const Program& program, uint16_t node, const Frames& frames) {
+  LAMBDA_ASSERT(node < program.nodes.size());
+  const size_t count = node + 1u;
   if (registers_.size() < count) {
     registers_.resize(count);
   }

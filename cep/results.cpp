@@ -6,7 +6,18 @@
 
 namespace lambda::cep {
 
-Results::Results(const RuleContext& context) : context_(context), scratch_(context.plan.items.size()) {}
+Results::Results(const RuleContext& context) : context_(context), scratch_(context.plan.items.size()) {
+  const RulePlan& plan = context.plan;
+  const bool loads = std::ranges::all_of(plan.items, [](const ItemPlan& item) {
+    return item.program.nodes.size() == 1 && item.program.nodes[0].op == Op::kLoad;
+  });
+  if (loads && plan.having.empty() && !plan.alert && plan.emit.kind == ast::EmitKind::kFinal) {
+    plain_items_.reserve(plan.items.size());
+    for (const ItemPlan& item : plan.items) {
+      plain_items_.push_back(item.program.nodes[0]);
+    }
+  }
+}
 
 void Results::row(const Moment& moment, KeyId key, const Frames& frames, uint64_t order, uint64_t age) {
   if (!context_.evaluator.is_true(context_.plan.having, frames)) {

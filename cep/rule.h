@@ -7,6 +7,8 @@
 #include <memory>
 #include <span>
 
+#include "cep/batch.h"
+#include "cep/column_evaluator.h"
 #include "cep/keys.h"
 #include "cep/moment.h"
 #include "cep/output.h"
@@ -48,6 +50,10 @@ class RuleHost {
   // `order`: see OutputQueue::Entry.
   virtual void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
                       std::span<const Value> fields) = 0;
+  // A row of a rule without HAVING, ALERT and EMIT, whose `fields` values the caller fills in. Null: nobody sees it.
+  virtual Value* row(const Moment& moment, KeyId key, size_t fields) = 0;
+  // Which of the rows of on_rows() the outputs from now on belong to.
+  virtual void set_line(uint32_t row) = 0;
   // Something was dropped at a bound. Says so as often as sentence 47 allows.
   virtual void limit(Bound bound, uint64_t max, const Moment& moment) = 0;
 };
@@ -60,6 +66,8 @@ struct RuleContext {
   const Tables& tables;
   Evaluator& evaluator;
   RuleCounters& counters;
+  ColumnEvaluator& columns;
+  bool by_device = false;  // the rule's one key is the device of its one stream
 };
 
 // A timer of one key that moves often. There is at most one item under way unless the timer is brought forward: a later
@@ -116,6 +124,14 @@ class Machine {
   virtual void on_event(const Event& event, const Moment& moment) = 0;
   // An item whose owner is Owner::kMachine.
   virtual void on_item(const Item& item, const Moment& moment) = 0;
+  // May the machine be given many events at once, ahead of other rules? It must not wait for anything but what
+  // steps_over() knows.
+  virtual bool takes_rows() const { return false; }
+  // Events in their order, none of them late. For each the same as on_event(), with the line set.
+  virtual void on_rows(const Rows&) { LAMBDA_ASSERT(false); }
+  // An item of the machine is due with the event at `t` of its device, which is in order and given to on_rows() later.
+  // If that does the item's work, when the item is to come instead; else kTimeMin.
+  virtual int64_t steps_over(int64_t) const { return kTimeMin; }
   // Has the key nothing that would be missed? Then it may be given up for another (47).
   virtual bool is_idle(KeyId key) const = 0;
   // The number was given to another key.
@@ -127,14 +143,21 @@ class Machine {
 
 class Results;
 
+// Is TumbleMachine enough for the plan?
+bool tumbles_flat(const RulePlan& plan);
+// Do its alerts wait for time?
+bool has_timers(const RulePlan& plan);
+
 // The machines beside plain rows; make_machine() chooses.
+std::unique_ptr<Machine> make_tumble_machine(const RuleContext& context, Results& results);
 std::unique_ptr<Machine> make_window_machine(const RuleContext& context, Results& results);
 std::unique_ptr<Machine> make_pattern_machine(const RuleContext& context, Results& results);
 std::unique_ptr<Machine> make_anti_join_machine(const RuleContext& context, Results& results);
 
 // What the plan needs that the engine does not have: its name and place, or nothing when all is there.
 std::optional<Diagnostic> unsupported_part(const RulePlan& plan);
-// The machine for the plan. `results` outlives it.
-std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& results);
+// The machine for the plan. `results` outlives it. `special`: one that is made for the plan's shape, if there is one;
+// both say the same.
+std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& results, bool special);
 
 }  // namespace lambda::cep

@@ -28,12 +28,16 @@ class RunnerHost {
 
 class RuleRunner final : public RuleHost {
  public:
-  RuleRunner(RunnerHost& host, RulePlan plan, Horizons& horizons, const Tables& tables, Evaluator& evaluator);
+  // `special`: see make_machine().
+  RuleRunner(RunnerHost& host, RulePlan plan, Horizons& horizons, const Tables& tables, Evaluator& evaluator,
+             ColumnEvaluator& columns, bool special);
 
   void at_horizon(Item item) override;
   void at_clock(Item item) override;
   void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
               std::span<const Value> fields) override;
+  Value* row(const Moment& moment, KeyId key, size_t fields) override;
+  void set_line(uint32_t row) override { host_.outputs().set_line(row); }
   void limit(Bound bound, uint64_t max, const Moment& moment) override;
   int64_t horizon_of(TimelineId timeline) const override { return horizon(timeline); }
   TimelineId timeline_of(const Value& device) override { return host_.timeline_of(device); }
@@ -47,6 +51,19 @@ class RuleRunner final : public RuleHost {
   }
   // An event of one of the rule's streams, at its arrival.
   void arrive(const Event& event, const Moment& moment);
+  // Many at once; `late` others of them came too late. Only if takes_rows().
+  void arrive(const Rows& rows, size_t late) {
+    counters.events += late;
+    counters.late_dropped += late;
+    if (!rows.at.empty()) {
+      machine->on_rows(rows);
+    }
+  }
+  // Not while another rule reads this one: that must happen event by event.
+  bool takes_rows() const {
+    return machine->takes_rows() && !site() && plan.options.lateness_ms == 0 &&
+           plan.options.late == LatePolicy::kDrop && !is_read;
+  }
   // An event whose time has come, or that never waits (41).
   void deliver(const Event& event, const Moment& moment);
   void run(const Item& item, Moment moment);
@@ -65,8 +82,14 @@ class RuleRunner final : public RuleHost {
   Results results;
   std::unique_ptr<Machine> machine;
   ReorderBuffer reorder;
+  bool is_read = false;  // by another rule
+  // The stream whose events it gets many at once; set by that stream's Readers.
+  static constexpr StreamId kNoStream = UINT32_MAX;
+  StreamId together_of = kNoStream;
 
  private:
+  OutputQueue::Place place_of(const Moment& moment) const;
+
   RunnerHost& host_;
   bool started_ = false;
   struct Limit {

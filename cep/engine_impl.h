@@ -1,0 +1,108 @@
+// The engine's inside: its parts, and what their members do in engine.cpp (rules, snapshots) and engine_push.cpp
+// (events and time).
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "cep/agenda.h"
+#include "cep/engine.h"
+#include "cep/horizon.h"
+#include "cep/mutant.h"
+#include "cep/readers.h"
+#include "cep/rule_runner.h"
+
+namespace lambda::cep {
+
+class Engine::Impl final : public RunnerHost {
+ public:
+  Impl(const EngineSettings& settings, BatchSink sink)
+      : settings_(settings),
+        at_once_(settings.at_once && !any_mutant()),
+        sink_(std::move(sink)),
+        tables_(catalog_),
+        evaluator_(symbols_),
+        columns_(evaluator_),
+        outputs_(symbols_),
+        agenda_([this](RuleId rule, KeyId x, KeyId y) { return rules_[rule]->keys.compare(x, y, symbols_); }) {
+    (void)horizons_for({});  // knows when each device was last heard of, whatever rules come
+  }
+
+  std::vector<Diagnostic> create(std::string_view text);
+  void add_rule(RulePlan plan);
+  void push(const Batch& batch);
+  void advance_to(int64_t t);
+  std::string snapshot() const;
+  Status restore(std::string_view bytes);
+
+  // For the rules.
+  void schedule_horizon(RuleRunner& rule, const Item& item) override;
+  void schedule_clock(const Item& item) override;
+  void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) override;
+  OutputQueue& outputs() override { return outputs_; }
+  TimelineId timeline_of(const Value& device) override { return devices_.find_or_add(device); }
+  const Catalog& catalog() const override { return catalog_; }
+
+  Catalog catalog_;
+  Symbols symbols_;
+  EngineCounters counters_;
+
+ private:
+  friend class Engine;
+  // ---- engine_push.cpp
+  void push_lines(const Batch& batch);
+  void push_together(const Batch& batch);
+  Event hear(const Batch& batch, size_t row, bool& guarded);
+  void push_rows(const Batch& batch);
+  void push_each(const Batch& batch);
+  void push_one(Readers& readers, const Batch& batch, uint32_t row);
+  int64_t lag_end(const Readers::Together& group, uint32_t row) const;
+  TimelineId timeline_at(const Batch& batch, int device, size_t row) {
+    return device < 0 ? kSharedTimeline : devices_.find_or_add(batch.columns[static_cast<size_t>(device)].at(row));
+  }
+  Moment moment_of(const Batch& batch, size_t row);
+  void run_beside(Readers& readers, const Batch& batch, const Event& event, const Moment& moment, uint32_t row,
+                  bool is_due, bool guarded);
+  bool step_over(const Event& event, int64_t t);
+  bool step_over_only(Horizons& horizons, const Event& event, int64_t t);
+  void catch_up(Readers& readers);
+  void look_up(Readers::Together& group);
+  void take_due(TimelineId timeline, bool all);
+  void put_due_on_agenda();
+  void start_rules(const Moment& moment);
+  void run_line(const Event* event, const Moment* moment, bool alone);
+  Horizons& horizons_for(const Options& options);
+  Readers& readers(StreamId stream);
+
+  const EngineSettings settings_;
+  const bool at_once_;
+  BatchSink sink_;
+  Tables tables_;
+  Evaluator evaluator_;
+  ColumnEvaluator columns_;
+  OutputQueue outputs_;
+  ArrivalClock clock_;
+  Devices devices_;
+  std::deque<Horizons> horizons_;
+  bool any_site_ = false;
+  ItemHeap clock_items_;
+  Agenda agenda_;
+  std::vector<Item> due_;
+  std::vector<Value> row_;
+  std::vector<std::unique_ptr<RuleRunner>> rules_;
+  std::vector<Readers> readers_;  // by stream
+  std::vector<uint32_t> candidates_;
+  uint64_t arrivals_ = 0;
+  size_t started_ = 0;  // rules, from the first on
+
+  // Of push_together(): the events, and what they found the time to be.
+  Batch chunk_;
+  std::vector<int64_t> clocks_;
+  std::vector<TimelineId> timelines_;
+  Rows rows_;
+  bool is_catching_up_ = false;
+  std::vector<uint64_t> hits_;  // of look_up(): a bit for each rule
+};
+
+}  // namespace lambda::cep

@@ -86,6 +86,14 @@ const std::vector<std::string> kShapes = {
     "SELECT dev, sum(i) AS x FROM {a} GROUP BY dev WINDOW SESSION {w}",
     "SELECT y.dev AS dev, x.i AS i FROM PATTERN (EVERY x = a[i > 2] -> y = b) WITHIN 40ms PARTITION BY dev",
     "SELECT x.dev AS dev FROM PATTERN (EVERY x = {a} -> NOT b FOR {w}) PARTITION BY dev",
+    "SELECT dev, x.i AS i, y.d AS d FROM PATTERN (EVERY x = a -> y = a[i > x.i]) WITHIN {w} PARTITION BY dev",
+    "SELECT dev, x.i AS i, y.i AS j, z.i AS k, count(y) AS n FROM PATTERN (EVERY x = a -> y = b -> z = a[d > x.d]) "
+    "WITHIN 90ms PARTITION BY dev",
+    "SELECT x.i AS i, y.i AS j FROM PATTERN (x = a[i > 1] -> y = b) WITHIN 200ms PARTITION BY dev",
+    "SELECT x.i AS i, y.i AS j FROM PATTERN (EVERY x = a -> y = b) WITHIN 40ms PER STEP",
+    "SELECT x.i AS i, z.i AS j FROM PATTERN (EVERY x = b -> y = a -> z = a) WITHIN {w} PER STEP PARTITION BY dev",
+    "SELECT x.i + y.i AS i FROM PATTERN (EVERY x = a -> y = a[i != x.i]) WITHIN {w} WHERE x.i > 1 PARTITION BY dev",
+    "SELECT dev, y.d AS d FROM PATTERN (EVERY x = a -> y = b) WITHIN 60ms PARTITION BY dev ALERT REMIND 50ms",
 };
 
 std::string with(std::string text, const std::string& what, const std::string& by) {
@@ -109,6 +117,9 @@ std::string random_rules(Dice& dice) {
     }
     options += dice.one_in(5) ? ", max_keys=2" : "";
     options += dice.one_in(8) ? ", max_state=1000" : "";
+    if (dice.one_in(3)) {
+      options += ", max_runs=2, on_limit=" + dice.pick(std::vector<std::string>{"oldest", "newest", "reject"});
+    }
     std::string rule = "CREATE RULE r" + std::to_string(n) + (dice.one_in(4) ? " PRIORITY 2" : "") + " OPTIONS(" +
                        options + ") AS " + kShapes[shape] + (dice.one_in(8) ? ";\n" : " DO log();\n");
     rule = with(rule, "{a}", dice.one_in(4) ? "b" : "a");

@@ -58,7 +58,7 @@ void Engine::Impl::add_rule(RulePlan plan) {
   for (const StreamUse& use : rule.plan.streams) {
     readers(use.stream).add(rule);
     if (const auto source = catalog_.stream(use.stream).rule) {
-      rules_[*source]->is_read = true;
+      rules_[*source]->read = true;
       for (const StreamUse& of_source : rules_[*source]->plan.streams) {
         readers(of_source.stream).look_again();
       }

@@ -69,7 +69,9 @@ class Engine::Impl final : public RunnerHost {
   void catch_up(Readers& readers);
   void look_up(Readers::Together& group);
   void take_due(TimelineId timeline, bool all);
+  bool may_be_due(TimelineId timeline);
   void put_due_on_agenda();
+  void give(const Event& event, const Moment& moment, bool alone);
   void start_rules(const Moment& moment);
   void run_line(const Event* event, const Moment* moment, bool alone);
   Horizons& horizons_for(const Options& options);

@@ -99,10 +99,16 @@ void Engine::Impl::push_lines(const Batch& batch) {
     }
     const Moment moment = moment_of(batch, row);
     outputs_.set_line(static_cast<uint32_t>(row));
-    agenda_.begin_event(moment.t, moment.arrival);
-    take_due(event.timeline, false);
-    put_due_on_agenda();
-    run_line(&event, &moment, false);
+    if (may_be_due(event.timeline)) {
+      agenda_.begin_event(moment.t, moment.arrival);
+      take_due(event.timeline, false);
+      put_due_on_agenda();
+    } else {  // the event is all there is, and what it leads to
+      give(event, moment, false);
+    }
+    if (!agenda_.empty() || agenda_.has_event()) {
+      run_line(&event, &moment, false);
+    }
     if (outputs_.size() >= kOutputsHeldMax) {
       outputs_.flush(sink_);
     }
@@ -158,16 +164,31 @@ void Engine::Impl::put_due_on_agenda() {
   }
 }
 
+// After hear(): is there more to do than the event?
+bool Engine::Impl::may_be_due(TimelineId timeline) {
+  bool due = !clock_items_.empty() && clock_items_.top().time < clock_.due_below();
+  for (Horizons& horizons : horizons_) {
+    if (any_site_) {
+      horizons.refresh_site();
+    }
+    due = due || horizons.may_be_due(timeline);
+  }
+  return due;
+}
+
+void Engine::Impl::give(const Event& event, const Moment& moment, bool alone) {
+  Readers& readers = readers_[event.stream];
+  for (const uint32_t number : readers.find(event, moment.t, alone, candidates_)) {
+    readers.rules()[number]->arrive(event, moment);
+  }
+}
+
 // `alone`: the others take the event as one of many.
 void Engine::Impl::run_line(const Event* event, const Moment* moment, bool alone) {
   for (;;) {
     if (agenda_.event_is_next()) {
       agenda_.event_is_done();
-      Readers& readers = readers_[event->stream];
-      readers.find(*event, moment->t, alone, candidates_);
-      for (const uint32_t number : candidates_) {
-        readers.rules()[number]->arrive(*event, *moment);
-      }
+      give(*event, *moment, alone);
     } else if (!agenda_.empty()) {
       const Item item = agenda_.take();
       Moment due;
@@ -221,13 +242,7 @@ void Engine::Impl::push_one(Readers& readers, const Batch& batch, uint32_t row) 
   if (std::ranges::any_of(readers.together(), [&](const auto& group) { return moment.clock >= lag_end(group, row); })) {
     catch_up(readers);
   }
-  bool is_due = !clock_items_.empty() && clock_items_.top().time < clock_.due_below();
-  for (Horizons& horizons : horizons_) {
-    if (any_site_) {
-      horizons.refresh_site();
-    }
-    is_due = is_due || horizons.may_be_due(event.timeline);
-  }
+  const bool is_due = may_be_due(event.timeline);
   if (is_due || guarded || readers.any_alone()) {
     run_beside(readers, batch, event, moment, row, is_due, guarded);
   }

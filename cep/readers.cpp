@@ -4,9 +4,12 @@
 
 namespace lambda::cep {
 
-void Readers::find(const Event& event, int64_t t, bool alone, std::vector<uint32_t>& out) {
+const std::vector<uint32_t>& Readers::find(const Event& event, int64_t t, bool alone, std::vector<uint32_t>& out) {
   sort_out();
   const Group& from = alone ? alone_ : all_;
+  if (!from.any_demand) {
+    return from.all;
+  }
   out = from.others;
   for (const Indexed& group : from.indexed) {
     if (group.horizons->device(event.timeline) == t) {
@@ -18,6 +21,7 @@ void Readers::find(const Event& event, int64_t t, bool alone, std::vector<uint32
   if (out.size() > 1) {
     std::ranges::sort(out);
   }
+  return out;
 }
 
 void Readers::sort_out() {
@@ -55,6 +59,7 @@ void Readers::sort_out() {
 
 void Readers::add_to(Group& group, uint32_t number) {
   const RuleRunner& rule = *rules_[number];
+  group.all.push_back(number);
   if (rule.site() || rule.plan.options.lateness_ms > 0) {
     group.others.push_back(number);
     return;
@@ -65,6 +70,7 @@ void Readers::add_to(Group& group, uint32_t number) {
     found = group.indexed.end() - 1;
   }
   found->members.push_back(number);
+  group.any_demand = group.any_demand || PredicateIndex::demand_of(rule.plan).has_value();
   found->index.add(number, rule.plan);
 }
 

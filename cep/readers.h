@@ -24,10 +24,11 @@ class Readers {
   const std::vector<RuleRunner*>& rules() const { return rules_; }
 
   // Those to which the event may matter, in order of creation. `alone`: of those that take no rows; else of all.
-  void find(const Event& event, int64_t t, bool alone, std::vector<uint32_t>& out);
+  // `space` may become the answer.
+  const std::vector<uint32_t>& find(const Event& event, int64_t t, bool alone, std::vector<uint32_t>& space);
   bool any_alone() {
     sort_out();
-    return !alone_.others.empty() || !alone_.indexed.empty();
+    return !alone_.all.empty();
   }
 
   // Rules with one horizon that take many events at once.
@@ -57,6 +58,8 @@ class Readers {
   };
   // Rules that take an event as it comes, or never, are found by what they demand of it.
   struct Group {
+    std::vector<uint32_t> all;
+    bool any_demand = false;
     std::vector<uint32_t> others;
     std::vector<Indexed> indexed;
   };

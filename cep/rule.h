@@ -50,6 +50,8 @@ class RuleHost {
   // `order`: see OutputQueue::Entry.
   virtual void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
                       std::span<const Value> fields) = 0;
+  // Does another rule read what this one says? Then row() is not enough for it.
+  virtual bool is_read() const = 0;
   // A row of a rule without HAVING, ALERT and EMIT, whose `fields` values the caller fills in. Null: nobody sees it.
   virtual Value* row(const Moment& moment, KeyId key, size_t fields) = 0;
   // Which of the rows of on_rows() the outputs from now on belong to.
@@ -145,11 +147,14 @@ class Results;
 
 // Is TumbleMachine enough for the plan?
 bool tumbles_flat(const RulePlan& plan);
+// Is ChainMachine enough?
+bool is_chain(const RulePlan& plan);
 // Do its alerts wait for time?
 bool has_timers(const RulePlan& plan);
 
 // The machines beside plain rows; make_machine() chooses.
 std::unique_ptr<Machine> make_tumble_machine(const RuleContext& context, Results& results);
+std::unique_ptr<Machine> make_chain_machine(const RuleContext& context, Results& results);
 std::unique_ptr<Machine> make_window_machine(const RuleContext& context, Results& results);
 std::unique_ptr<Machine> make_pattern_machine(const RuleContext& context, Results& results);
 std::unique_ptr<Machine> make_anti_join_machine(const RuleContext& context, Results& results);

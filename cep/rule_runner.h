@@ -36,6 +36,7 @@ class RuleRunner final : public RuleHost {
   void at_clock(Item item) override;
   void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
               std::span<const Value> fields) override;
+  bool is_read() const override { return read; }
   Value* row(const Moment& moment, KeyId key, size_t fields) override;
   void set_line(uint32_t row) override { host_.outputs().set_line(row); }
   void limit(Bound bound, uint64_t max, const Moment& moment) override;
@@ -62,7 +63,7 @@ class RuleRunner final : public RuleHost {
   // Not while another rule reads this one: that must happen event by event.
   bool takes_rows() const {
     return machine->takes_rows() && !site() && plan.options.lateness_ms == 0 &&
-           plan.options.late == LatePolicy::kDrop && !is_read;
+           plan.options.late == LatePolicy::kDrop && !read;
   }
   // An event whose time has come, or that never waits (41).
   void deliver(const Event& event, const Moment& moment);
@@ -82,7 +83,7 @@ class RuleRunner final : public RuleHost {
   Results results;
   std::unique_ptr<Machine> machine;
   ReorderBuffer reorder;
-  bool is_read = false;  // by another rule
+  bool read = false;  // by another rule
   // The stream whose events it gets many at once; set by that stream's Readers.
   static constexpr StreamId kNoStream = UINT32_MAX;
   StreamId together_of = kNoStream;

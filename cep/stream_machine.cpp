@@ -99,6 +99,9 @@ std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& resul
   if (special && tumbles_flat(context.plan)) {
     return make_tumble_machine(context, results);
   }
+  if (special && is_chain(context.plan)) {
+    return make_chain_machine(context, results);
+  }
   if (context.plan.window) {
     return make_window_machine(context, results);
   }

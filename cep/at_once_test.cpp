@@ -54,7 +54,7 @@ const std::vector<std::string> kConditions = {
     "d / i > 0.5",
     "i IS NULL",
     "d IS NOT NULL",
-    "i - 9223372036854775807 < -9223372036854775806 OR i > 4",
+    "-9223372036854775807 - i < 0 OR i > 4",
     "i % 2 = 0",
     "s LIKE 'v%' AND i > 2",
     "d > i",
@@ -106,12 +106,13 @@ std::string with(std::string text, const std::string& what, const std::string& b
 std::string random_rules(Dice& dice) {
   std::string rules = kStreams;
   const bool only_together = dice.one_in(2);  // so that the loop over all rows is taken
+  const std::string idle = dice.pick(std::vector<std::string>{"30s", "50ms"});
   const int64_t count = dice.roll(1, 5);
   for (int64_t n = 0; n < count; ++n) {
     const auto shape = static_cast<size_t>(dice.roll(0, only_together ? 9 : static_cast<int64_t>(kShapes.size()) - 1));
     std::string options = "idle=" + std::to_string(dice.pick(std::vector<int64_t>{20, 60, 30'000})) + "ms";
     if (only_together) {
-      options = "idle=50ms";
+      options = "idle=" + idle;
     } else if (dice.one_in(4)) {
       options += ", lateness=10ms";
     }
@@ -131,8 +132,8 @@ std::string random_rules(Dice& dice) {
       const std::string sign = dice.pick(std::vector<std::string>{">", ">=", "<", "<=", "="});
       const std::string column = dice.pick(std::vector<std::string>{"i", "d"});
       rules += "CREATE RULE t" + std::to_string(n) + (dice.one_in(6) ? " PRIORITY 1" : "") +
-               (only_together ? " OPTIONS(idle=50ms)" : "") + " AS SELECT dev, i FROM a WHERE " + column + " " + sign +
-               " " + std::to_string(dice.roll(0, 6)) + (dice.one_in(3) ? " AND flag" : "") + " DO log();\n";
+               (only_together ? " OPTIONS(idle=" + idle + ")" : "") + " AS SELECT dev, i FROM a WHERE " + column + " " +
+               sign + " " + std::to_string(dice.roll(0, 6)) + (dice.one_in(3) ? " AND flag" : "") + " DO log();\n";
     }
   }
   if (!only_together && dice.one_in(3)) {
@@ -149,7 +150,7 @@ std::vector<Line> random_lines(Dice& dice) {
   const int64_t disorder = dice.pick(std::vector<int64_t>{0, 0, 3, 15});
   const auto count = dice.roll(1, 90);
   for (int64_t n = 0; n < count; ++n) {
-    t += dice.one_in(15) ? dice.roll(30, 200) : dice.roll(0, 3);
+    t += dice.one_in(40) ? dice.roll(20'000, 40'000) : dice.one_in(15) ? dice.roll(30, 200) : dice.roll(0, 3);
     Line line;
     if (dice.one_in(40)) {
       line.advance = true;

@@ -54,6 +54,7 @@ class Engine::Impl final : public RunnerHost {
   void push_lines(const Batch& batch);
   void push_together(const Batch& batch);
   Event hear(const Batch& batch, size_t row, bool& guarded);
+  bool one_horizon(Readers& readers) const;
   void push_rows(const Batch& batch);
   void push_each(const Batch& batch);
   void push_one(Readers& readers, const Batch& batch, uint32_t row);
@@ -103,6 +104,7 @@ class Engine::Impl final : public RunnerHost {
   std::vector<int64_t> clocks_;
   std::vector<TimelineId> timelines_;
   Rows rows_;
+  std::vector<uint32_t> other_at_;
   bool is_catching_up_ = false;
   std::vector<uint64_t> hits_;  // of look_up(): a bit for each rule
 };

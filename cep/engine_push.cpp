@@ -216,13 +216,21 @@ void Engine::Impl::push_together(const Batch& batch) {
   timelines_.resize(OutputQueue::kLinesMax);
   row_.resize(batch.columns.size());
   rows_ = {batch.stream, batch.columns, batch.t, clocks_.data(), timelines_.data(), arrivals_, batch.first_index, {}};
-  if (horizons_.size() == 1 && !any_site_ && batch.at == nullptr && !readers.any_alone()) {
+  if (one_horizon(readers) && batch.at == nullptr) {
     push_rows(batch);
   } else {
     push_each(batch);
   }
   catch_up(readers);
   outputs_.flush(sink_);
+}
+
+// Can nothing be due but on the one horizon of the rules that read the stream, and do they all take rows?
+bool Engine::Impl::one_horizon(Readers& readers) const {
+  return !any_site_ && !readers.any_alone() && readers.together().size() == 1 &&
+         std::ranges::all_of(horizons_, [&](const Horizons& horizons) {
+           return &horizons == readers.together().front().horizons || !horizons.any_items();
+         });
 }
 
 // Time goes line by line.
@@ -262,12 +270,11 @@ int64_t Engine::Impl::lag_end(const Readers::Together& group, uint32_t row) cons
   return group.any_window ? clocks_[first] + group.horizons->settings().idle_ms : kTimeMax;
 }
 
-// The usual case: all rules have one horizon, and those that read the stream take rows. Time goes on in one loop to
-// where something else is due.
+// The usual case, one_horizon(). Time goes on in one loop to where something else is due.
 void Engine::Impl::push_rows(const Batch& batch) {
   Readers& readers = readers_[batch.stream];
   Readers::Together& group = readers.together().front();
-  Horizons& horizons = horizons_.front();
+  Horizons& horizons = *group.horizons;
   const int device = catalog_.stream(batch.stream).device_column;
   const auto rows = static_cast<uint32_t>(batch.rows);
   int64_t clock = clock_.now();
@@ -283,12 +290,19 @@ void Engine::Impl::push_rows(const Batch& batch) {
     const int64_t stop_at = std::min({clock_items, horizons.next_wakeup(), lag_end(group, begin)});
     const auto stop = static_cast<uint32_t>(std::lower_bound(clocks_.begin() + begin, clocks_.begin() + rows, stop_at) -
                                             clocks_.begin());
-    if (stop == begin || started_ < rules_.size()) {
+    if (stop == begin || started_ < rules_.size() || !one_horizon(readers)) {
       push_one(readers, batch, begin++);
       continue;
     }
     const uint32_t due = horizons.on_rows(rows_, begin, stop, clock_.now(), group.at, group.late);
     const uint32_t end = std::min(due + 1, stop);
+    for (Horizons& other : horizons_) {  // nothing waits there, but it must know who was heard of
+      if (&other != &horizons) {
+        size_t late = 0;
+        other_at_.clear();
+        (void)other.on_rows(rows_, begin, end, clock_.now(), other_at_, late);
+      }
+    }
     counters_.events += end - begin;
     arrivals_ += end - begin;
     if (end - begin > 1) {

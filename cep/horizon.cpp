@@ -238,6 +238,7 @@ void Horizons::refresh_site() {
 }
 
 void Horizons::add(const Item& item, bool site) {
+  ++items_;
   if (site) {
     by_site_.push(item);
     return;
@@ -275,6 +276,7 @@ void Horizons::take_timeline(TimelineId timeline, std::vector<Item>& out) {
   ItemHeap& heap = by_timeline_[timeline];
   while (!heap.empty() && is_due(heap.top().time, heap.top().place, horizon)) {
     out.push_back(heap.pop());
+    --items_;
   }
   note_first(timeline);
 }
@@ -299,6 +301,7 @@ void Horizons::take_due(TimelineId timeline, bool all, std::vector<Item>& out) {
   }
   while (!by_site_.empty() && is_due(by_site_.top().time, by_site_.top().place, site_)) {
     out.push_back(by_site_.pop());
+    --items_;
   }
 }
 
@@ -342,6 +345,10 @@ void Horizons::load(StateReader& in) {
   }
   std::ranges::make_heap(active_, kByHorizon);
   by_site_.load(in);
+  items_ = by_site_.size();
+  for (const ItemHeap& items : by_timeline_) {
+    items_ += items.size();
+  }
 }
 
 }  // namespace lambda::cep

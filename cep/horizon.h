@@ -161,6 +161,8 @@ class Horizons {
   // comes due. The rows that are in order go to `in_order`, the others are counted. Not with rules of the site.
   uint32_t on_rows(const Rows& rows, uint32_t begin, uint32_t end, int64_t before, std::vector<uint32_t>& in_order,
                    size_t& late);
+  // Does anything wait here?
+  bool any_items() const { return items_ > 0; }
   // The clock at which some idle device may have something due.
   int64_t next_wakeup() const { return wakeups_.empty() ? kTimeMax : wakeups_.front().clock; }
   // Whose machine's is the timeline's one item? kNoRule: there are more, or none.
@@ -221,6 +223,7 @@ class Horizons {
   int64_t site_ = kTimeMin;
   std::vector<ItemHeap> by_timeline_;
   ItemHeap by_site_;
+  size_t items_ = 0;  // in all heaps
 };
 
 }  // namespace lambda::cep

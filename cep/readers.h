@@ -33,7 +33,7 @@ class Readers {
 
   // Rules with one horizon that take many events at once.
   struct Together {
-    Horizons* horizons = nullptr;
+    Horizons* horizons = nullptr;  // theirs
     std::vector<RuleRunner*> rules;
     bool any_window = false;  // among the rules: their windows' ends are items
     // Plain rows, of so many rules that each event is better looked up.

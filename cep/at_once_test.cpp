@@ -54,7 +54,7 @@ const std::vector<std::string> kConditions = {
     "d / i > 0.5",
     "i IS NULL",
     "d IS NOT NULL",
-    "-9223372036854775807 - i < 0 OR i > 4",
+    "-9223372036854775807 - i > 0 OR i > 4",
     "i % 2 = 0",
     "s LIKE 'v%' AND i > 2",
     "d > i",

@@ -2,99 +2,38 @@
 
 #include <algorithm>
 
-#include "cep/binder.h"
 #include "cep/engine_impl.h"
-#include "cep/parser.h"
+#include "cep/shape.h"
 
 namespace lambda::cep {
-
-// ---- rules
-
-std::vector<Diagnostic> Engine::Impl::create(std::string_view text) {
-  Parsed parsed = parse_rules(text);
-  Diagnostics errors = std::move(parsed.errors);
-  const size_t streams_before = catalog_.stream_count();
-  const size_t tables_before = catalog_.table_count();
-  std::vector<RulePlan> plans;
-  for (const ast::Statement& statement : parsed.statements) {
-    switch (statement.kind) {
-      case ast::StatementKind::kStream:
-        bind_stream(statement.stream, catalog_, errors);
-        break;
-      case ast::StatementKind::kTable:
-        bind_table(statement.table, catalog_, errors);
-        break;
-      case ast::StatementKind::kRule:
-        if (auto plan = bind_rule(statement.rule, catalog_, symbols_, errors)) {
-          plan->id = static_cast<RuleId>(rules_.size() + plans.size());
-          plan->output_stream = catalog_.add_stream(output_schema(*plan));
-          if (auto missing = unsupported_part(*plan)) {
-            errors.push_back(std::move(*missing));
-          }
-          plans.push_back(std::move(*plan));
-        }
-        break;
-    }
-  }
-  if (!errors.empty()) {
-    catalog_.truncate(streams_before, tables_before);
-    std::ranges::stable_sort(errors, [](const Diagnostic& a, const Diagnostic& b) {
-      return std::pair(a.at.line, a.at.column) < std::pair(b.at.line, b.at.column);
-    });
-    return errors;
-  }
-  for (RulePlan& plan : plans) {
-    add_rule(std::move(plan));
-  }
-  return {};
-}
-
-void Engine::Impl::add_rule(RulePlan plan) {
-  Horizons& horizons = horizons_for(plan.options);
-  rules_.push_back(
-      std::make_unique<RuleRunner>(*this, std::move(plan), horizons, tables_, evaluator_, columns_, at_once_));
-  RuleRunner& rule = *rules_.back();
-  any_site_ = any_site_ || rule.site();
-  for (const StreamUse& use : rule.plan.streams) {
-    readers(use.stream).add(rule);
-    if (const auto source = catalog_.stream(use.stream).rule) {
-      rules_[*source]->read = true;
-      for (const StreamUse& of_source : rules_[*source]->plan.streams) {
-        readers(of_source.stream).look_again();
-      }
-    }
-  }
-}
-
-Readers& Engine::Impl::readers(StreamId stream) {
-  while (readers_.size() <= stream) {
-    readers_.emplace_back(catalog_.stream(static_cast<StreamId>(readers_.size())));
-  }
-  return readers_[stream];
-}
-
-Horizons& Engine::Impl::horizons_for(const Options& options) {
-  const HorizonSettings settings{options.lateness_ms, options.idle_ms, options.max_delay_ms};
-  const auto found = std::ranges::find(horizons_, settings, &Horizons::settings);
-  return found != horizons_.end() ? *found
-         : horizons_.empty()      ? horizons_.emplace_back(settings, clock_, devices_)
-                                  : horizons_.emplace_back(settings, horizons_.front());
-}
 
 // ---- snapshots
 
 std::string Engine::Impl::snapshot() const {
   StateWriter out(symbols_);
   out.u32(static_cast<uint32_t>(rules_.size()));
+  for (const auto& rule : rules_) {
+    out.flag(rule != nullptr);
+    if (rule != nullptr) {
+      out.text(rule->plan.name);
+      out.u64(shape_of(rule->plan, catalog_, symbols_));
+      const size_t part = out.begin_part();
+      rule->save(out);
+      out.end_part(part);
+    }
+  }
   clock_.save(out);
   devices_.save(out);
+  out.u32(static_cast<uint32_t>(horizons_.size()));
   for (const Horizons& horizons : horizons_) {
+    out.i64(horizons.settings().lateness_ms);
+    out.i64(horizons.settings().idle_ms);
+    out.i64(horizons.settings().max_delay_ms);
+    const size_t part = out.begin_part();
     horizons.save(out);
+    out.end_part(part);
   }
   clock_items_.save(out);
-  for (const auto& rule : rules_) {
-    rule->save(out);
-  }
   out.u64(arrivals_);
   out.u64(counters_.events);
   out.u64(counters_.guarded);
@@ -107,18 +46,30 @@ Status Engine::Impl::restore(std::string_view bytes) {
     return tl::unexpected(opened.error());
   }
   StateReader& in = *opened;
-  if (in.u32() != rules_.size()) {
-    return fail(ErrorCode::kInvalid, "the snapshot is of other rules");
-  }
+  const RuleNumbers numbers = restore_rules(in);
   clock_.load(in);
   devices_.load(in);
+  const size_t groups = in.count(32);
+  for (size_t i = 0; i < groups && in.ok(); ++i) {
+    HorizonSettings settings;
+    settings.lateness_ms = in.i64();
+    settings.idle_ms = in.i64();
+    settings.max_delay_ms = in.i64();
+    StateReader part = in.part();
+    const auto found = std::ranges::find(horizons_, settings, &Horizons::settings);
+    if (found != horizons_.end()) {
+      found->load(part, numbers);
+      if (!part.ok() || !part.at_end()) {
+        in.refuse();
+      }
+    }
+  }
   for (Horizons& horizons : horizons_) {
-    horizons.load(in);
+    if (horizons.knows_nobody()) {
+      horizons.begin_like(horizons_.front());
+    }
   }
-  clock_items_.load(in);
-  for (const auto& rule : rules_) {
-    rule->load(in);
-  }
+  clock_items_.load(in, numbers);
   arrivals_ = in.u64();
   counters_.events = in.u64();
   counters_.guarded = in.u64();
@@ -126,6 +77,31 @@ Status Engine::Impl::restore(std::string_view bytes) {
     return fail(ErrorCode::kInvalid, "the snapshot does not fit the rules");
   }
   return {};
+}
+
+// Returns what the numbers of the snapshot's rules are here.
+RuleNumbers Engine::Impl::restore_rules(StateReader& in) {
+  RuleNumbers numbers(in.count(1), kNoRule);
+  size_t restored = 0;
+  for (RuleId& number : numbers) {
+    if (!in.flag()) {
+      continue;
+    }
+    const auto id = find_rule(in.text());
+    const uint64_t shape = in.u64();
+    StateReader part = in.part();
+    if (id && shape_of(rules_[*id]->plan, catalog_, symbols_) == shape) {
+      rules_[*id]->load(part);
+      number = *id;
+      ++restored;
+      if (!part.ok() || !part.at_end()) {
+        in.refuse();
+      }
+    }
+  }
+  counters_.rules_begun_anew +=
+      static_cast<size_t>(std::ranges::count_if(rules_, [](const auto& rule) { return rule != nullptr; })) - restored;
+  return numbers;
 }
 
 // ---- the door
@@ -141,6 +117,18 @@ Engine::Engine(const EngineSettings& settings, Sink sink)
 Engine::~Engine() = default;
 std::vector<Diagnostic> Engine::create(std::string_view text) {
   return impl_->create(text);
+}
+std::vector<Diagnostic> Engine::replace(std::string_view text) {
+  return impl_->replace(text);
+}
+Status Engine::remove(std::string_view rule) {
+  return impl_->remove(rule);
+}
+std::optional<RuleId> Engine::find_rule(std::string_view name) const {
+  return impl_->find_rule(name);
+}
+bool Engine::has_rule(RuleId id) const {
+  return id < impl_->rules_.size() && impl_->rules_[id] != nullptr;
 }
 size_t Engine::rule_count() const {
   return impl_->rules_.size();

@@ -30,7 +30,8 @@ class Engine::Impl final : public RunnerHost {
   }
 
   std::vector<Diagnostic> create(std::string_view text);
-  void add_rule(RulePlan plan);
+  std::vector<Diagnostic> replace(std::string_view text);
+  Status remove(std::string_view name);
   void push(const Batch& batch);
   void advance_to(int64_t t);
   std::string snapshot() const;
@@ -75,6 +76,16 @@ class Engine::Impl final : public RunnerHost {
   void give(const Event& event, const Moment& moment, bool alone);
   void start_rules(const Moment& moment);
   void run_line(const Event* event, const Moment* moment, bool alone);
+  RuleNumbers restore_rules(StateReader& in);
+  // ---- engine_rules.cpp
+  std::unique_ptr<RuleRunner> make_rule(RulePlan plan);
+  void connect(RuleRunner& rule);
+  void disconnect(RuleRunner& rule);
+  void note_reads();
+  std::optional<RulePlan> bind_replacement(const ast::CreateRule& statement, std::vector<Diagnostic>& errors);
+  void put_in_place(RulePlan plan);
+  void let_go(RuleRunner& rule);
+  std::optional<RuleId> find_rule(std::string_view name) const;
   Horizons& horizons_for(const Options& options);
   Readers& readers(StreamId stream);
 

@@ -138,7 +138,9 @@ void Engine::Impl::advance_to(int64_t t) {
 // Rules that see their first line.
 void Engine::Impl::start_rules(const Moment& moment) {
   for (; started_ < rules_.size(); ++started_) {
-    rules_[started_]->start(moment);
+    if (rules_[started_] != nullptr) {
+      rules_[started_]->start(moment);
+    }
   }
 }
 
@@ -366,7 +368,7 @@ bool Engine::Impl::step_over(const Event& event, int64_t t) {
 // The same in the usual case that the device has but one item.
 bool Engine::Impl::step_over_only(Horizons& horizons, const Event& event, int64_t t) {
   const RuleId rule = horizons.rule_of_only_item(event.timeline);
-  if (rule == Horizons::kNoRule || rules_[rule]->together_of != event.stream || event.timeline == kSharedTimeline ||
+  if (rule == kNoRule || rules_[rule]->together_of != event.stream || event.timeline == kSharedTimeline ||
       horizons.heard_device(event.timeline) != t) {
     return false;
   }

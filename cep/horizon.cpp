@@ -137,13 +137,42 @@ void ItemHeap::save(StateWriter& out) const {
   }
 }
 
-void ItemHeap::load(StateReader& in) {
+void ItemHeap::load(StateReader& in, const RuleNumbers& rules) {
   items_.clear();
   const size_t count = in.count(kItemBytes);
   for (size_t i = 0; i < count; ++i) {
-    items_.push_back(load_item(in));
+    Item item = load_item(in);
+    item.rule = item.rule < rules.size() ? rules[item.rule] : kNoRule;
+    if (item.rule != kNoRule) {
+      items_.push_back(item);
+    }
   }
   std::ranges::make_heap(items_, later);
+}
+
+size_t ItemHeap::erase(RuleId rule) {
+  const size_t erased = std::erase_if(items_, [rule](const Item& item) { return item.rule == rule; });
+  std::ranges::make_heap(items_, later);
+  return erased;
+}
+
+void Horizons::begin_like(const Horizons& others) {
+  timelines_.resize(others.timelines_.size());
+  for (size_t i = 0; i < timelines_.size(); ++i) {
+    timelines_[i].last_arrival = others.timelines_[i].last_arrival;
+  }
+  by_timeline_.resize(timelines_.size());
+  watched_.resize(timelines_.size(), kTimeMax);
+}
+
+void Horizons::erase(RuleId rule) {
+  items_ -= by_site_.erase(rule);
+  for (size_t i = 0; i < by_timeline_.size(); ++i) {
+    if (const size_t erased = by_timeline_[i].erase(rule); erased > 0) {
+      items_ -= erased;
+      note_first(static_cast<TimelineId>(i));
+    }
+  }
 }
 
 void Horizons::grow(TimelineId timeline) {
@@ -318,7 +347,7 @@ void Horizons::save(StateWriter& out) const {
   by_site_.save(out);
 }
 
-void Horizons::load(StateReader& in) {
+void Horizons::load(StateReader& in, const RuleNumbers& rules) {
   base_ = in.i64();
   site_ = in.i64();
   const size_t count = in.count(21);
@@ -332,7 +361,7 @@ void Horizons::load(StateReader& in) {
     line.own = in.i64();
     line.last_arrival = in.i64();
     line.is_active = in.flag();
-    by_timeline_[i].load(in);
+    by_timeline_[i].load(in, rules);
     note_first(static_cast<TimelineId>(i));
     if (i >= devices_.count() && (line.is_active || !by_timeline_[i].empty())) {
       in.refuse();
@@ -344,7 +373,7 @@ void Horizons::load(StateReader& in) {
     watch(static_cast<TimelineId>(i));
   }
   std::ranges::make_heap(active_, kByHorizon);
-  by_site_.load(in);
+  by_site_.load(in, rules);
   items_ = by_site_.size();
   for (const ItemHeap& items : by_timeline_) {
     items_ += items.size();

@@ -69,6 +69,10 @@ class Devices {
   uint64_t rejected_ = 0;
 };
 
+// By a rule's number in a snapshot: its number now, kNoRule when it is not there any more.
+using RuleNumbers = std::vector<RuleId>;
+inline constexpr RuleId kNoRule = UINT32_MAX;
+
 // Items, the one with the least (time, place) first.
 class ItemHeap {
  public:
@@ -79,7 +83,10 @@ class ItemHeap {
   Item pop();
 
   void save(StateWriter& out) const;
-  void load(StateReader& in);
+  // `rules`: what the numbers of rules in the snapshot are now.
+  void load(StateReader& in, const RuleNumbers& rules);
+  // Of a rule that is gone. Returns how many there were.
+  size_t erase(RuleId rule);
 
  private:
   std::vector<Item> items_;
@@ -105,15 +112,9 @@ class Horizons {
  public:
   Horizons(const HorizonSettings& settings, const ArrivalClock& clock, const Devices& devices)
       : settings_(settings), clock_(clock), devices_(devices) {}
-  // Others that have seen the same events until now.
-  Horizons(const HorizonSettings& settings, const Horizons& others)
-      : settings_(settings), clock_(others.clock_), devices_(others.devices_) {
-    for (const Timeline& line : others.timelines_) {
-      timelines_.emplace_back().last_arrival = line.last_arrival;
-    }
-    by_timeline_.resize(timelines_.size());
-    watched_.resize(timelines_.size(), kTimeMax);
-  }
+  // New ones, that are to know which devices others have heard of.
+  void begin_like(const Horizons& others);
+  bool knows_nobody() const { return timelines_.empty(); }
 
   const HorizonSettings& settings() const { return settings_; }
 
@@ -166,7 +167,6 @@ class Horizons {
   // The clock at which some idle device may have something due.
   int64_t next_wakeup() const { return wakeups_.empty() ? kTimeMax : wakeups_.front().clock; }
   // Whose machine's is the timeline's one item? kNoRule: there are more, or none.
-  static constexpr RuleId kNoRule = UINT32_MAX;
   RuleId rule_of_only_item(TimelineId timeline) const { return timelines_[timeline].only_rule; }
   // That item need not be looked at until `time`, though it may say less.
   void step_over_only_item(TimelineId timeline, int64_t time) { timelines_[timeline].next = time; }
@@ -178,8 +178,10 @@ class Horizons {
            (!by_site_.empty() && by_site_.top().time <= site_);
   }
 
+  // Forgets the items of a rule that is gone.
+  void erase(RuleId rule);
   void save(StateWriter& out) const;
-  void load(StateReader& in);
+  void load(StateReader& in, const RuleNumbers& rules);
 
  private:
   struct Active {  // a device in the search for the minimum; `horizon` may be behind the real one, never ahead

@@ -4,6 +4,12 @@
 
 namespace lambda::cep {
 
+void Readers::add(RuleRunner& rule) {
+  const auto place = std::ranges::upper_bound(rules_, rule.plan.id, {}, [](const RuleRunner* r) { return r->plan.id; });
+  rules_.insert(place, &rule);
+  is_sorted_out_ = false;
+}
+
 const std::vector<uint32_t>& Readers::find(const Event& event, int64_t t, bool alone, std::vector<uint32_t>& out) {
   sort_out();
   const Group& from = alone ? alone_ : all_;

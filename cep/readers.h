@@ -13,8 +13,9 @@ class Readers {
  public:
   explicit Readers(const StreamSchema& schema) : schema_(&schema) {}
 
-  void add(RuleRunner& rule) {
-    rules_.push_back(&rule);
+  void add(RuleRunner& rule);
+  void remove(const RuleRunner& rule) {
+    std::erase(rules_, &rule);
     is_sorted_out_ = false;
   }
   // Some rule's takes_rows() changed.

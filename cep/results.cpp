@@ -145,6 +145,12 @@ void Results::resolve(const Moment& moment, KeyId key) {
   }
 }
 
+void Results::withdraw(const Moment& moment) {
+  for (KeyId key = 0; key < alerts_.size(); ++key) {
+    resolve(moment, key);
+  }
+}
+
 void Results::on_item(const Item& item, const Moment& moment) {
   if (item.key >= alerts_.size()) {
     return;

@@ -19,6 +19,8 @@ class Results {
   std::span<const Node> plain_items() const { return plain_items_; }
   // Over PATTERN: the first step matched again, the alert is over (46).
   void resolve(const Moment& moment, KeyId key);
+  // The rule is going: its alerts are over.
+  void withdraw(const Moment& moment);
   // An item whose owner is Owner::kResults.
   void on_item(const Item& item, const Moment& moment);
 

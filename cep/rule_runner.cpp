@@ -181,7 +181,6 @@ void RuleRunner::run(const Item& item, Moment moment) {
 }
 
 void RuleRunner::save(StateWriter& out) const {
-  out.text(plan.name);
   out.flag(started_);
   keys.save(out);
   machine->save(out);
@@ -204,10 +203,6 @@ void RuleRunner::save(StateWriter& out) const {
 }
 
 void RuleRunner::load(StateReader& in) {
-  if (in.text() != plan.name) {
-    in.refuse();
-    return;
-  }
   started_ = in.flag();
   keys.load(in);
   machine->load(in);

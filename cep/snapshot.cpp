@@ -10,7 +10,7 @@ namespace lambda::cep {
 namespace {
 
 constexpr std::string_view kMagic = "LCEP";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kHeaderBytes = 4 + 4 + 8 + 8;
 constexpr size_t kChecksumBytes = 4;
 
@@ -65,6 +65,18 @@ void StateWriter::value(const Value& x) {
   }
 }
 
+size_t StateWriter::begin_part() {
+  u64(0);
+  return body_.size();
+}
+
+void StateWriter::end_part(size_t begin) {
+  const uint64_t size = body_.size() - begin;
+  for (size_t i = 0; i < 8; ++i) {
+    body_[begin - 8 + i] = static_cast<char>(size >> (8 * i) & 0xFF);
+  }
+}
+
 std::string StateWriter::finish() const {
   std::string out(kMagic);
   append(out, kVersion, 4);
@@ -97,9 +109,11 @@ Result<StateReader> StateReader::open(std::string_view bytes, Symbols& symbols) 
   StateReader reader;
   reader.rest_ = bytes.substr(kHeaderBytes, text_bytes);
   const size_t count = reader.count(4);
+  std::vector<Symbol> texts;
   for (size_t i = 0; i < count && reader.ok_; ++i) {
-    reader.symbols_.push_back(symbols.intern(reader.text()));
+    texts.push_back(symbols.intern(reader.text()));
   }
+  reader.symbols_ = std::make_shared<const std::vector<Symbol>>(std::move(texts));
   if (!reader.ok_ || !reader.rest_.empty()) {
     return fail(ErrorCode::kCorrupt, "the snapshot is damaged: its texts do not fit");
   }
@@ -115,6 +129,19 @@ uint64_t StateReader::number(int bytes) {
   const uint64_t x = read(rest_, 0, bytes);
   rest_.remove_prefix(static_cast<size_t>(bytes));
   return x;
+}
+
+StateReader StateReader::part() {
+  StateReader inner;
+  inner.symbols_ = symbols_;
+  const uint64_t size = u64();
+  if (!ok_ || size > rest_.size()) {
+    ok_ = inner.ok_ = false;
+    return inner;
+  }
+  inner.rest_ = rest_.substr(0, size);
+  rest_.remove_prefix(size);
+  return inner;
 }
 
 std::string StateReader::text() {
@@ -145,11 +172,11 @@ Value StateReader::value() {
 
 Value StateReader::of_symbol(bool list) {
   const uint32_t number = u32();
-  if (number >= symbols_.size()) {
+  if (number >= symbols_->size()) {
     ok_ = false;
     return Value::null();
   }
-  return list ? Value::of_list(symbols_[number]) : Value::of_text(symbols_[number]);
+  return list ? Value::of_list((*symbols_)[number]) : Value::of_text((*symbols_)[number]);
 }
 
 size_t StateReader::count(size_t bytes_min) {

@@ -3,13 +3,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cep/engine.h"
+#include "cep/sharded_engine.h"
 
 namespace lambda::cep {
 namespace {
@@ -182,9 +185,16 @@ std::vector<Line> random_lines(Dice& dice) {
   return lines;
 }
 
+// How an engine is made: of `shards`, or a plain one when there are none.
+struct Way {
+  bool at_once = true;
+  uint32_t shards = 0;
+};
+
+template <class AnyEngine>
 class Run {
  public:
-  Run(const std::string& rules, bool at_once) : rules_(rules), at_once_(at_once) { make(); }
+  Run(const std::string& rules, const Way& way) : rules_(rules), way_(way) { make(); }
 
   // Events of one stream, all with or all without arrival time.
   void push(const std::vector<Line>& lines, size_t begin, size_t end, uint64_t index) {
@@ -230,18 +240,23 @@ class Run {
     const Status restored = engine_->restore(state);
     ASSERT_TRUE(restored) << restored.error().text;
   }
-  const Engine& engine() const { return *engine_; }
+  const AnyEngine& engine() const { return *engine_; }
   std::vector<std::string> said;
 
  private:
   void make() {
     EngineSettings settings;
-    settings.at_once = at_once_;
-    engine_ = std::make_unique<Engine>(settings, [this](std::span<const Output> outputs) {
+    settings.at_once = way_.at_once;
+    const BatchSink sink = [this](std::span<const Output> outputs) {
       for (const Output& output : outputs) {
         note(output);
       }
-    });
+    };
+    if constexpr (std::is_same_v<AnyEngine, Engine>) {
+      engine_ = std::make_unique<Engine>(settings, sink);
+    } else {
+      engine_ = std::make_unique<ShardedEngine>(settings, way_.shards, run_on_threads, sink);
+    }
     for (const Diagnostic& error : engine_->create(rules_)) {
       ADD_FAILURE() << format_diagnostic("rules", error) << "\n" << rules_;
     }
@@ -259,14 +274,25 @@ class Run {
     said.push_back(std::move(line));
   }
 
+  static void run_on_threads(std::span<const std::function<void()>> tasks) {
+    std::vector<std::thread> threads;
+    for (const auto& task : tasks) {
+      threads.emplace_back(task);
+    }
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+  }
+
   std::string rules_;
-  bool at_once_;
-  std::unique_ptr<Engine> engine_;
+  Way way_;
+  std::unique_ptr<AnyEngine> engine_;
 };
 
-std::vector<std::string> run(const std::string& rules, const std::vector<Line>& lines, bool at_once, Dice& dice,
+template <class AnyEngine>
+std::vector<std::string> run(const std::string& rules, const std::vector<Line>& lines, const Way& way, Dice& dice,
                              int64_t batch_max, bool restarts, std::vector<uint64_t>* counts) {
-  Run run(rules, at_once);
+  Run<AnyEngine> run(rules, way);
   uint64_t index = 0;
   for (size_t begin = 0; begin < lines.size();) {
     if (lines[begin].advance) {
@@ -318,17 +344,55 @@ TEST_P(AtOnce, SaysWhatEventByEventSays) {
     const std::string rules = random_rules(dice);
     const std::vector<Line> lines = random_lines(dice);
     std::vector<uint64_t> expected_counts;
-    const auto expected = run(rules, lines, false, dice, 1, false, &expected_counts);
+    const auto expected = run<Engine>(rules, lines, {false, 0}, dice, 1, false, &expected_counts);
     outputs += expected.size();
     for (const int64_t batch_max : {1, 4, 100}) {
       for (const bool restarts : {false, true}) {
         std::vector<uint64_t> counts;
-        ASSERT_EQ(run(rules, lines, true, dice, batch_max, restarts, &counts), expected)
+        ASSERT_EQ(run<Engine>(rules, lines, {true, 0}, dice, batch_max, restarts, &counts), expected)
             << "seed " << own_seed << ", batches to " << batch_max << ", restarts " << restarts << "\n"
             << rules << describe(lines);
         ASSERT_EQ(counts, expected_counts) << "seed " << own_seed << ", batches to " << batch_max << "\n"
                                            << rules << describe(lines);
       }
+    }
+  }
+  EXPECT_GT(outputs, 10 * kSeeds);
+}
+
+TEST_P(AtOnce, ShardsSayWhatOneEngineSays) {
+  constexpr uint64_t kSeeds = 300;
+  size_t outputs = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const uint64_t own_seed = 100'000 + seed + kSeeds * static_cast<uint64_t>(GetParam());
+    Dice dice(own_seed);
+    const std::string rules = random_rules(dice);
+    std::vector<Line> lines = random_lines(dice);
+    if (dice.one_in(10)) {  // enough to be worth threads
+      const std::vector<Line> some = lines;
+      const int64_t span = std::max<int64_t>(some.back().t - some.front().t, 0) + 20;
+      for (int64_t i = 1; lines.size() < 600; ++i) {
+        for (Line line : some) {
+          line.second = false;
+          line.t += i * span;
+          line.at = line.at ? std::optional<int64_t>(*line.at + i * span) : std::nullopt;
+          lines.push_back(line);
+        }
+      }
+    }
+    std::vector<uint64_t> expected_counts;
+    const auto expected = run<Engine>(rules, lines, {true, 0}, dice, 5, false, &expected_counts);
+    outputs += expected.size();
+    for (const uint32_t shards : {1, 2, 3, 4}) {
+      std::vector<uint64_t> counts;
+      const int64_t batch_max = dice.pick(std::vector<int64_t>{1, 10, 500});
+      const bool restarts = dice.one_in(3);
+      const auto said = run<ShardedEngine>(rules, lines, {dice.one_in(2), shards}, dice, batch_max, restarts, &counts);
+      ASSERT_EQ(said, expected) << "seed " << own_seed << ", shards " << shards << ", batches to " << batch_max
+                                << ", restarts " << restarts << "\n"
+                                << rules << describe(lines);
+      ASSERT_EQ(counts, expected_counts) << "seed " << own_seed << ", shards " << shards << "\n"
+                                         << rules << describe(lines);
     }
   }
   EXPECT_GT(outputs, 10 * kSeeds);

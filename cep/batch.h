@@ -48,6 +48,23 @@ struct Batch {
   std::vector<ColumnView> columns;  // all of the stream's, in its order
 };
 
+// Rows [begin, begin + rows) of a batch.
+inline void cut_batch(const Batch& batch, size_t begin, size_t rows, Batch& into) {
+  into.stream = batch.stream;
+  into.rows = rows;
+  into.first_index = batch.first_index + begin;
+  into.t = batch.t + begin;
+  into.at = batch.at == nullptr ? nullptr : batch.at + begin;
+  into.columns.resize(batch.columns.size());
+  for (size_t i = 0; i < batch.columns.size(); ++i) {
+    const ColumnView& from = batch.columns[i];
+    const size_t cell = from.type == Type::kText ? sizeof(Symbol) : from.type == Type::kBool ? 1 : sizeof(int64_t);
+    into.columns[i].type = from.type;
+    into.columns[i].data = static_cast<const uint8_t*>(from.data) + begin * cell;
+    into.columns[i].nulls = from.nulls == nullptr ? nullptr : from.nulls + begin;
+  }
+}
+
 // Events of one stream that a rule takes at once. Places are rows of the columns.
 struct Rows {
   StreamId stream = 0;

@@ -13,8 +13,9 @@ std::string Engine::Impl::snapshot() const {
   StateWriter out(symbols_);
   out.u32(static_cast<uint32_t>(rules_.size()));
   for (const auto& rule : rules_) {
-    out.flag(rule != nullptr);
-    if (rule != nullptr) {
+    const bool here = rule != nullptr && rule->is_active;
+    out.flag(here);
+    if (here) {
       out.text(rule->plan.name);
       out.u64(shape_of(rule->plan, catalog_, symbols_));
       const size_t part = out.begin_part();
@@ -99,15 +100,16 @@ RuleNumbers Engine::Impl::restore_rules(StateReader& in) {
       }
     }
   }
-  counters_.rules_begun_anew +=
-      static_cast<size_t>(std::ranges::count_if(rules_, [](const auto& rule) { return rule != nullptr; })) - restored;
+  counters_.rules_begun_anew += static_cast<size_t>(std::ranges::count_if(
+                                    rules_, [](const auto& rule) { return rule != nullptr && rule->is_active; })) -
+                                restored;
   return numbers;
 }
 
 // ---- the door
 
 Engine::Engine(const EngineSettings& settings, BatchSink sink)
-    : impl_(std::make_unique<Impl>(settings, std::move(sink))) {}
+    : impl_(std::make_unique<Impl>(settings, std::move(sink), Impl::Part())) {}
 Engine::Engine(const EngineSettings& settings, Sink sink)
     : Engine(settings, BatchSink([each = std::move(sink)](std::span<const Output> outputs) {
                for (const Output& output : outputs) {

@@ -82,6 +82,7 @@ class Engine {
   Status restore(std::string_view bytes);
 
  private:
+  friend class ShardedEngine;
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -17,8 +17,19 @@ namespace lambda::cep {
 
 class Engine::Impl final : public RunnerHost {
  public:
-  Impl(const EngineSettings& settings, BatchSink sink)
-      : settings_(settings),
+  // One engine of several that share the devices, and the table of texts.
+  struct Part {
+    uint32_t number = 0;  // its devices are those of this number, of `count`
+    uint32_t count = 1;
+    bool divided = true;  // runs the rules that can be divided by device
+    bool whole = true;    // runs the others
+    bool holds = false;   // keeps its outputs, in outputs_, for somebody to fetch after each call
+    std::shared_ptr<Symbols> symbols = std::make_shared<Symbols>();
+  };
+  Impl(const EngineSettings& settings, BatchSink sink, Part part)
+      : part_(std::move(part)),
+        symbols_(*part_.symbols),
+        settings_(settings),
         at_once_(settings.at_once && !any_mutant()),
         sink_(std::move(sink)),
         tables_(catalog_),
@@ -44,13 +55,18 @@ class Engine::Impl final : public RunnerHost {
   OutputQueue& outputs() override { return outputs_; }
   TimelineId timeline_of(const Value& device) override { return devices_.find_or_add(device); }
   const Catalog& catalog() const override { return catalog_; }
+  bool says_each_limit() const override { return part_.holds; }
+  // What remove() would say.
+  Status can_remove(std::string_view name) const;
 
+  const Part part_;
   Catalog catalog_;
-  Symbols symbols_;
+  Symbols& symbols_;
   EngineCounters counters_;
 
  private:
   friend class Engine;
+  friend class ShardedEngine;
   // ---- engine_push.cpp
   void push_lines(const Batch& batch);
   void push_together(const Batch& batch);
@@ -62,6 +78,13 @@ class Engine::Impl final : public RunnerHost {
   int64_t lag_end(const Readers::Together& group, uint32_t row) const;
   TimelineId timeline_at(const Batch& batch, int device, size_t row) {
     return device < 0 ? kSharedTimeline : devices_.find_or_add(batch.columns[static_cast<size_t>(device)].at(row));
+  }
+  bool is_mine(const Batch& batch, size_t row);
+  void tick(const Batch& batch, size_t row, Readers* lagging);
+  void flush() {
+    if (!part_.holds) {
+      outputs_.flush(sink_);
+    }
   }
   Moment moment_of(const Batch& batch, size_t row);
   void run_beside(Readers& readers, const Batch& batch, const Event& event, const Moment& moment, uint32_t row,
@@ -78,13 +101,20 @@ class Engine::Impl final : public RunnerHost {
   void run_line(const Event* event, const Moment* moment, bool alone);
   RuleNumbers restore_rules(StateReader& in);
   // ---- engine_rules.cpp
-  std::unique_ptr<RuleRunner> make_rule(RulePlan plan);
+  bool can_be_divided(const RulePlan& plan, std::span<const RulePlan> others) const;
+  void refuse_divided_sources(const RulePlan& plan, std::vector<Diagnostic>& errors) const;
+  std::unique_ptr<RuleRunner> make_rule(RulePlan plan, bool is_divided);
   void connect(RuleRunner& rule);
   void disconnect(RuleRunner& rule);
   void note_reads();
   std::optional<RulePlan> bind_replacement(const ast::CreateRule& statement, std::vector<Diagnostic>& errors);
-  void put_in_place(RulePlan plan);
-  void let_go(RuleRunner& rule);
+  // replace() and remove() in two steps, with the outputs of alerts that end fetched in between.
+  std::vector<Diagnostic> stage_replace(std::string_view text);
+  void commit_replace();
+  void commit_remove(std::string_view name);
+  void stage(RulePlan plan);
+  void withdraw(RuleRunner& rule);
+  void forget_items(RuleId rule);
   std::optional<RuleId> find_rule(std::string_view name) const;
   Horizons& horizons_for(const Options& options);
   Readers& readers(StreamId stream);
@@ -105,8 +135,14 @@ class Engine::Impl final : public RunnerHost {
   std::vector<Item> due_;
   std::vector<Value> row_;
   std::vector<std::unique_ptr<RuleRunner>> rules_;
+  struct Staged {
+    std::unique_ptr<RuleRunner> rule;
+    bool goes_on;
+  };
+  std::vector<Staged> staged_;
   std::vector<Readers> readers_;  // by stream
   std::vector<uint32_t> candidates_;
+  std::vector<uint8_t> part_of_text_;  // by symbol
   uint64_t arrivals_ = 0;
   size_t started_ = 0;  // rules, from the first on
 

@@ -14,33 +14,6 @@ namespace {
 
 constexpr size_t kOutputsHeldMax = 1024;  // of lines that are done
 
-size_t cell_bytes(Type type) {
-  switch (type) {
-    case Type::kText:
-      return sizeof(Symbol);
-    case Type::kBool:
-      return sizeof(uint8_t);
-    default:
-      return sizeof(int64_t);
-  }
-}
-
-// Rows [begin, begin + rows) of a batch.
-void cut(const Batch& batch, size_t begin, size_t rows, Batch& into) {
-  into.stream = batch.stream;
-  into.rows = rows;
-  into.first_index = batch.first_index + begin;
-  into.t = batch.t + begin;
-  into.at = batch.at == nullptr ? nullptr : batch.at + begin;
-  into.columns.resize(batch.columns.size());
-  for (size_t i = 0; i < batch.columns.size(); ++i) {
-    const ColumnView& from = batch.columns[i];
-    into.columns[i].type = from.type;
-    into.columns[i].data = static_cast<const uint8_t*>(from.data) + begin * cell_bytes(from.type);
-    into.columns[i].nulls = from.nulls == nullptr ? nullptr : from.nulls + begin;
-  }
-}
-
 }  // namespace
 
 // ---- lines
@@ -54,9 +27,53 @@ void Engine::Impl::push(const Batch& batch) {
     return;
   }
   for (size_t begin = 0; begin < batch.rows; begin += OutputQueue::kLinesMax) {
-    cut(batch, begin, std::min<size_t>(OutputQueue::kLinesMax, batch.rows - begin), chunk_);
+    cut_batch(batch, begin, std::min<size_t>(OutputQueue::kLinesMax, batch.rows - begin), chunk_);
     together ? push_together(chunk_) : push_lines(chunk_);
   }
+}
+
+// Is the event's device one of this part's? Devices without a name are the first part's.
+bool Engine::Impl::is_mine(const Batch& batch, size_t row) {
+  if (part_.count == 1) {
+    return true;
+  }
+  const int column = catalog_.stream(batch.stream).device_column;
+  const Value device = column < 0 ? Value::null() : batch.columns[static_cast<size_t>(column)].at(row);
+  if (device.type != Type::kText) {
+    return (device.is_null() ? 0 : hash_value(device) % part_.count) == part_.number;
+  }
+  constexpr uint8_t kUnknown = UINT8_MAX;
+  if (part_of_text_.size() <= device.text) {
+    part_of_text_.resize(symbols_.count(), kUnknown);
+  }
+  uint8_t& part = part_of_text_[device.text];
+  if (part == kUnknown) {  // by the text, so that a restored engine divides in the same way
+    part = static_cast<uint8_t>(hash_text(symbols_.text(device.text)) % part_.count);
+  }
+  return part == part_.number;
+}
+
+// Another part's event: here it moves the arrival clock only. `lagging`: rules that have events to catch up with.
+void Engine::Impl::tick(const Batch& batch, size_t row, Readers* lagging) {
+  clock_.on_event(batch.at == nullptr ? batch.t[row] : batch.at[row]);
+  const Moment moment = moment_of(batch, row);
+  due_.clear();
+  for (Horizons& horizons : horizons_) {
+    if (horizons.may_be_woken()) {
+      horizons.take_due(kForeignTimeline, false, due_);
+    }
+  }
+  if (due_.empty() && (clock_items_.empty() || clock_items_.top().time >= clock_.due_below())) {
+    return;
+  }
+  if (lagging != nullptr) {
+    catch_up(*lagging);
+  }
+  outputs_.set_line(static_cast<uint32_t>(row));
+  agenda_.begin_event(moment.t, moment.arrival);
+  put_due_on_agenda();
+  agenda_.event_is_done();
+  run_line(nullptr, nullptr, false);
 }
 
 // The event moves the clocks. Its columns are row_.
@@ -92,6 +109,10 @@ inline Moment Engine::Impl::moment_of(const Batch& batch, size_t row) {
 void Engine::Impl::push_lines(const Batch& batch) {
   row_.resize(batch.columns.size());
   for (size_t row = 0; row < batch.rows; ++row) {
+    if (!is_mine(batch, row)) {
+      tick(batch, row, nullptr);
+      continue;
+    }
     bool guarded = false;
     const Event event = hear(batch, row, guarded);
     for (size_t c = 0; c < row_.size(); ++c) {
@@ -110,10 +131,10 @@ void Engine::Impl::push_lines(const Batch& batch) {
       run_line(&event, &moment, false);
     }
     if (outputs_.size() >= kOutputsHeldMax) {
-      outputs_.flush(sink_);
+      flush();
     }
   }
-  outputs_.flush(sink_);
+  flush();
 }
 
 void Engine::Impl::advance_to(int64_t t) {
@@ -132,13 +153,13 @@ void Engine::Impl::advance_to(int64_t t) {
   take_due(kSharedTimeline, true);
   put_due_on_agenda();
   run_line(nullptr, nullptr, false);
-  outputs_.flush(sink_);
+  flush();
 }
 
 // Rules that see their first line.
 void Engine::Impl::start_rules(const Moment& moment) {
   for (; started_ < rules_.size(); ++started_) {
-    if (rules_[started_] != nullptr) {
+    if (rules_[started_] != nullptr && rules_[started_]->is_active) {
       rules_[started_]->start(moment);
     }
   }
@@ -224,7 +245,7 @@ void Engine::Impl::push_together(const Batch& batch) {
     push_each(batch);
   }
   catch_up(readers);
-  outputs_.flush(sink_);
+  flush();
 }
 
 // Can nothing be due but on the one horizon of the rules that read the stream, and do they all take rows?
@@ -244,6 +265,16 @@ void Engine::Impl::push_each(const Batch& batch) {
 }
 
 void Engine::Impl::push_one(Readers& readers, const Batch& batch, uint32_t row) {
+  if (!is_mine(batch, row)) {
+    timelines_[row] = kForeignTimeline;
+    clocks_[row] = std::max(clock_.now(), batch.at == nullptr ? batch.t[row] : batch.at[row]);
+    const auto must = [&](const auto& group) { return clocks_[row] >= lag_end(group, row); };
+    if (std::ranges::any_of(readers.together(), must)) {
+      catch_up(readers);
+    }
+    tick(batch, row, &readers);
+    return;
+  }
   bool guarded = false;
   const Event event = hear(batch, row, guarded);
   const Moment moment = moment_of(batch, row);
@@ -284,7 +315,7 @@ void Engine::Impl::push_rows(const Batch& batch) {
     LAMBDA_ASSERT(batch.t[row] >= -kEventTimeMax && batch.t[row] <= kEventTimeMax);
     clock = std::max(clock, batch.t[row]);
     clocks_[row] = clock;
-    timelines_[row] = timeline_at(batch, device, row);
+    timelines_[row] = is_mine(batch, row) ? timeline_at(batch, device, row) : kForeignTimeline;
   }
   for (uint32_t begin = 0; begin < rows;) {
     // What waits for the clock is due below it, an idle device's items at it.
@@ -305,7 +336,9 @@ void Engine::Impl::push_rows(const Batch& batch) {
         (void)other.on_rows(rows_, begin, end, clock_.now(), other_at_, late);
       }
     }
-    counters_.events += end - begin;
+    counters_.events +=
+        end - begin -
+        static_cast<size_t>(std::count(timelines_.begin() + begin, timelines_.begin() + end, kForeignTimeline));
     arrivals_ += end - begin;
     if (end - begin > 1) {
       clock_.on_event(clocks_[end - 2]);

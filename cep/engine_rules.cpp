@@ -20,6 +20,35 @@ bool same_columns(const std::vector<ColumnSchema>& x, const std::vector<ColumnSc
       x, y, [](const ColumnSchema& a, const ColumnSchema& b) { return a.name == b.name && a.type == b.type; });
 }
 
+bool makes_texts(const Program& program) {
+  return std::ranges::any_of(program.nodes,
+                             [](const Node& node) { return node.op == Op::kLower || node.op == Op::kUpper; });
+}
+
+bool makes_texts(const RulePlan& plan) {
+  bool makes = makes_texts(plan.where) || makes_texts(plan.having);
+  for (const ItemPlan& item : plan.items) {
+    makes = makes || makes_texts(item.program);
+  }
+  if (plan.table) {
+    makes = makes || makes_texts(plan.table->key) || makes_texts(plan.table->on);
+  }
+  if (plan.alert) {
+    makes = makes || makes_texts(plan.alert->on) || makes_texts(plan.alert->clear);
+  }
+  if (plan.window) {
+    for (const AggregatePlan& aggregate : plan.window->aggregates) {
+      makes = makes || makes_texts(aggregate.argument) || aggregate.kind == AggregateKind::kTopk;
+    }
+  }
+  if (plan.pattern) {
+    for (const PatternNode& node : plan.pattern->nodes) {
+      makes = makes || makes_texts(node.filter);
+    }
+  }
+  return makes;
+}
+
 }  // namespace
 
 // ---- create
@@ -45,6 +74,7 @@ std::vector<Diagnostic> Engine::Impl::create(std::string_view text) {
           if (auto missing = unsupported_part(*plan)) {
             errors.push_back(std::move(*missing));
           }
+          refuse_divided_sources(*plan, errors);
           plans.push_back(std::move(*plan));
         }
         break;
@@ -55,20 +85,55 @@ std::vector<Diagnostic> Engine::Impl::create(std::string_view text) {
     sort_by_place(errors);
     return errors;
   }
-  for (RulePlan& plan : plans) {
-    rules_.push_back(make_rule(std::move(plan)));
+  std::vector<bool> divided;
+  for (const RulePlan& plan : plans) {
+    divided.push_back(can_be_divided(plan, plans));
+  }
+  for (size_t i = 0; i < plans.size(); ++i) {
+    rules_.push_back(make_rule(std::move(plans[i]), divided[i]));
     connect(*rules_.back());
   }
   note_reads();
   return {};
 }
 
-std::unique_ptr<RuleRunner> Engine::Impl::make_rule(RulePlan plan) {
+// Does the rule say the same when each part of the devices is another engine's? Its keys must be theirs alone, nobody
+// may read it or be read by it, its bounds must not be counted over all keys, and it must not make texts, because the
+// table of texts is shared. `others`: created with it.
+bool Engine::Impl::can_be_divided(const RulePlan& plan, std::span<const RulePlan> others) const {
+  const Options usual;
+  const bool is_read = std::ranges::any_of(others, [&](const RulePlan& other) {
+    return std::ranges::find(other.streams, plan.output_stream, &StreamUse::stream) != other.streams.end();
+  });
+  const bool reads = std::ranges::any_of(
+      plan.streams, [&](const StreamUse& use) { return catalog_.stream(use.stream).rule.has_value(); });
+  return plan.horizon != HorizonClass::kSite && !is_read && !reads && plan.prints && !makes_texts(plan) &&
+         plan.options.max_keys == usual.max_keys && plan.options.max_state_bytes == usual.max_state_bytes;
+}
+
+// What a divided rule says is in several engines.
+void Engine::Impl::refuse_divided_sources(const RulePlan& plan, std::vector<Diagnostic>& errors) const {
+  for (const StreamUse& use : plan.streams) {
+    const auto source = catalog_.stream(use.stream).rule;
+    if (part_.holds && source && *source < rules_.size() && rules_[*source]->is_divided) {
+      errors.push_back({plan.at, "rule " + plan.name + " cannot read " + catalog_.stream(use.stream).name +
+                                     ", which is divided over shards; create both together"});
+    }
+  }
+}
+
+std::unique_ptr<RuleRunner> Engine::Impl::make_rule(RulePlan plan, bool is_divided) {
   Horizons& horizons = horizons_for(plan.options);
-  return std::make_unique<RuleRunner>(*this, std::move(plan), horizons, tables_, evaluator_, columns_, at_once_);
+  auto rule = std::make_unique<RuleRunner>(*this, std::move(plan), horizons, tables_, evaluator_, columns_, at_once_);
+  rule->is_divided = is_divided;
+  rule->is_active = is_divided ? part_.divided : part_.whole;
+  return rule;
 }
 
 void Engine::Impl::connect(RuleRunner& rule) {
+  if (!rule.is_active) {
+    return;
+  }
   for (const StreamUse& use : rule.plan.streams) {
     readers(use.stream).add(rule);
   }
@@ -87,7 +152,7 @@ void Engine::Impl::note_reads() {
     if (rule == nullptr) {
       continue;
     }
-    any_site_ = any_site_ || rule->site();
+    any_site_ = any_site_ || (rule->is_active && rule->site());
     const StreamId output = rule->plan.output_stream;
     const bool read = output < readers_.size() && !readers_[output].empty();
     if (read != rule->read) {
@@ -127,6 +192,15 @@ std::optional<RuleId> Engine::Impl::find_rule(std::string_view name) const {
 // ---- replace
 
 std::vector<Diagnostic> Engine::Impl::replace(std::string_view text) {
+  std::vector<Diagnostic> errors = stage_replace(text);
+  if (errors.empty()) {
+    flush();  // while the old rules can still be asked for
+    commit_replace();
+  }
+  return errors;
+}
+
+std::vector<Diagnostic> Engine::Impl::stage_replace(std::string_view text) {
   Parsed parsed = parse_rules(text);
   Diagnostics errors = std::move(parsed.errors);
   const size_t streams_before = catalog_.stream_count();
@@ -137,8 +211,7 @@ std::vector<Diagnostic> Engine::Impl::replace(std::string_view text) {
       errors.push_back({stream ? statement.stream.name.at : statement.table.name.at,
                         std::string(stream ? "a stream" : "a table") + " cannot be replaced, only rules"});
     } else if (auto plan = bind_replacement(statement.rule, errors)) {
-      const bool twice = std::ranges::find(plans, plan->id, &RulePlan::id) != plans.end();
-      if (twice) {
+      if (std::ranges::find(plans, plan->id, &RulePlan::id) != plans.end()) {
         errors.push_back({plan->at, "rule " + plan->name + " stands here twice"});
       }
       plans.push_back(std::move(*plan));
@@ -155,10 +228,8 @@ std::vector<Diagnostic> Engine::Impl::replace(std::string_view text) {
     return errors;
   }
   for (RulePlan& plan : plans) {
-    put_in_place(std::move(plan));
+    stage(std::move(plan));
   }
-  note_reads();
-  outputs_.flush(sink_);
   return {};
 }
 
@@ -198,12 +269,14 @@ std::optional<RulePlan> Engine::Impl::bind_replacement(const ast::CreateRule& st
   return plan;
 }
 
-void Engine::Impl::put_in_place(RulePlan plan) {
-  const RuleId id = plan.id;
-  RuleRunner& old = *rules_[id];
-  std::unique_ptr<RuleRunner> rule = make_rule(std::move(plan));
+// The rule that is to stand in the place of another, with that one's state if it can go on with it.
+void Engine::Impl::stage(RulePlan plan) {
+  const RuleRunner& old = *rules_[plan.id];
+  const bool is_divided = can_be_divided(plan, {}) && !old.read;
+  std::unique_ptr<RuleRunner> rule = make_rule(std::move(plan), is_divided);
   bool goes_on = false;
-  if (shape_of(rule->plan, catalog_, symbols_) == shape_of(old.plan, catalog_, symbols_)) {
+  if (is_divided == old.is_divided &&
+      shape_of(rule->plan, catalog_, symbols_) == shape_of(old.plan, catalog_, symbols_)) {
     StateWriter out(symbols_);
     old.save(out);
     const std::string state = out.finish();
@@ -212,50 +285,80 @@ void Engine::Impl::put_in_place(RulePlan plan) {
     rule->load(*in);
     goes_on = in->ok() && in->at_end();  // not when it allows fewer keys than there are
     if (!goes_on) {
-      rule = make_rule(rule->plan);
+      rule = make_rule(rule->plan, is_divided);
     }
   }
-  disconnect(old);
   if (!goes_on) {
-    let_go(old);
-    ++counters_.rules_begun_anew;
-    started_ = std::min<size_t>(started_, id);
+    withdraw(*rules_[rule->plan.id]);
   }
-  rules_[id] = std::move(rule);
-  connect(*rules_[id]);
+  staged_.push_back({std::move(rule), goes_on});
 }
 
-// Ends what the rule is in the middle of.
-void Engine::Impl::let_go(RuleRunner& rule) {
+void Engine::Impl::commit_replace() {
+  for (Staged& staged : staged_) {
+    const RuleId id = staged.rule->plan.id;
+    disconnect(*rules_[id]);
+    if (!staged.goes_on) {
+      forget_items(id);
+      counters_.rules_begun_anew += staged.rule->is_active ? 1 : 0;
+      started_ = std::min<size_t>(started_, id);
+    }
+    rules_[id] = std::move(staged.rule);
+    connect(*rules_[id]);
+  }
+  staged_.clear();
+  note_reads();
+}
+
+// ---- remove
+
+// Ends the alerts that the rule is in the middle of.
+void Engine::Impl::withdraw(RuleRunner& rule) {
   Moment now;
   now.t = clock_.now() == kTimeMin ? 0 : clock_.now();
   now.clock = clock_.now();
   now.place = Place::kTimer;
   outputs_.set_line(0);
   rule.results.withdraw(now);
-  outputs_.flush(sink_);  // while the rule can still be asked for
-  for (Horizons& horizons : horizons_) {
-    horizons.erase(rule.plan.id);
-  }
-  (void)clock_items_.erase(rule.plan.id);
 }
 
-Status Engine::Impl::remove(std::string_view name) {
+void Engine::Impl::forget_items(RuleId rule) {
+  for (Horizons& horizons : horizons_) {
+    horizons.erase(rule);
+  }
+  (void)clock_items_.erase(rule);
+}
+
+Status Engine::Impl::can_remove(std::string_view name) const {
   const auto id = find_rule(name);
   if (!id) {
     return fail(ErrorCode::kNotFound, "there is no rule " + std::string(name));
   }
-  RuleRunner& rule = *rules_[*id];
+  const RuleRunner& rule = *rules_[*id];
   if (rule.read) {
     const RuleRunner& reader = *readers_[rule.plan.output_stream].rules().front();
     return fail(ErrorCode::kInvalid, "rule " + reader.plan.name + " reads " + std::string(name) + ": remove it first");
   }
-  disconnect(rule);
-  let_go(rule);
-  catalog_.forget_stream(rule.plan.output_stream);
-  rules_[*id].reset();
-  note_reads();
   return {};
+}
+
+Status Engine::Impl::remove(std::string_view name) {
+  Status status = can_remove(name);
+  if (status) {
+    withdraw(*rules_[*find_rule(name)]);
+    flush();
+    commit_remove(name);
+  }
+  return status;
+}
+
+void Engine::Impl::commit_remove(std::string_view name) {
+  const RuleId id = *find_rule(name);
+  disconnect(*rules_[id]);
+  forget_items(id);
+  catalog_.forget_stream(rules_[id]->plan.output_stream);
+  rules_[id].reset();
+  note_reads();
 }
 
 }  // namespace lambda::cep

@@ -191,9 +191,15 @@ uint32_t Horizons::on_rows(const Rows& rows, uint32_t begin, uint32_t end, int64
   uint32_t* out = in_order.data() + had;
   const int64_t lateness = settings_.lateness_ms;
   uint32_t row = begin;
+  uint32_t foreign = 0;
   bool is_due = false;
   for (; row < end && !is_due; ++row) {
     const TimelineId timeline = rows.timeline[row];
+    if (timeline == kForeignTimeline) {
+      before = rows.clock[row];
+      ++foreign;
+      continue;
+    }
     if (timelines_.size() <= timeline) {
       grow(timeline);
     }
@@ -214,7 +220,7 @@ uint32_t Horizons::on_rows(const Rows& rows, uint32_t begin, uint32_t end, int64
     is_due = line.next <= horizon;
   }
   in_order.resize(static_cast<size_t>(out - in_order.data()));
-  late += row - begin - (in_order.size() - had);
+  late += row - begin - foreign - (in_order.size() - had);
   return is_due ? row - 1 : end;
 }
 

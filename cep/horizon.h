@@ -159,7 +159,8 @@ class Horizons {
   void take_due(TimelineId timeline, bool all, std::vector<Item>& out);
   // As on_event() for rows [begin, end), until after the first one with which something may be due: returns that one's
   // place, or `end`. `clock` is the arrival clock at each of them, `before` ahead of the first; no item of the clock
-  // comes due. The rows that are in order go to `in_order`, the others are counted. Not with rules of the site.
+  // comes due. The rows that are in order go to `in_order`, the others are counted; those of kForeignTimeline only move
+  // the clock. Not with rules of the site.
   uint32_t on_rows(const Rows& rows, uint32_t begin, uint32_t end, int64_t before, std::vector<uint32_t>& in_order,
                    size_t& late);
   // Does anything wait here?
@@ -171,6 +172,7 @@ class Horizons {
   // That item need not be looked at until `time`, though it may say less.
   void step_over_only_item(TimelineId timeline, int64_t time) { timelines_[timeline].next = time; }
 
+  bool may_be_woken() const { return next_wakeup() <= clock_.now(); }
   // After on_event(): could take_due() find anything?
   bool may_be_due(TimelineId timeline) const {
     return timelines_[timeline].next <= heard_device(timeline) ||

@@ -68,19 +68,19 @@ int OutputQueue::compare_keys(const Entry& x, const Entry& y) const {
   return 0;
 }
 
-bool OutputQueue::less(size_t x, size_t y) const {
+bool OutputQueue::before(const Output& x, const Entry& at_x, const Output& y, const Entry& at_y) const {
   // A limit comes before all outputs of its event (47).
-  const auto head = [this](size_t i) {
-    const Output& output = outputs_[i];
-    const Place& place = entries_[i].place;
+  const auto head = [](const Output& output, const Place& place) {
     return std::tuple(output.t, place.place, place.arrival, output.kind != OutputKind::kLimit, -place.priority,
                       output.rule, place.order);
   };
-  if (head(x) != head(y)) {
-    return head(x) < head(y);
+  const auto head_x = head(x, at_x.place);
+  const auto head_y = head(y, at_y.place);
+  if (head_x != head_y) {
+    return head_x < head_y;
   }
-  const int keys = compare_keys(entries_[x], entries_[y]);
-  return keys != 0 ? keys < 0 : entries_[x].place.age < entries_[y].place.age;
+  const int keys = compare_keys(at_x, at_y);
+  return keys != 0 ? keys < 0 : at_x.place.age < at_y.place.age;
 }
 
 // Rules speak in their order for many lines at once: what is left to do is mostly to bring the lines together.
@@ -108,9 +108,14 @@ void OutputQueue::sort() {
     begin = end;
   }
   sorted_.resize(outputs_.size());
+  sorted_entries_.resize(outputs_.size());
   for (size_t i = 0; i < sequence_.size(); ++i) {
     sorted_[i] = outputs_[sequence_[i]];
+    sorted_entries_[i] = entries_[sequence_[i]];
   }
+  outputs_.swap(sorted_);
+  entries_.swap(sorted_entries_);
+  in_order_ = true;
 }
 
 void OutputQueue::flush(const BatchSink& sink) {
@@ -119,13 +124,55 @@ void OutputQueue::flush(const BatchSink& sink) {
   }
   if (!in_order_) {
     sort();
-    outputs_.swap(sorted_);
   }
   sink(outputs_);
+  clear();
+}
+
+void OutputQueue::clear() {
   outputs_.clear();
   entries_.clear();
   arena_.clear();
   in_order_ = true;
+}
+
+void OutputQueue::merge(std::span<OutputQueue* const> queues, const BatchSink& sink) {
+  std::vector<size_t> next(queues.size(), 0);
+  std::vector<Output> merged;
+  for (OutputQueue* queue : queues) {
+    if (!queue->in_order_) {
+      queue->sort();
+    }
+  }
+  for (;;) {
+    size_t first = queues.size();
+    for (size_t i = 0; i < queues.size(); ++i) {
+      if (next[i] == queues[i]->size()) {
+        continue;
+      }
+      if (first == queues.size()) {
+        first = i;
+        continue;
+      }
+      const OutputQueue& x = *queues[i];
+      const OutputQueue& y = *queues[first];
+      const Entry& at_x = x.entries_[next[i]];
+      const Entry& at_y = y.entries_[next[first]];
+      const bool earlier = at_x.line != at_y.line ? at_x.line < at_y.line
+                                                  : x.before(x.outputs_[next[i]], at_x, y.outputs_[next[first]], at_y);
+      first = earlier ? i : first;
+    }
+    if (first == queues.size()) {
+      break;
+    }
+    merged.push_back(queues[first]->outputs_[next[first]++]);
+  }
+  if (!merged.empty()) {
+    sink(merged);
+  }
+  for (OutputQueue* queue : queues) {
+    queue->clear();
+  }
 }
 
 }  // namespace lambda::cep

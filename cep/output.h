@@ -96,6 +96,8 @@ class OutputQueue {
     return values;
   }
   size_t size() const { return outputs_.size(); }
+  // Hands over what all of them hold, as one that got it all would.
+  static void merge(std::span<OutputQueue* const> queues, const BatchSink& sink);
   // Hands all over, in order, and forgets them. The sink must not push events.
   void flush(const BatchSink& sink);
 
@@ -107,9 +109,11 @@ class OutputQueue {
     const Value* key;
   };
   // By place in the line, for two outputs of one line.
-  bool less(size_t x, size_t y) const;
+  bool less(size_t x, size_t y) const { return before(outputs_[x], entries_[x], outputs_[y], entries_[y]); }
+  bool before(const Output& x, const Entry& at_x, const Output& y, const Entry& at_y) const;
   int compare_keys(const Entry& x, const Entry& y) const;
   void sort();
+  void clear();
 
   const Symbols& symbols_;
   uint32_t line_ = 0;
@@ -120,6 +124,7 @@ class OutputQueue {
   std::vector<uint32_t> line_ends_;
   std::vector<uint32_t> sequence_;
   std::vector<Output> sorted_;
+  std::vector<Entry> sorted_entries_;
 };
 
 }  // namespace lambda::cep

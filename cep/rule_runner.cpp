@@ -86,11 +86,8 @@ OutputQueue::Place RuleRunner::place_of(const Moment& moment) const {
 }
 
 void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment) {
-  Limit& limit = limits_[static_cast<size_t>(bound)];
-  ++limit.dropped;
-  constexpr int64_t kMinuteMs = 60'000;
-  const int64_t minute = moment.t / kMinuteMs - (moment.t % kMinuteMs < 0 ? 1 : 0);
-  if (minute <= limit.minute && !mutant(Mutant::kLimitEveryTime)) {
+  LimitCount& limit = limits_[static_cast<size_t>(bound)];
+  if (!limit.drop(moment.t) && !host_.says_each_limit() && !mutant(Mutant::kLimitEveryTime)) {
     return;
   }
   if (plan.prints) {
@@ -101,11 +98,10 @@ void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment) {
     said.on_input = moment.on_input;
     said.bound = bound;
     said.max = max;
-    said.dropped = limit.dropped;
+    said.dropped = host_.says_each_limit() ? 1 : limit.dropped;
     (void)host_.outputs().add(said, place_of(moment), {}, 0);
   }
-  limit.dropped = 0;
-  limit.minute = minute;
+  limit.say(moment.t);
 }
 
 void RuleRunner::arrive(const Event& event, const Moment& moment) {
@@ -186,9 +182,8 @@ void RuleRunner::save(StateWriter& out) const {
   machine->save(out);
   results.save(out);
   reorder.save(out);
-  for (const Limit& limit : limits_) {
-    out.u64(limit.dropped);
-    out.i64(limit.minute);
+  for (const LimitCount& limit : limits_) {
+    limit.save(out);
   }
   out.u64(counters.events);
   out.u64(counters.outputs);
@@ -208,9 +203,8 @@ void RuleRunner::load(StateReader& in) {
   machine->load(in);
   results.load(in);
   reorder.load(in);
-  for (Limit& limit : limits_) {
-    limit.dropped = in.u64();
-    limit.minute = in.i64();
+  for (LimitCount& limit : limits_) {
+    limit.load(in);
   }
   counters.events = in.u64();
   counters.outputs = in.u64();

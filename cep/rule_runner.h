@@ -13,6 +13,32 @@ namespace lambda::cep {
 
 class RuleRunner;
 
+// How often something was dropped at one bound of a rule, and when that was last said: at most once a minute (47).
+struct LimitCount {
+  static constexpr int64_t kMinuteMs = 60'000;
+  uint64_t dropped = 0;       // since it was said
+  int64_t minute = kTimeMin;  // in which it was said
+
+  static int64_t minute_of(int64_t t) { return t / kMinuteMs - (t % kMinuteMs < 0 ? 1 : 0); }
+  // True: it is to be said now.
+  bool drop(int64_t t) {
+    ++dropped;
+    return minute_of(t) > minute;
+  }
+  void say(int64_t t) {
+    dropped = 0;
+    minute = minute_of(t);
+  }
+  void save(StateWriter& out) const {
+    out.u64(dropped);
+    out.i64(minute);
+  }
+  void load(StateReader& in) {
+    dropped = in.u64();
+    minute = in.i64();
+  }
+};
+
 // What the runner needs of the engine.
 class RunnerHost {
  public:
@@ -24,6 +50,8 @@ class RunnerHost {
   virtual OutputQueue& outputs() = 0;
   virtual TimelineId timeline_of(const Value& device) = 0;
   virtual const Catalog& catalog() const = 0;
+  // Is each drop at a bound to be said, because somebody behind the engine counts them together? (47)
+  virtual bool says_each_limit() const = 0;
 };
 
 class RuleRunner final : public RuleHost {
@@ -83,7 +111,9 @@ class RuleRunner final : public RuleHost {
   Results results;
   std::unique_ptr<Machine> machine;
   ReorderBuffer reorder;
-  bool read = false;  // by another rule
+  bool read = false;        // by another rule
+  bool is_divided = false;  // by device, over shards
+  bool is_active = true;    // false: it runs in other shards only
   // The stream whose events it gets many at once; set by that stream's Readers.
   static constexpr StreamId kNoStream = UINT32_MAX;
   StreamId together_of = kNoStream;
@@ -93,11 +123,7 @@ class RuleRunner final : public RuleHost {
 
   RunnerHost& host_;
   bool started_ = false;
-  struct Limit {
-    uint64_t dropped = 0;       // since the last output
-    int64_t minute = kTimeMin;  // of the last output
-  };
-  Limit limits_[kBounds];
+  LimitCount limits_[kBounds];
 };
 
 }  // namespace lambda::cep

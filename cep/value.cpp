@@ -52,6 +52,15 @@ uint64_t hash_value(const Value& value) {
   return bits ^ (bits >> 33);
 }
 
+// FNV-1a.
+uint64_t hash_text(std::string_view text) {
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char c : text) {
+    hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3ULL;
+  }
+  return hash ^ hash >> 32;
+}
+
 Symbol Symbols::intern(std::string_view text) {
   const auto found = numbers_.find(text);
   if (found != numbers_.end()) {

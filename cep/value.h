@@ -80,6 +80,9 @@ static_assert(sizeof(Value) == 16);
 // Agrees with operator==.
 uint64_t hash_value(const Value& value);
 
+// The same on every machine and in every run.
+uint64_t hash_text(std::string_view text);
+
 // Texts and their numbers. Numbers are dense and given in order of first use; they differ from run to run, so nothing
 // that is printed or saved may depend on them: snapshots save texts. One thread.
 class Symbols {

@@ -336,7 +336,7 @@ std::string describe(const std::vector<Line>& lines) {
 class AtOnce : public ::testing::TestWithParam<int> {};
 
 TEST_P(AtOnce, SaysWhatEventByEventSays) {
-  constexpr uint64_t kSeeds = 600;
+  constexpr uint64_t kSeeds = 300;
   size_t outputs = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const uint64_t own_seed = seed + kSeeds * static_cast<uint64_t>(GetParam());
@@ -361,7 +361,7 @@ TEST_P(AtOnce, SaysWhatEventByEventSays) {
 }
 
 TEST_P(AtOnce, ShardsSayWhatOneEngineSays) {
-  constexpr uint64_t kSeeds = 300;
+  constexpr uint64_t kSeeds = 150;
   size_t outputs = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const uint64_t own_seed = 100'000 + seed + kSeeds * static_cast<uint64_t>(GetParam());

@@ -99,7 +99,7 @@ std::vector<Diagnostic> Engine::Impl::create(std::string_view text) {
 
 // Does the rule say the same when each part of the devices is another engine's? Its keys must be theirs alone, nobody
 // may read it or be read by it, its bounds must not be counted over all keys, and it must not make texts, because the
-// table of texts is shared. `others`: created with it.
+// table of texts is shared. An ANTI JOIN waits for devices that nobody has heard of. `others`: created with it.
 bool Engine::Impl::can_be_divided(const RulePlan& plan, std::span<const RulePlan> others) const {
   const Options usual;
   const bool is_read = std::ranges::any_of(others, [&](const RulePlan& other) {
@@ -107,8 +107,9 @@ bool Engine::Impl::can_be_divided(const RulePlan& plan, std::span<const RulePlan
   });
   const bool reads = std::ranges::any_of(
       plan.streams, [&](const StreamUse& use) { return catalog_.stream(use.stream).rule.has_value(); });
-  return plan.horizon != HorizonClass::kSite && !is_read && !reads && plan.prints && !makes_texts(plan) &&
-         plan.options.max_keys == usual.max_keys && plan.options.max_state_bytes == usual.max_state_bytes;
+  return plan.horizon != HorizonClass::kSite && plan.source != ast::SourceKind::kAntiJoin && !is_read && !reads &&
+         plan.prints && !makes_texts(plan) && plan.options.max_keys == usual.max_keys &&
+         plan.options.max_state_bytes == usual.max_state_bytes;
 }
 
 // What a divided rule says is in several engines.

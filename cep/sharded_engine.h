@@ -1,7 +1,7 @@
 // An engine whose devices are divided over several, each on a thread of its own. Says what one Engine says, in the same
-// order, whatever their number. Rules that look at more than one device at a time, read other rules or are read by
-// some, make texts, or set max_keys or max_state run whole, in one more engine that sees every event; for the divided
-// ones the bounds on keys and state hold in each shard.
+// order, whatever their number. Rules that look at more than one device at a time, ANTI JOINs, those that read other
+// rules or are read by some, that make texts, or set max_keys or max_state run whole, in one more engine that sees
+// every event; for the divided ones the bounds on keys and state hold in each shard.
 //
 // Calls come from one thread; the sink is called on that one.
 #pragma once

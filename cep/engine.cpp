@@ -109,7 +109,9 @@ RuleNumbers Engine::Impl::restore_rules(StateReader& in) {
 // ---- the door
 
 Engine::Engine(const EngineSettings& settings, BatchSink sink)
-    : impl_(std::make_unique<Impl>(settings, std::move(sink), Impl::Part())) {}
+    : impl_(std::make_unique<Impl>(
+          settings, std::move(sink),
+          Impl::Part{0, 1, true, true, false, std::make_shared<Symbols>(settings.text_bytes_max)})) {}
 Engine::Engine(const EngineSettings& settings, Sink sink)
     : Engine(settings, BatchSink([each = std::move(sink)](std::span<const Output> outputs) {
                for (const Output& output : outputs) {
@@ -143,6 +145,7 @@ const RuleCounters& Engine::counters(RuleId id) const {
 }
 const EngineCounters& Engine::counters() const {
   impl_->counters_.timelines_rejected = impl_->devices_.rejected();
+  impl_->counters_.texts_refused = impl_->symbols_.refused();
   return impl_->counters_;
 }
 size_t Engine::state_bytes(RuleId id) const {

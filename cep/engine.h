@@ -23,6 +23,7 @@ namespace lambda::cep {
 
 struct EngineSettings {
   int64_t clock_skew_ms = 5 * 60'000;  // times further ahead of their arrival move no horizon (the clock guard)
+  uint64_t text_bytes_max = Symbols::kBytesMax;  // of events' texts: Symbols::try_intern() refuses more
   bool at_once = true;  // false: each event by itself, by the general machines. Says the same; for tests of just that
 };
 
@@ -31,6 +32,7 @@ struct EngineCounters {
   uint64_t events = 0;
   uint64_t guarded = 0;  // events that the clock guard kept from moving time
   uint64_t timelines_rejected = 0;
+  uint64_t texts_refused = 0;  // new texts of events that text_bytes_max had no room for
 };
 
 class Engine {

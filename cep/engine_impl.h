@@ -24,7 +24,7 @@ class Engine::Impl final : public RunnerHost {
     bool divided = true;  // runs the rules that can be divided by device
     bool whole = true;    // runs the others
     bool holds = false;   // keeps its outputs, in outputs_, for somebody to fetch after each call
-    std::shared_ptr<Symbols> symbols = std::make_shared<Symbols>();
+    std::shared_ptr<Symbols> symbols;
   };
   Impl(const EngineSettings& settings, BatchSink sink, Part part)
       : part_(std::move(part)),
@@ -54,6 +54,7 @@ class Engine::Impl final : public RunnerHost {
   void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) override;
   OutputQueue& outputs() override { return outputs_; }
   TimelineId timeline_of(const Value& device) override { return devices_.find_or_add(device); }
+  int64_t clock() const override { return clock_.now(); }
   const Catalog& catalog() const override { return catalog_; }
   bool says_each_limit() const override { return part_.holds; }
   // What remove() would say.
@@ -98,6 +99,7 @@ class Engine::Impl final : public RunnerHost {
   void put_due_on_agenda();
   void give(const Event& event, const Moment& moment, bool alone);
   void start_rules(const Moment& moment);
+  void sweep_lists();
   void run_line(const Event* event, const Moment* moment, bool alone);
   RuleNumbers restore_rules(StateReader& in);
   // ---- engine_rules.cpp
@@ -118,6 +120,8 @@ class Engine::Impl final : public RunnerHost {
   std::optional<RuleId> find_rule(std::string_view name) const;
   Horizons& horizons_for(const Options& options);
   Readers& readers(StreamId stream);
+
+  static constexpr uint64_t kListBytesMin = 8 << 20;
 
   const EngineSettings settings_;
   const bool at_once_;
@@ -143,6 +147,7 @@ class Engine::Impl final : public RunnerHost {
   std::vector<Readers> readers_;  // by stream
   std::vector<uint32_t> candidates_;
   std::vector<uint8_t> part_of_text_;  // by symbol
+  uint64_t sweep_lists_at_ = kListBytesMin;
   uint64_t arrivals_ = 0;
   size_t started_ = 0;  // rules, from the first on
 

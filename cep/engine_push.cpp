@@ -20,6 +20,7 @@ constexpr size_t kOutputsHeldMax = 1024;  // of lines that are done
 
 void Engine::Impl::push(const Batch& batch) {
   LAMBDA_ASSERT(batch.columns.size() == catalog_.stream(batch.stream).columns.size());
+  sweep_lists();
   Readers& readers = this->readers(batch.stream);
   const bool together = at_once_ && batch.rows > 1 && !readers.together().empty();
   if (batch.rows <= OutputQueue::kLinesMax) {
@@ -139,6 +140,7 @@ void Engine::Impl::push_lines(const Batch& batch) {
 
 void Engine::Impl::advance_to(int64_t t) {
   LAMBDA_ASSERT(t >= -kEventTimeMax && t <= kEventTimeMax);
+  sweep_lists();
   clock_.on_advance(t);
   for (Horizons& horizons : horizons_) {
     horizons.on_advance(t);
@@ -154,6 +156,21 @@ void Engine::Impl::advance_to(int64_t t) {
   put_due_on_agenda();
   run_line(nullptr, nullptr, false);
   flush();
+}
+
+// Forgets the lists of outputs that are gone, when they have become as many again as are held.
+void Engine::Impl::sweep_lists() {
+  if (symbols_.list_bytes() < sweep_lists_at_ || !part_.whole) {
+    return;
+  }
+  StateWriter held(symbols_);
+  for (const auto& rule : rules_) {
+    if (rule != nullptr) {
+      rule->save(held);
+    }
+  }
+  symbols_.keep_lists(held.lists());
+  sweep_lists_at_ = std::max<uint64_t>(kListBytesMin, 2 * symbols_.list_bytes());
 }
 
 // Rules that see their first line.

@@ -112,7 +112,8 @@ Value change_case(const Value& x, bool lower, Symbols& symbols) {
       c = static_cast<char>(c - 'a' + 'A');
     }
   }
-  return Value::of_text(symbols.intern(text));
+  const auto changed = symbols.try_intern(text);
+  return changed ? Value::of_text(*changed) : Value::null();
 }
 
 Value negate(const Value& x) {

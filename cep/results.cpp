@@ -179,10 +179,17 @@ void Results::on_item(const Item& item, const Moment& moment) {
       end(alert, moment, item.key);
       break;
     case Timer::kRemind:
-      arm(alert.remind, Timer::kRemind, item.time + *context_.plan.alert->remind_ms, item.key);
+      remind_again(alert, item);
       say(OutputKind::kFiring, moment, item.key);
       break;
   }
+}
+
+void Results::remind_again(Alert& alert, const Item& item) {
+  const int64_t every = *context_.plan.alert->remind_ms;
+  const int64_t now = by_event_time() ? context_.host.horizon_of(item.timeline) : context_.host.clock();
+  const int64_t next = next_tick(item.time + every, every, now, context_.counters.ticks_skipped);
+  arm(alert.remind, Timer::kRemind, next, item.key);
 }
 
 bool Results::by_event_time() const {

@@ -52,6 +52,7 @@ class Results {
   void begin(Alert& alert, const Moment& moment, KeyId key);
   void fire(Alert& alert, const Moment& moment, KeyId key, int64_t from);
   void end(Alert& alert, const Moment& moment, KeyId key);
+  void remind_again(Alert& alert, const Item& item);
   void emit_row(const Moment& moment, KeyId key, const Frames& frames, uint64_t order, uint64_t age);
   bool passes_emit(const Moment& moment, KeyId key);
 

@@ -30,7 +30,22 @@ struct RuleCounters {
   uint64_t runs_dropped = 0;
   uint64_t captures_dropped = 0;
   uint64_t state_dropped = 0;  // events that max_state had no room for
+  uint64_t ticks_skipped = 0;  // of REMIND and EARLY, when time jumped over more than kTicksMax of them
 };
+
+// How often REMIND or EARLY of one key speaks of one jump of time; the last so many ticks are said.
+inline constexpr int64_t kTicksMax = 100'000;
+
+// The next of the times `next`, next + every, .. that is said when it is `now`; what it leaves out is added to
+// `skipped`.
+inline int64_t next_tick(int64_t next, int64_t every, int64_t now, uint64_t& skipped) {
+  const int64_t left_out = now > next ? (now - next) / every - kTicksMax : 0;
+  if (left_out <= 0) {
+    return next;
+  }
+  skipped += static_cast<uint64_t>(left_out);
+  return next + left_out * every;
+}
 
 // What the engine does for a rule.
 class RuleHost {
@@ -44,6 +59,8 @@ class RuleHost {
   virtual void at_clock(Item item) = 0;
   // What the rule's events of this timeline are measured with (6).
   virtual int64_t horizon_of(TimelineId timeline) const = 0;
+  // The arrival clock.
+  virtual int64_t clock() const = 0;
   // A device's timeline, seen or not.
   virtual TimelineId timeline_of(const Value& device) = 0;
   // A row or an alert's output: printed if the rule has DO, and handed to the rules that read this one, at once.

@@ -195,6 +195,7 @@ void RuleRunner::save(StateWriter& out) const {
   out.u64(counters.runs_dropped);
   out.u64(counters.captures_dropped);
   out.u64(counters.state_dropped);
+  out.u64(counters.ticks_skipped);
 }
 
 void RuleRunner::load(StateReader& in) {
@@ -216,6 +217,7 @@ void RuleRunner::load(StateReader& in) {
   counters.runs_dropped = in.u64();
   counters.captures_dropped = in.u64();
   counters.state_dropped = in.u64();
+  counters.ticks_skipped = in.u64();
 }
 
 }  // namespace lambda::cep

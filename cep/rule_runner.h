@@ -49,6 +49,7 @@ class RunnerHost {
   virtual void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) = 0;
   virtual OutputQueue& outputs() = 0;
   virtual TimelineId timeline_of(const Value& device) = 0;
+  virtual int64_t clock() const = 0;
   virtual const Catalog& catalog() const = 0;
   // Is each drop at a bound to be said, because somebody behind the engine counts them together? (47)
   virtual bool says_each_limit() const = 0;
@@ -70,6 +71,7 @@ class RuleRunner final : public RuleHost {
   void limit(Bound bound, uint64_t max, const Moment& moment) override;
   int64_t horizon_of(TimelineId timeline) const override { return horizon(timeline); }
   TimelineId timeline_of(const Value& device) override { return host_.timeline_of(device); }
+  int64_t clock() const override { return host_.clock(); }
 
   // The first time that the rule knows; again is nothing.
   void start(const Moment& moment) {

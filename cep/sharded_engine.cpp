@@ -18,7 +18,7 @@ struct ShardedEngine::State {
 
   RunAll run_all;
   BatchSink sink;
-  std::shared_ptr<Symbols> symbols = std::make_shared<Symbols>();
+  std::shared_ptr<Symbols> symbols;
   std::vector<std::unique_ptr<Impl>> shards;
   std::unique_ptr<Impl> whole;  // null: there is one shard, which runs all
   std::vector<OutputQueue*> queues;
@@ -79,6 +79,7 @@ ShardedEngine::ShardedEngine(const EngineSettings& settings, uint32_t shards, Ru
     : state_(std::make_unique<State>()) {
   LAMBDA_ASSERT(shards >= 1 && shards <= kShardsMax);
   state_->run_all = std::move(run_all);
+  state_->symbols = std::make_shared<Symbols>(settings.text_bytes_max);
   state_->sink = std::move(sink);
   const auto make = [&](uint32_t number, uint32_t count, bool divided, bool whole) {
     Engine::Impl::Part part;
@@ -175,6 +176,7 @@ RuleCounters ShardedEngine::counters(RuleId id) const {
     sum.runs_dropped += part.runs_dropped;
     sum.captures_dropped += part.captures_dropped;
     sum.state_dropped += part.state_dropped;
+    sum.ticks_skipped += part.ticks_skipped;
   });
   return sum;
 }

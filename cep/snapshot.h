@@ -31,6 +31,9 @@ class StateWriter {
   size_t begin_part();
   void end_part(size_t begin);
 
+  // The lists that were written.
+  std::vector<Symbol> lists() const;
+
   // Header, texts, what was written, checksum.
   std::string finish() const;
 
@@ -78,7 +81,7 @@ class StateReader {
   Value of_symbol(bool list);
 
   std::string_view rest_;
-  std::shared_ptr<const std::vector<Symbol>> symbols_;
+  std::shared_ptr<const std::vector<Symbol>> texts_;
   bool ok_ = true;
 };
 

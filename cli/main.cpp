@@ -251,9 +251,7 @@ class CommandLine {
     run_rules->add_option("--batch", cep_.batch, "Events handed over at once")
         ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000}))
         ->capture_default_str();
-    run_rules
-        ->add_option("--shards", cep_.shards,
-                     "How many may work at once; the output is the same, and this version works as one")
+    run_rules->add_option("--shards", cep_.shards, "Threads that the devices are divided over; the output is the same")
         ->check(CLI::Range(uint64_t{1}, uint64_t{64}))
         ->capture_default_str();
     run_rules->add_option("--snapshot-at", cep_.snapshot_at, "Save, drop and restore the state after this event")

@@ -34,6 +34,36 @@ void all_sources(ConfigTable& table, HostSourceOptions& sources) {
              "unique: no value twice; lifelike: counters and readings that wander.", one_of({"unique", "lifelike"}));
 }
 
+void statsd_keys(ConfigTable& table, StatsdOptions& statsd) {
+  table.flag("statsd.enabled", statsd.enabled, "Take metrics of StatsD and DogStatsD clients.");
+  table.text("statsd.address", statsd.address, "Numeric address to receive UDP at; empty: no UDP.");
+  table.integer("statsd.port", statsd.port, 1, 65535, "UDP port.");
+  table.text("statsd.socket", statsd.socket, "Path of a Unix datagram socket; empty: none.");
+  table.flag("statsd.from_anywhere", statsd.from_anywhere,
+             "Allow an address that is not loopback: whoever reaches it may send, nobody is asked who they are.");
+  table.integer("statsd.interval_ms", statsd.interval_ms, 100, 3'600'000, "Time between two points of a series.");
+  table.integer("statsd.series_max", statsd.series_max, 1, kStatsdSeriesMax,
+                "Metrics with different names and tags; lines of further ones are counted and dropped.");
+  table.integer("statsd.idle_ms", statsd.idle_ms, 1'000, 86'400'000,
+                "A metric without a line for so long is forgotten.");
+  table.integer("statsd.buckets_max", statsd.buckets_max, kHistogramBucketsMin, kHistogramBucketsMax,
+                "Buckets of a timer's histogram; fewer are coarser, never wrong.");
+  table.integer("statsd.packet_bytes_max", statsd.packet_bytes_max, 512, 65'535, "Longer packets are dropped.");
+  table.integer("statsd.waiting_bytes_max", statsd.waiting_bytes_max, uint64_t{64} << 10, uint64_t{256} << 20,
+                "Received and not yet handled; past it the kernel's queue fills.");
+  table.integer("statsd.kernel_bytes_max", statsd.kernel_bytes_max, uint64_t{64} << 10, uint64_t{256} << 20,
+                "Asked of the kernel for its queue.");
+  table.rule("statsd.address", [&statsd]() -> Status {
+    if (!statsd.enabled) return {};
+    if (statsd.address.empty() && statsd.socket.empty()) {
+      return fail(ErrorCode::kInvalid, "and statsd.socket are both empty: nothing could be received");
+    }
+    const bool loopback = statsd.address.empty() || statsd.address.starts_with("127.") || statsd.address == "::1";
+    if (loopback || statsd.from_anywhere) return {};
+    return fail(ErrorCode::kInvalid, "is not loopback; set statsd.from_anywhere if whoever reaches it may send");
+  });
+}
+
 void uplink_keys(ConfigTable& table, ConnectionOptions& uplink) {
   table.text_list("uplink.gateways", uplink.gateways, 16,
                   "Brokers, tried in order; empty: those of the enrolment bundle.", mqtt_url());
@@ -89,6 +119,7 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
   uplink_keys(table, config.uplink);
   http_keys(table, config.http);
   all_sources(table, config.sources);
+  statsd_keys(table, config.statsd);
   log_keys(table, config.log);
   return made;
 }

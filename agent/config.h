@@ -8,6 +8,7 @@
 
 #include "agent/memory/memory.h"
 #include "agent/source/host_sources.h"
+#include "agent/source/statsd.h"
 #include "agent/spool/journal.h"
 #include "agent/spool/spool.h"
 #include "agent/uplink/connection.h"
@@ -32,6 +33,7 @@ struct AgentConfig {
   ConnectionOptions uplink;
   HttpOptions http;
   HostSourceOptions sources;
+  StatsdOptions statsd;
   LogSettings log;
 
   AgentConfig() { http.port = 8600; }

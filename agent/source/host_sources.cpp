@@ -40,7 +40,8 @@ Status check_numbers(const HostSourceOptions& options) {
 
 Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles& files, const Clock& clock,
                                                                       const HostSourceOptions& options,
-                                                                      std::vector<SelfMeter> meters) {
+                                                                      std::vector<SelfMeter> meters,
+                                                                      std::vector<std::unique_ptr<Source>> further) {
   if (auto status = check_numbers(options); !status) return tl::unexpected<Error>(status.error());
   auto disks = DeviceFilter::make("sources.disk", options.disk.include, options.disk.exclude);
   if (!disks) return tl::unexpected<Error>(disks.error());
@@ -73,6 +74,7 @@ Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles&
     const auto shape = options.synthetic_shape == "lifelike" ? SyntheticShape::kLifelike : SyntheticShape::kUnique;
     add(std::make_unique<SyntheticSource>(options.synthetic_series, options.synthetic.interval_ms, shape));
   }
+  for (auto& source : further) add(std::move(source));
   if (options.self.enabled) {
     auto self = std::make_unique<SelfSource>(files, options.self.interval_ms, std::move(meters));
     for (const auto& source : sources) self->watch(*source);

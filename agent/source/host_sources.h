@@ -50,10 +50,10 @@ struct SelfMeter {
   std::function<uint64_t()> read;  // the value's 64 bits, as `spec.type` has them
 };
 
-// The enabled sources, each in a meter. `files` and `clock` must outlive them. The source "self" also tells the costs
-// of the others. kInvalid: an expression or an interval is wrong; the error names the setting.
-Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles& files, const Clock& clock,
-                                                                      const HostSourceOptions& options,
-                                                                      std::vector<SelfMeter> meters);
+// The enabled sources and the further ones, each in a meter. `files` and `clock` must outlive them. The source "self"
+// also tells the costs of the others. kInvalid: an expression or an interval is wrong; the error names the setting.
+Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(
+    HostFiles& files, const Clock& clock, const HostSourceOptions& options, std::vector<SelfMeter> meters,
+    std::vector<std::unique_ptr<Source>> further = {});
 
 }  // namespace lambda::agent

@@ -1,5 +1,7 @@
 #include "agent/config.h"
 
+#include "agent/source/cgroup_source.h"
+#include "agent/source/processes_source.h"
 #include "agent/source/synthetic_source.h"
 
 namespace lambda::agent {
@@ -27,6 +29,16 @@ void all_sources(ConfigTable& table, HostSourceOptions& sources) {
   source_keys(table, "filesystem", sources.filesystem, "mount points", "Fill of mounted file systems.");
   table.text("sources.filesystem.types_exclude", sources.filesystem_types_exclude, "No file systems of these types.");
   source_keys(table, "network", sources.network, "interfaces", "Network interfaces.");
+  source_keys(table, "pressure", sources.pressure, nullptr, "Time lost for want of processor, memory or disk.");
+  source_keys(table, "sockets", sources.sockets, nullptr, "Sockets, and connections by state.");
+  source_keys(table, "processes", sources.processes, "programs", "Processes, and the programs that use most.");
+  table.integer("sources.processes.top", sources.processes_top, 1, kProcessesTopMax,
+                "Programs told of for processor time, and as many for memory.");
+  source_keys(table, "time", sources.time, nullptr, "How well the clock is kept, and the time since the boot.");
+  source_keys(table, "sensors", sources.sensors, "chips and types", "Temperatures, fans, voltages.");
+  source_keys(table, "cgroup", sources.cgroup, "control groups", "Use of each service and container.");
+  table.integer("sources.cgroup.depth", sources.cgroup_depth, 1, kCgroupDepthMax,
+                "1: slices; 2: their services and containers.");
   source_keys(table, "self", sources.self, nullptr, "The agent about itself.");
   source_keys(table, "synthetic", sources.synthetic, nullptr, "Made-up points, for tests and benchmarks.");
   table.integer("sources.synthetic.series", sources.synthetic_series, 1, kSyntheticSeriesMax, "How many series.");

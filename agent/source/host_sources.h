@@ -1,4 +1,5 @@
-// The collectors of a Linux host: cpu, memory, load, disk, filesystem, network, and the agent itself. Names, labels and
+// The collectors of a Linux host: cpu, memory, load, disk, filesystem, network, pressure, sockets, processes, time,
+// sensors, cgroup, and the agent itself. Names, labels and
 // units are those of node_exporter 1.5 wherever it has the metric, so that existing dashboards work; lambda_*
 // otherwise.
 //
@@ -38,6 +39,14 @@ struct HostSourceOptions {
       R"(^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|)"
       R"(overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs)$)";
   SourceOptions network;
+  SourceOptions pressure;
+  SourceOptions sockets{.interval_ms = 10'000};
+  SourceOptions processes{.interval_ms = 10'000};  // include and exclude: of programs to tell of, by name
+  uint32_t processes_top = 5;                      // programs told of for processor time, and as many for memory
+  SourceOptions time{.interval_ms = 10'000};
+  SourceOptions sensors{.interval_ms = 10'000};
+  SourceOptions cgroup{.interval_ms = 10'000};
+  uint32_t cgroup_depth = 2;
   SourceOptions self;
   SourceOptions synthetic{.enabled = false};  // made-up points, for tests and benchmarks; no devices
   uint32_t synthetic_series = 100;            // 1 to kSyntheticSeriesMax

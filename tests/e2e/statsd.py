@@ -24,7 +24,8 @@ class StatsdAgent:
     def __init__(self, world, extra=""):
         self.world = world
         self.port, self.path = worlds.free_port(), world.folder / "statsd.sock"
-        names = ("cpu", "memory", "load", "disk", "filesystem", "network")
+        names = ("cpu", "memory", "load", "disk", "filesystem", "network", "pressure", "sockets", "processes", "time",
+                 "sensors", "cgroup")
         off = "".join(f"[sources.{source}]\nenabled = false\n" for source in names)
         self.agent = world.make_agent("shop-1", sources=off, urls=[], extra=f"""\
 [statsd]

@@ -230,6 +230,9 @@ TEST(ProcessesSource, TellsThoseThatUseMostOfEitherAndOnlyThoseAskedFor) {
   EXPECT_EQ(world.at("lambda_process_resident_memory_bytes{process=\"p0\"}"), 1'000 * 4096);
   EXPECT_EQ(world.at("lambda_process_resident_memory_bytes{process=\"p1\"}"), 999 * 4096);
   EXPECT_EQ(world.told("lambda_process_count"), 4u);
+  for (auto& [path, text] : world.files.files) text = stat_of("idle", 'S', 0, 0);
+  ASSERT_TRUE(world.collect(source).has_value());
+  EXPECT_EQ(world.told("lambda_process_count"), 0u);  // a kernel's thread that does nothing is no news
   EXPECT_EQ(world.at("node_processes_pids{}"), 21);
 }
 

@@ -142,12 +142,12 @@ void ProcessesSource::tell_top(Sink& sink) {
     };
   };
   std::partial_sort(first, middle, order_.end(), by(&Program::ticks_now));
-  for (auto at = first; at != middle; ++at) {
+  for (auto at = first; at != middle && (*at)->ticks_now > 0; ++at) {
     tell(sink, **at);
     (*at)->processes_now = -(*at)->processes_now;  // told already
   }
   std::partial_sort(first, middle, order_.end(), by(&Program::pages_now));
-  for (auto at = first; at != middle; ++at) {
+  for (auto at = first; at != middle && (*at)->pages_now > 0; ++at) {
     if ((*at)->processes_now > 0) tell(sink, **at);
   }
   put(sink, refused_slot_, names_refused_,

@@ -123,10 +123,12 @@ StatsdSeries* Statsd::add(StatsdIdentity identity, StatsdType type, std::string 
     return nullptr;
   }
   for (const std::string& name : names) {
-    Told& told = told_.try_emplace(name, Told{family, 0}).first->second;
+    Told& told = told_.try_emplace(name, Told{family, 0, nullptr}).first->second;
     told.series++;
   }
-  series_.push_back(std::make_unique<StatsdSeries>(std::move(identity), type, options_.buckets_max, seed_));
+  auto& timers = told_.find(std::string_view(names.front()))->second.timers;
+  if (type == StatsdType::kTimer && !timers) timers = std::make_shared<ExponentialHistogram>(options_.buckets_max);
+  series_.push_back(std::make_unique<StatsdSeries>(std::move(identity), type, options_.buckets_max, seed_, timers));
   StatsdSeries* added = series_.back().get();
   added->touched_ms = now_ms_;
   by_key_.emplace(std::move(key), added);
@@ -171,6 +173,7 @@ void Statsd::tell_over_max() {
 }
 
 void Statsd::tell(Sink& sink) {
+  for (const auto& series : series_) series->end_interval();
   for (const auto& series : series_) series->tell(sink);
   expire();
   tell_over_max();

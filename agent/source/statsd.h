@@ -95,6 +95,7 @@ class Statsd {
   struct Told {
     std::string family;  // type and name of the metric that is told so
     uint32_t series = 0;
+    std::shared_ptr<ExponentialHistogram> timers;  // of a timer's own name: what all series of it have seen
   };
 
   void take_line(std::string_view line);

@@ -22,10 +22,11 @@ std::string text_of(double value) {
 
 }  // namespace
 
-StatsdSeries::StatsdSeries(StatsdIdentity identity, StatsdType type, uint32_t buckets_max, uint64_t seed)
+StatsdSeries::StatsdSeries(StatsdIdentity identity, StatsdType type, uint32_t buckets_max, uint64_t seed,
+                           std::shared_ptr<ExponentialHistogram> family)
     : identity_(std::move(identity)), type_(type) {
   if (type == StatsdType::kSet) members_ = std::make_unique<Cardinality>(seed);
-  if (type == StatsdType::kTimer) timer_ = std::make_unique<Timer>(buckets_max);
+  if (type == StatsdType::kTimer) timer_ = std::make_unique<Timer>(buckets_max, std::move(family));
 }
 
 void StatsdSeries::add(const StatsdLine& line) {
@@ -62,6 +63,12 @@ SeriesSpec StatsdSeries::spec(const char* suffix, Kind kind, const char* label, 
   return out;
 }
 
+void StatsdSeries::end_interval() {
+  if (!timer_) return;
+  timer_->all.merge(timer_->interval);
+  timer_->family->merge(timer_->interval);
+}
+
 void StatsdSeries::tell(Sink& sink) {
   switch (type_) {
     case StatsdType::kCounter:
@@ -83,7 +90,6 @@ void StatsdSeries::tell(Sink& sink) {
 
 void StatsdSeries::tell_timer(Sink& sink) {
   Timer& timer = *timer_;
-  timer.all.merge(timer.interval);
   put(sink, timer.slots[kCount], bits_of(timer.all.count()), [&] { return spec("_count", Kind::kCounter); });
   put(sink, timer.slots[kSum], bits_of(timer.all.sum()), [&] { return spec("_sum", Kind::kCounter); });
   if (timer.interval.count() > 0) {
@@ -102,9 +108,10 @@ void StatsdSeries::tell_timer(Sink& sink) {
 // went down those that are bounds still are found again by the sink under the same text.
 void StatsdSeries::fit_bounds() {
   Timer& timer = *timer_;
-  const int64_t first = timer.all.first() - 1;
-  const size_t count = timer.all.buckets().size() + 1;
-  if (timer.bounds.empty() || timer.bounds_scale != timer.all.scale()) {
+  const ExponentialHistogram& family = *timer.family;
+  const int64_t first = family.first() - 1;
+  const size_t count = family.buckets().size() + 1;
+  if (timer.bounds.empty() || timer.bounds_scale != family.scale()) {
     timer.bounds.assign(count, {});
   } else {
     if (first < timer.first_bound) {
@@ -113,27 +120,31 @@ void StatsdSeries::fit_bounds() {
     timer.bounds.resize(count);
   }
   timer.first_bound = first;
-  timer.bounds_scale = timer.all.scale();
+  timer.bounds_scale = family.scale();
 }
 
+// The family has seen all values that this one has, so its range is no smaller and its scale no finer: each of its
+// bounds is a bound of this histogram too.
 void StatsdSeries::tell_buckets(Sink& sink) {
   Timer& timer = *timer_;
   const auto bound = [&](SeriesSlot& slot, double value, double below) {
     put(sink, slot, bits_of(below), [&] { return spec("_bucket", Kind::kCounter, "le", text_of(value)); });
   };
   double below = timer.all.not_positive();
-  if (below > 0) bound(timer.zero, 0, below);
-  const auto buckets = timer.all.buckets();
-  if (!buckets.empty()) {
-    fit_bounds();
-    for (size_t i = 0; i < timer.bounds.size(); ++i) {  // bounds[i] ends bucket i - 1 and begins bucket i
-      const double before = i > 0 ? buckets[i - 1] : 0;
-      const double after = i < buckets.size() ? buckets[i] : 0;
-      below += before;
-      if (before == 0 && after == 0) continue;
-      const int64_t index = timer.first_bound + static_cast<int64_t>(i);
-      bound(timer.bounds[i], ExponentialHistogram::upper_bound(index, timer.bounds_scale), below);
+  if (timer.family->not_positive() > 0) bound(timer.zero, 0, below);
+  const auto wanted = timer.family->buckets();
+  if (!wanted.empty()) fit_bounds();
+  const auto own = timer.all.buckets();
+  const int steps = timer.all.scale() - timer.bounds_scale;
+  size_t next = 0;
+  for (size_t i = 0; i < timer.bounds.size(); ++i) {  // bounds[i] ends bucket i - 1 of the family and begins bucket i
+    const int64_t index = timer.first_bound + static_cast<int64_t>(i);
+    for (; next < own.size() && ((timer.all.first() + static_cast<int64_t>(next)) >> steps) <= index; ++next) {
+      below += own[next];
     }
+    const bool empty_before = i == 0 || wanted[i - 1] == 0, empty_after = i == wanted.size() || wanted[i] == 0;
+    if (empty_before && empty_after) continue;
+    bound(timer.bounds[i], ExponentialHistogram::upper_bound(index, timer.bounds_scale), below);
   }
   put(sink, timer.infinity, bits_of(timer.all.count()), [&] { return spec("_bucket", Kind::kCounter, "le", "+Inf"); });
 }

@@ -5,7 +5,8 @@
 //   set      x: different members within the last interval (see cardinality.h)
 //   timer    x_count, x_sum: since the agent's start. x_bucket{le=...}: cumulative, since the agent's start, at the
 //            bounds of an exponential histogram (see exponential_histogram.h), those on either side of a bucket that
-//            is not empty, and le="+Inf"; with no value above zero also le="0".
+//            is not empty, and le="+Inf"; once a value was not above zero also le="0". Which bounds is the same for
+//            all tags of x, so that `sum by (le)` over them is exact.
 //            x_min, x_max, x{quantile="0.5"|"0.9"|"0.99"}: of the last interval; nothing when it had no values
 //
 // x is told as it came: a client that sends milliseconds has a metric of milliseconds.
@@ -27,12 +28,15 @@ namespace lambda::agent {
 
 class StatsdSeries {
  public:
-  // `seed` for the hashes of sets.
-  StatsdSeries(StatsdIdentity identity, StatsdType type, uint32_t buckets_max, uint64_t seed);
+  // `seed` for the hashes of sets; `family`, of a timer, is shared by all of its name: it gathers the values of all.
+  StatsdSeries(StatsdIdentity identity, StatsdType type, uint32_t buckets_max, uint64_t seed,
+               std::shared_ptr<ExponentialHistogram> family);
 
   // Of a line of this series and type.
   void add(const StatsdLine& line);
-  // Appends what is told of the interval that ends, and begins the next.
+  // Ends the interval. All series of a family have done so when one of them is told.
+  void end_interval();
+  // Appends what is told of the interval that ended, and begins the next.
   void tell(Sink& sink);
   // Another sink will be told to: ask it for all series anew.
   void forget_refs();
@@ -48,10 +52,12 @@ class StatsdSeries {
  private:
   enum TimerField : size_t { kCount, kSum, kMin, kMax, kQuantiles, kTimerFields = kQuantiles + 3 };
   struct Timer {
-    explicit Timer(uint32_t buckets_max) : interval(buckets_max), all(buckets_max) {}
+    Timer(uint32_t buckets_max, std::shared_ptr<ExponentialHistogram> of)
+        : interval(buckets_max), all(buckets_max), family(std::move(of)) {}
     ExponentialHistogram interval, all;
+    std::shared_ptr<ExponentialHistogram> family;
     std::array<SeriesSlot, kTimerFields> slots;
-    // bounds[i] is the upper bound of the bucket first_bound + i, at the scale of the bounds.
+    // bounds[i] is the upper bound of the bucket first_bound + i, at the scale of the bounds: the family's.
     std::vector<SeriesSlot> bounds;
     int bounds_scale = kHistogramScaleMax;
     int64_t first_bound = 0;

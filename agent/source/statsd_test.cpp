@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdio>
+#include <map>
 #include <random>
 
 #include "agent/source/statsd_source.h"
@@ -195,6 +197,43 @@ TEST(Statsd, BucketsNeverGoDownAndEndAtTheCount) {
     for (size_t i = 1; i < bounds.size(); ++i) ASSERT_GE(bounds[i].second, bounds[i - 1].second);
     if (!bounds.empty()) {
       ASSERT_EQ(bounds.back().second, world.at("t_count{}"));
+    }
+  }
+}
+
+// Whatever the tags of a timer have seen, all are told at the same bounds, and added up they count the values truly.
+TEST(Statsd, ATimersBucketsAddUpOverItsTags) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  StatsdOptions options;
+  options.buckets_max = 30;
+  World world(options);
+  std::vector<double> values;
+  for (int interval = 0; interval < 12; ++interval) {
+    for (int i = 0; i < 60; ++i) {
+      const auto tag =
+          random() % 5;  // each in a range of its own; from the middle on some that no scale of theirs holds
+      const double exponent =
+          static_cast<double>(tag) * 3 + static_cast<double>(random() % 1'000) / (interval < 6 ? 500 : 50);
+      values.push_back(random() % 30 == 0 ? 0 : std::exp2(exponent));
+      char line[80];
+      std::snprintf(line, sizeof line, "t:%.17g|ms|#tag:%d", values.back(), static_cast<int>(tag));
+      world.send(line);
+    }
+    world.collect();
+    std::map<std::string, std::pair<double, int>> sums;  // by le: the sum, and of how many series
+    for (const auto& [key, bits] : world.sink.last) {
+      if (!key.starts_with("t_bucket{le=\"")) continue;
+      auto& [sum, series] = sums[key.substr(13, key.find('"', 13) - 13)];
+      sum += std::bit_cast<double>(bits);
+      series++;
+    }
+    ASSERT_GT(sums.size(), 5u);
+    for (const auto& [le, sum] : sums) {
+      const double bound = le == "+Inf" ? INFINITY : std::stod(le);
+      ASSERT_EQ(sum.first, std::count_if(values.begin(), values.end(), [&](double v) { return v <= bound; })) << le;
+      ASSERT_EQ(sum.second, sums["+Inf"].second) << le;
     }
   }
 }

@@ -1,5 +1,7 @@
 #include "agent/config.h"
 
+#include "agent/source/cgroup_source.h"
+#include "agent/source/processes_source.h"
 #include "agent/source/synthetic_source.h"
 
 namespace lambda::agent {
@@ -27,11 +29,51 @@ void all_sources(ConfigTable& table, HostSourceOptions& sources) {
   source_keys(table, "filesystem", sources.filesystem, "mount points", "Fill of mounted file systems.");
   table.text("sources.filesystem.types_exclude", sources.filesystem_types_exclude, "No file systems of these types.");
   source_keys(table, "network", sources.network, "interfaces", "Network interfaces.");
+  source_keys(table, "pressure", sources.pressure, nullptr, "Time lost for want of processor, memory or disk.");
+  source_keys(table, "sockets", sources.sockets, nullptr, "Sockets, and connections by state.");
+  source_keys(table, "processes", sources.processes, "programs", "Processes, and the programs that use most.");
+  table.integer("sources.processes.top", sources.processes_top, 1, kProcessesTopMax,
+                "Programs told of for processor time, and as many for memory.");
+  source_keys(table, "time", sources.time, nullptr, "How well the clock is kept, and the time since the boot.");
+  source_keys(table, "sensors", sources.sensors, "chips and types", "Temperatures, fans, voltages.");
+  source_keys(table, "cgroup", sources.cgroup, "control groups", "Use of each service and container.");
+  table.integer("sources.cgroup.depth", sources.cgroup_depth, 1, kCgroupDepthMax,
+                "1: slices; 2: their services and containers.");
   source_keys(table, "self", sources.self, nullptr, "The agent about itself.");
   source_keys(table, "synthetic", sources.synthetic, nullptr, "Made-up points, for tests and benchmarks.");
   table.integer("sources.synthetic.series", sources.synthetic_series, 1, kSyntheticSeriesMax, "How many series.");
   table.text("sources.synthetic.shape", sources.synthetic_shape,
              "unique: no value twice; lifelike: counters and readings that wander.", one_of({"unique", "lifelike"}));
+}
+
+void statsd_keys(ConfigTable& table, StatsdOptions& statsd) {
+  table.flag("statsd.enabled", statsd.enabled, "Take metrics of StatsD and DogStatsD clients.");
+  table.text("statsd.address", statsd.address, "Numeric address to receive UDP at; empty: no UDP.");
+  table.integer("statsd.port", statsd.port, 1, 65535, "UDP port.");
+  table.text("statsd.socket", statsd.socket, "Path of a Unix datagram socket; empty: none.");
+  table.flag("statsd.from_anywhere", statsd.from_anywhere,
+             "Allow an address that is not loopback: whoever reaches it may send, nobody is asked who they are.");
+  table.integer("statsd.interval_ms", statsd.interval_ms, 100, 3'600'000, "Time between two points of a series.");
+  table.integer("statsd.series_max", statsd.series_max, 1, kStatsdSeriesMax,
+                "Metrics with different names and tags; lines of further ones are counted and dropped.");
+  table.integer("statsd.idle_ms", statsd.idle_ms, 1'000, 86'400'000,
+                "A metric without a line for so long is forgotten.");
+  table.integer("statsd.buckets_max", statsd.buckets_max, kHistogramBucketsMin, kHistogramBucketsMax,
+                "Buckets of a timer's histogram; fewer are coarser, never wrong.");
+  table.integer("statsd.packet_bytes_max", statsd.packet_bytes_max, 512, 65'535, "Longer packets are dropped.");
+  table.integer("statsd.waiting_bytes_max", statsd.waiting_bytes_max, uint64_t{64} << 10, uint64_t{256} << 20,
+                "Received and not yet handled; past it the kernel's queue fills.");
+  table.integer("statsd.kernel_bytes_max", statsd.kernel_bytes_max, uint64_t{64} << 10, uint64_t{256} << 20,
+                "Asked of the kernel for its queue.");
+  table.rule("statsd.address", [&statsd]() -> Status {
+    if (!statsd.enabled) return {};
+    if (statsd.address.empty() && statsd.socket.empty()) {
+      return fail(ErrorCode::kInvalid, "and statsd.socket are both empty: nothing could be received");
+    }
+    const bool loopback = statsd.address.empty() || statsd.address.starts_with("127.") || statsd.address == "::1";
+    if (loopback || statsd.from_anywhere) return {};
+    return fail(ErrorCode::kInvalid, "is not loopback; set statsd.from_anywhere if whoever reaches it may send");
+  });
 }
 
 void uplink_keys(ConfigTable& table, ConnectionOptions& uplink) {
@@ -97,6 +139,7 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
   table.integer("doors.unpacked_bytes_max", config.doors.unpacked_bytes_max, uint64_t{64} << 10, uint64_t{1} << 30,
                 "A packed request's size when it is unpacked.");
   all_sources(table, config.sources);
+  statsd_keys(table, config.statsd);
   log_keys(table, config.log);
   return made;
 }

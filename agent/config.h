@@ -9,6 +9,7 @@
 #include "agent/door/doors.h"
 #include "agent/memory/memory.h"
 #include "agent/source/host_sources.h"
+#include "agent/source/statsd.h"
 #include "agent/spool/journal.h"
 #include "agent/spool/spool.h"
 #include "agent/uplink/connection.h"
@@ -35,6 +36,7 @@ struct AgentConfig {
   bool doors_enabled = true;
   DoorOptions doors;
   HostSourceOptions sources;
+  StatsdOptions statsd;
   LogSettings log;
 
   AgentConfig() { http.port = 8600; }

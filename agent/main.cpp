@@ -8,7 +8,9 @@
 
 #include "agent/config.h"
 #include "agent/node.h"
+#include "agent/source/statsd_source.h"
 #include "agent/uplink/enrolment.h"
+#include "base/os/datagrams.h"
 #include "base/os/disk.h"
 #include "base/os/environment.h"
 #include "base/os/host_files.h"
@@ -163,10 +165,28 @@ class Program {
       config.uplink.key_file = identity->tls_key_file;
       if (config.uplink.gateways.empty()) config.uplink.gateways = enrolment->gateways;
     }
-    auto sources = make_host_sources(*files_, clock_, config.sources, {});
+    if (auto status = begin_statsd(config.statsd); !status) return status;
+    std::vector<std::unique_ptr<Source>> further;
+    if (statsd_ != nullptr) further.push_back(std::make_unique<StatsdSource>(statsd_));
+    auto sources = make_host_sources(*files_, clock_, config.sources, {}, std::move(further));
     if (!sources) return tl::unexpected(sources.error());
     node_ = std::make_unique<Node>(env_, std::move(config), std::move(identity->key), sources_of(std::move(*sources)));
     return node_->start();
+  }
+
+  // Goes on with what it has when its settings are the same: nothing that is sent meanwhile is missed.
+  Status begin_statsd(const StatsdOptions& options) {
+    if (statsd_ != nullptr && options == statsd_->options()) return {};
+    statsd_.reset();
+    if (!options.enabled) return {};
+    auto made = std::make_shared<Statsd>(options, clock_, *log_, random_.u64());
+    if (auto status = made->open(datagrams_); !status) return status;
+    statsd_ = std::move(made);
+    log_->info("statsd_listening", {{"address", options.address},
+                                    {"port", uint64_t{statsd_->port()}},
+                                    {"socket", options.socket},
+                                    {"kernel_bytes", statsd_->datagrams().kernel_bytes_granted}});
+    return {};
   }
 
   void end() {
@@ -223,6 +243,8 @@ class Program {
   OsRandom random_;
   OsNetwork network_;
   OsProcesses processes_;
+  OsDatagrams datagrams_{loop_};
+  std::shared_ptr<Statsd> statsd_;  // outlives nodes
   const std::unique_ptr<HostFiles> files_ = make_host_files();
   Env env_{clock_, loop_, disk_, network_, random_, processes_, *log_};
   std::unique_ptr<Node> node_;

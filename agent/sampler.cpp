@@ -9,7 +9,10 @@ Sampler::~Sampler() {
 }
 
 void Sampler::start(std::vector<std::unique_ptr<Source>> sources) {
-  for (auto& source : sources) due_.push_back({std::move(source), 0, false});
+  for (auto& source : sources) {
+    const int64_t interval = source->interval_ms();
+    due_.push_back({std::move(source), 0, false, interval, false});
+  }
   restart_clock();
   schedule();
 }
@@ -91,8 +94,23 @@ void Sampler::collect(int64_t at_ms) {
       env_.log.warn("collection_failed", {{"source", due.source->name()}, {"error", status.error().text}});
     }
     due.failed = !status;
+    tell_slowdown(due);
   }
   emit(at_ms);
+}
+
+// Once when a source begins to take longer, once when it is back at its interval; not each time that it changes.
+void Sampler::tell_slowdown(Due& due) {
+  const int64_t interval = due.source->interval_ms();
+  if (interval == due.interval_ms && due.slowed) {
+    env_.log.info("source_at_its_interval", {{"source", due.source->name()}, {"interval_ms", interval}});
+  } else if (interval > due.interval_ms && !due.slowed) {
+    env_.log.warn("source_slowed", {{"source", due.source->name()},
+                                    {"why", "a collection took longer than its interval"},
+                                    {"interval_ms", interval},
+                                    {"configured_ms", due.interval_ms}});
+  }
+  due.slowed = interval > due.interval_ms;
 }
 
 // A series may stand in a row once: what comes twice goes into a row of its own.

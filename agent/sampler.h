@@ -53,6 +53,8 @@ class Sampler final : private Sink {
     std::unique_ptr<Source> source;
     int64_t at_ms = 0;  // in our time
     bool failed = false;
+    int64_t interval_ms = 0;  // as it was at the start; a source may make it longer for a while
+    bool slowed = false;
   };
 
   Result<SeriesRef> series(const SeriesSpec& spec) override {
@@ -65,6 +67,7 @@ class Sampler final : private Sink {
   void align();
   void fire();
   void collect(int64_t at_ms);
+  void tell_slowdown(Due& due);
   void emit(int64_t at_ms);
   void schedule();
 

@@ -31,6 +31,8 @@ class Catalog {
   void truncate(size_t streams, size_t tables);
   // The name becomes free; the number and the columns stay for those who hold them.
   void forget_stream(StreamId id);
+  // The name is its again.
+  void remember_stream(StreamId id) { stream_ids_[streams_[id].name] = id; }
 
  private:
   std::unordered_map<std::string, StreamId> stream_ids_;

@@ -1,12 +1,14 @@
 // The rule engine: takes rules as text, events and time, gives outputs. Knows no gateway, no JSON, no files.
 // Everything happens inside the calls, on the caller's thread; the sink is called from push() and advance_to(), in the
-// order of sentence 8, and must not call back.
+// order of sentence 8, and must not push events.
 //
 // The same input gives the same output, whatever the batches it comes in, and whether or not the engine was saved and
 // restored in between.
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,16 +23,22 @@ namespace lambda::cep {
 
 struct EngineSettings {
   int64_t clock_skew_ms = 5 * 60'000;  // times further ahead of their arrival move no horizon (the clock guard)
+  uint64_t text_bytes_max = Symbols::kBytesMax;  // of events' texts: Symbols::try_intern() refuses more
+  bool at_once = true;  // false: each event by itself, by the general machines. Says the same; for tests of just that
 };
 
 struct EngineCounters {
+  uint64_t rules_begun_anew = 0;  // that restore() or replace() had no fitting state for
   uint64_t events = 0;
   uint64_t guarded = 0;  // events that the clock guard kept from moving time
   uint64_t timelines_rejected = 0;
+  uint64_t texts_refused = 0;  // new texts of events that text_bytes_max had no room for
 };
 
 class Engine {
  public:
+  // The sink gets all that a push() of some hundred events says at once, or output by output.
+  Engine(const EngineSettings& settings, BatchSink sink);
   Engine(const EngineSettings& settings, Sink sink);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -39,8 +47,19 @@ class Engine {
   // Runs CREATE statements. With an error nothing of the text is kept. A rule sees events from now on.
   std::vector<Diagnostic> create(std::string_view text);
 
-  // Of the rules, in order of creation. Valid until the next create().
+  // Puts CREATE RULE statements in the place of the rules of the same names, between two pushes. A rule of the same
+  // shape (see shape.h) goes on with the old one's state; another one begins anew, and the old one's alerts are
+  // resolved. A rule that others read must keep its columns. With an error nothing changes.
+  std::vector<Diagnostic> replace(std::string_view text);
+  // Resolves the rule's alerts and forgets it; its number is not used again. kNotFound; kInvalid: another rule reads
+  // it.
+  Status remove(std::string_view rule);
+
+  // Numbers of rules are below rule_count(), in order of creation. What is returned is valid until the next change of
+  // rules.
   size_t rule_count() const;
+  std::optional<RuleId> find_rule(std::string_view name) const;
+  bool has_rule(RuleId id) const;  // false: it was removed, and nothing of the following may be asked
   const RulePlan& rule(RuleId id) const;
   const RuleCounters& counters(RuleId id) const;
   const EngineCounters& counters() const;
@@ -59,11 +78,13 @@ class Engine {
 
   // All state, as bytes; tables and rules are not in it.
   std::string snapshot() const;
-  // Into an engine with the same rules, created in the same order, that has seen no event. kInvalid: other rules;
-  // kCorrupt: damaged bytes. After an error the engine is of no use: make another one.
+  // Into an engine that has its rules but has seen no event. Rules are found by name and shape; state of others is left
+  // out, and rules without state begin anew (counted). kInvalid: not of this engine's making; kCorrupt: damaged bytes.
+  // After an error the engine is of no use: make another one.
   Status restore(std::string_view bytes);
 
  private:
+  friend class ShardedEngine;
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

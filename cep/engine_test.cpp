@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "cep/test_engine.h"
@@ -97,9 +98,8 @@ TEST(Engine, RestoresOnlyWhatIsItsOwn) {
   const std::string state = engine.engine().snapshot();
   Engine other({}, [](const Output&) {});
   ASSERT_TRUE(other.create(kStream + "CREATE RULE cold AS SELECT v FROM temp DO log();").empty());
-  const Status refused = other.restore(state);
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
+  EXPECT_TRUE(other.restore(state));
+  EXPECT_EQ(other.counters().rules_begun_anew, 1u);
   Engine same({}, [](const Output&) {});
   ASSERT_TRUE(same.create(kStream + kHot).empty());
   EXPECT_FALSE(same.restore(state.substr(0, state.size() - 1)));
@@ -134,6 +134,73 @@ TEST(Engine, LookingRulesUpChangesNothing) {
     }
   }
   EXPECT_GT(looked_up, 40u);
+}
+
+TEST(Engine, ForgetsListsThatNobodyHolds) {
+  TestEngine engine(
+      "CREATE STREAM temp (dev TEXT, v INT);\n"
+      "CREATE RULE top AS SELECT dev, topk(50, v) AS k FROM temp GROUP BY dev WINDOW TUMBLE 100ms EMIT "
+      "CHANGES DO log();\n");
+  uint64_t most = 0;
+  for (int64_t i = 0; i < 60'000; ++i) {
+    engine.push("temp", i * 10, {engine.text("a"), Value::of_int(i)});
+    if (i % 10 == 5) {                                                    // a row a moment ago, of ten values
+      engine.push("temp", i * 10, {engine.text("b"), Value::of_int(7)});  // the same list each time
+    }
+    most = std::max(most, engine.engine().symbols().list_bytes());
+  }
+  EXPECT_LT(most, 9u << 20);
+  EXPECT_GT(most, 1u << 20) << "the test makes too few lists";
+  size_t of_b = 0;
+  for (const std::string& line : engine.said) {
+    of_b += line.find(" row b ") != std::string::npos ? 1 : 0;
+  }
+  EXPECT_EQ(of_b, 1u);  // the list that CHANGES holds was kept
+}
+
+TEST(Engine, RefusesNewTextsOfEventsAtItsBound) {
+  EngineSettings settings;
+  settings.text_bytes_max = 10'000;
+  Engine engine(settings, [](const Output&) {});
+  ASSERT_TRUE(engine.create(kStream + "CREATE RULE r AS SELECT upper(dev) AS d FROM temp DO log();").empty());
+  size_t taken = 0;
+  for (int i = 0; i < 1000; ++i) {
+    taken += engine.symbols().try_intern("device-" + std::to_string(i)) ? 1 : 0;
+  }
+  EXPECT_GT(taken, 50u);
+  EXPECT_LT(taken, 200u);
+  EXPECT_EQ(engine.counters().texts_refused, 1000 - taken);
+  EXPECT_TRUE(engine.symbols().try_intern("device-0"));  // a known one is no new one
+  EXPECT_LE(engine.symbols().bytes(), 10'000u);
+}
+
+TEST(Engine, AJumpOfTimeDoesNotRemindForever) {
+  size_t reminders = 0;
+  int64_t last = 0;
+  Engine engine({}, [&](const Output& out) {
+    ++reminders;
+    last = out.t;
+  });
+  ASSERT_TRUE(
+      engine
+          .create(kStream + "CREATE RULE r AS SELECT v FROM temp PARTITION BY dev ALERT ON v > 1 REMIND 1ms DO log();")
+          .empty());
+  const Symbol dev = engine.symbols().intern("a");
+  const int64_t v = 9;
+  const int64_t t = 0;
+  Batch batch;
+  batch.stream = engine.catalog().find_stream("temp")->id;
+  batch.rows = 1;
+  batch.t = &t;
+  batch.columns = {{Type::kText, &dev, nullptr}, {Type::kInt, &v, nullptr}};
+  engine.push(batch);
+  constexpr int64_t kYear = 365LL * 86'400'000;
+  engine.advance_to(kYear);
+  EXPECT_LE(reminders, static_cast<size_t>(kTicksMax) + 3);
+  EXPECT_EQ(last, kYear);
+  EXPECT_EQ(engine.counters(0).ticks_skipped + reminders, static_cast<uint64_t>(kYear) + 1);
+  engine.advance_to(kYear + 1);
+  EXPECT_EQ(last, kYear + 1);  // and goes on as before
 }
 
 }  // namespace

@@ -63,9 +63,9 @@ void ArrivalClock::load(StateReader& in) {
   due_below_ = in.i64();
 }
 
-Devices::Devices() : values_(1), last_arrival_(1, kTimeMin) {}
+Devices::Devices() : values_(1) {}
 
-TimelineId Devices::find_or_add(const Value& device) {
+TimelineId Devices::look_up(const Value& device) {
   if (device.is_null()) {
     return kSharedTimeline;
   }
@@ -83,7 +83,6 @@ TimelineId Devices::find_or_add(const Value& device) {
   }
   const auto id = static_cast<TimelineId>(values_.size());
   values_.push_back(device);
-  last_arrival_.push_back(kTimeMin);
   if (text) {
     if (by_symbol_.size() <= device.text) {
       by_symbol_.resize(std::max<size_t>(device.text + 1, by_symbol_.size() * 2));
@@ -97,24 +96,21 @@ TimelineId Devices::find_or_add(const Value& device) {
 
 void Devices::save(StateWriter& out) const {
   out.u32(static_cast<uint32_t>(values_.size()));
-  for (size_t i = 0; i < values_.size(); ++i) {
-    out.value(values_[i]);
-    out.i64(last_arrival_[i]);
+  for (const Value& value : values_) {
+    out.value(value);
   }
   out.u64(rejected_);
 }
 
 void Devices::load(StateReader& in) {
   *this = Devices();
-  const size_t count = in.count(9);
+  const size_t count = in.count(1);
   for (size_t i = 0; i < count && in.ok(); ++i) {
     const Value device = in.value();
-    const TimelineId id = find_or_add(device);
-    if (id != i) {
+    if (find_or_add(device) != i) {
       in.refuse();  // twice, or more than there may be
       return;
     }
-    last_arrival_[id] = in.i64();
   }
   rejected_ = in.u64();
 }
@@ -141,46 +137,103 @@ void ItemHeap::save(StateWriter& out) const {
   }
 }
 
-void ItemHeap::load(StateReader& in) {
+void ItemHeap::load(StateReader& in, const RuleNumbers& rules) {
   items_.clear();
   const size_t count = in.count(kItemBytes);
   for (size_t i = 0; i < count; ++i) {
-    items_.push_back(load_item(in));
+    Item item = load_item(in);
+    item.rule = item.rule < rules.size() ? rules[item.rule] : kNoRule;
+    if (item.rule != kNoRule) {
+      items_.push_back(item);
+    }
   }
   std::ranges::make_heap(items_, later);
 }
 
-void Horizons::grow(TimelineId timeline) {
-  if (own_.size() <= timeline) {
-    const size_t size = std::max<size_t>(timeline + 1, own_.size() * 2);
-    own_.resize(size, kTimeMin);
-    active_in_.resize(size);
-    watched_.resize(size, kTimeMax);
-    by_timeline_.resize(size);
-    next_.resize(size, kTimeMax);
+size_t ItemHeap::erase(RuleId rule) {
+  const size_t erased = std::erase_if(items_, [rule](const Item& item) { return item.rule == rule; });
+  std::ranges::make_heap(items_, later);
+  return erased;
+}
+
+void Horizons::begin_like(const Horizons& others) {
+  timelines_.resize(others.timelines_.size());
+  for (size_t i = 0; i < timelines_.size(); ++i) {
+    timelines_[i].last_arrival = others.timelines_[i].last_arrival;
+  }
+  by_timeline_.resize(timelines_.size());
+  watched_.resize(timelines_.size(), kTimeMax);
+}
+
+void Horizons::erase(RuleId rule) {
+  items_ -= by_site_.erase(rule);
+  for (size_t i = 0; i < by_timeline_.size(); ++i) {
+    if (const size_t erased = by_timeline_[i].erase(rule); erased > 0) {
+      items_ -= erased;
+      note_first(static_cast<TimelineId>(i));
+    }
   }
 }
 
-void Horizons::on_event(TimelineId timeline, int64_t t, bool guarded) {
-  grow(timeline);
-  int64_t& own = own_[timeline];
-  if (is_idle(timeline, clock_.before())) {
-    own = std::max(own, clock_.before() - settings_.idle_ms);
+void Horizons::grow(TimelineId timeline) {
+  if (timelines_.size() <= timeline) {
+    const size_t size = std::max<size_t>(timeline + 1, timelines_.size() * 2);
+    timelines_.resize(size);
+    watched_.resize(size, kTimeMax);
+    by_timeline_.resize(size);
   }
-  if (!guarded || mutant(Mutant::kNoClockGuard)) {
-    own = std::max(own, t - settings_.lateness_ms);
+}
+
+uint32_t Horizons::on_rows(const Rows& rows, uint32_t begin, uint32_t end, int64_t before,
+                           std::vector<uint32_t>& in_order, size_t& late) {
+  const size_t had = in_order.size();
+  in_order.resize(had + end - begin);
+  uint32_t* out = in_order.data() + had;
+  const int64_t lateness = settings_.lateness_ms;
+  uint32_t row = begin;
+  uint32_t foreign = 0;
+  bool is_due = false;
+  for (; row < end && !is_due; ++row) {
+    const TimelineId timeline = rows.timeline[row];
+    if (timeline == kForeignTimeline) {
+      before = rows.clock[row];
+      ++foreign;
+      continue;
+    }
+    if (timelines_.size() <= timeline) {
+      grow(timeline);
+    }
+    Timeline& line = timelines_[timeline];
+    if (is_idle(line, before)) {
+      line.own = std::max(line.own, before - settings_.idle_ms);
+    }
+    const int64_t t = rows.t[row];
+    before = rows.clock[row];
+    line.last_arrival = before;
+    line.own = std::max(line.own, t - lateness);
+    if (!line.is_active) {
+      activate(timeline);
+    }
+    const int64_t horizon = std::max(base_, line.own);
+    *out = row;
+    out += horizon == t ? 1 : 0;
+    is_due = line.next <= horizon;
   }
-  if (!active_in_[timeline]) {
-    active_in_[timeline] = 1;
-    active_.push_back({own, timeline});
-    std::ranges::push_heap(active_, kByHorizon);
-  }
+  in_order.resize(static_cast<size_t>(out - in_order.data()));
+  late += row - begin - foreign - (in_order.size() - had);
+  return is_due ? row - 1 : end;
+}
+
+void Horizons::activate(TimelineId timeline) {
+  timelines_[timeline].is_active = true;
+  active_.push_back({timelines_[timeline].own, timeline});
+  std::ranges::push_heap(active_, kByHorizon);
 }
 
 void Horizons::on_advance(int64_t t) {
   const int64_t horizon = t + 1 - (mutant(Mutant::kAdvanceSubtractsLateness) ? settings_.lateness_ms : 0);
-  for (int64_t& own : own_) {
-    own = std::max(own, horizon);
+  for (Timeline& line : timelines_) {
+    line.own = std::max(line.own, horizon);
   }
   if (!mutant(Mutant::kAdvanceKnownOnly)) {
     base_ = std::max(base_, horizon);
@@ -188,22 +241,14 @@ void Horizons::on_advance(int64_t t) {
   site_ = std::max(site_, horizon);
 }
 
-int64_t Horizons::device(TimelineId timeline) const {
-  int64_t horizon = std::max(base_, timeline < own_.size() ? own_[timeline] : kTimeMin);
-  if (is_idle(timeline, clock_.now())) {
-    horizon = std::max(horizon, clock_.now() - settings_.idle_ms);
-  }
-  return horizon;
-}
-
 void Horizons::refresh_site() {
   const int64_t now = clock_.now();
   int64_t horizon = site_;
   while (!active_.empty()) {
     Active& top = active_.front();
-    const int64_t real = std::max(base_, own_[top.timeline]);
-    if (is_idle(top.timeline, now) && !mutant(Mutant::kNoIdle)) {
-      active_in_[top.timeline] = 0;
+    const int64_t real = std::max(base_, timelines_[top.timeline].own);
+    if (is_idle(timelines_[top.timeline], now) && !mutant(Mutant::kNoIdle)) {
+      timelines_[top.timeline].is_active = false;
       std::ranges::pop_heap(active_, kByHorizon);
       active_.pop_back();
     } else if (top.horizon != real) {
@@ -217,8 +262,8 @@ void Horizons::refresh_site() {
     }
   }
   if (mutant(Mutant::kSiteMaximum)) {
-    for (const int64_t own : own_) {
-      horizon = std::max(horizon, own);
+    for (const Timeline& line : timelines_) {
+      horizon = std::max(horizon, line.own);
     }
   }
   if (now > kTimeMin) {
@@ -228,13 +273,14 @@ void Horizons::refresh_site() {
 }
 
 void Horizons::add(const Item& item, bool site) {
+  ++items_;
   if (site) {
     by_site_.push(item);
     return;
   }
   grow(item.timeline);
   by_timeline_[item.timeline].push(item);
-  next_[item.timeline] = std::min(next_[item.timeline], item.time);
+  note_first(item.timeline);
   watch(item.timeline);
 }
 
@@ -244,9 +290,9 @@ void Horizons::watch(TimelineId timeline) {
   if (by_timeline_[timeline].empty()) {
     return;
   }
-  const Item& next = by_timeline_[timeline].top();
-  const int64_t due = next.time + (next.place == Place::kTimer ? 1 : 0) + settings_.idle_ms;
-  const int64_t clock = std::max(due, devices_.last_arrival(timeline) + settings_.idle_ms + 1);
+  const bool timer = by_timeline_[timeline].top().place == Place::kTimer;
+  const int64_t due = timelines_[timeline].next + (timer ? 1 : 0) + settings_.idle_ms;
+  const int64_t clock = std::max(due, timelines_[timeline].last_arrival + settings_.idle_ms + 1);
   if (clock < watched_[timeline]) {
     watched_[timeline] = clock;
     wakeups_.push_back({clock, timeline});
@@ -255,18 +301,19 @@ void Horizons::watch(TimelineId timeline) {
 }
 
 void Horizons::take_timeline(TimelineId timeline, std::vector<Item>& out) {
-  if (timeline >= next_.size() || next_[timeline] == kTimeMax) {
+  if (timeline >= timelines_.size() || timelines_[timeline].next == kTimeMax) {
     return;
   }
   const int64_t horizon = device(timeline);
-  if (next_[timeline] > horizon) {
+  if (timelines_[timeline].next > horizon) {
     return;
   }
   ItemHeap& heap = by_timeline_[timeline];
   while (!heap.empty() && is_due(heap.top().time, heap.top().place, horizon)) {
     out.push_back(heap.pop());
+    --items_;
   }
-  next_[timeline] = heap.empty() ? kTimeMax : heap.top().time;
+  note_first(timeline);
 }
 
 void Horizons::take_due(TimelineId timeline, bool all, std::vector<Item>& out) {
@@ -289,48 +336,54 @@ void Horizons::take_due(TimelineId timeline, bool all, std::vector<Item>& out) {
   }
   while (!by_site_.empty() && is_due(by_site_.top().time, by_site_.top().place, site_)) {
     out.push_back(by_site_.pop());
+    --items_;
   }
 }
 
 void Horizons::save(StateWriter& out) const {
   out.i64(base_);
   out.i64(site_);
-  out.u32(static_cast<uint32_t>(own_.size()));
-  for (size_t i = 0; i < own_.size(); ++i) {
-    out.i64(own_[i]);
-    out.u8(active_in_[i]);
+  out.u32(static_cast<uint32_t>(timelines_.size()));
+  for (size_t i = 0; i < timelines_.size(); ++i) {
+    out.i64(timelines_[i].own);
+    out.i64(timelines_[i].last_arrival);
+    out.flag(timelines_[i].is_active);
     by_timeline_[i].save(out);
   }
   by_site_.save(out);
 }
 
-void Horizons::load(StateReader& in) {
+void Horizons::load(StateReader& in, const RuleNumbers& rules) {
   base_ = in.i64();
   site_ = in.i64();
-  const size_t count = in.count(13);
-  own_.assign(count, kTimeMin);
-  active_in_.assign(count, 0);
+  const size_t count = in.count(21);
+  timelines_.assign(count, {});
   watched_.assign(count, kTimeMax);
   by_timeline_.assign(count, {});
-  next_.assign(count, kTimeMax);
   active_.clear();
   wakeups_.clear();
   for (size_t i = 0; i < count && in.ok(); ++i) {
-    own_[i] = in.i64();
-    active_in_[i] = in.u8();
-    by_timeline_[i].load(in);
-    next_[i] = by_timeline_[i].empty() ? kTimeMax : by_timeline_[i].top().time;
-    if (i >= devices_.count() && (active_in_[i] != 0 || !by_timeline_[i].empty())) {
+    Timeline& line = timelines_[i];
+    line.own = in.i64();
+    line.last_arrival = in.i64();
+    line.is_active = in.flag();
+    by_timeline_[i].load(in, rules);
+    note_first(static_cast<TimelineId>(i));
+    if (i >= devices_.count() && (line.is_active || !by_timeline_[i].empty())) {
       in.refuse();
       return;
     }
-    if (active_in_[i]) {
-      active_.push_back({own_[i], static_cast<TimelineId>(i)});
+    if (line.is_active) {
+      active_.push_back({line.own, static_cast<TimelineId>(i)});
     }
     watch(static_cast<TimelineId>(i));
   }
   std::ranges::make_heap(active_, kByHorizon);
-  by_site_.load(in);
+  by_site_.load(in, rules);
+  items_ = by_site_.size();
+  for (const ItemHeap& items : by_timeline_) {
+    items_ += items.size();
+  }
 }
 
 }  // namespace lambda::cep

@@ -13,17 +13,13 @@ KeyDirectory::KeyDirectory(size_t width, uint64_t max) : width_(width), max_(max
   }
 }
 
-std::optional<KeyDirectory::Found> KeyDirectory::find_or_add(const Value* key, TimelineId timeline) {
-  if (width_ == 0) {
-    return Found{};
-  }
-  if (straight(key)) {
-    if (key->text < by_symbol_.size() && by_symbol_[key->text] != kNone) {
-      return Found{by_symbol_[key->text], false};
-    }
-  } else if (const uint32_t id = slots_[slot_of(key)]; id != kNone) {
-    return Found{id, false};
-  }
+std::optional<KeyId> KeyDirectory::find_hashed(const Value* key) const {
+  const uint32_t id = slots_[slot_of(key)];
+  return id != kNone ? std::optional<KeyId>(id) : std::nullopt;
+}
+
+// A key that is not there.
+std::optional<KeyDirectory::Found> KeyDirectory::add(const Value* key, TimelineId timeline) {
   KeyId id = static_cast<KeyId>(entries_.size());
   uint32_t generation = 0;
   if (count_ >= max_) {
@@ -35,7 +31,7 @@ std::optional<KeyDirectory::Found> KeyDirectory::find_or_add(const Value* key, T
     erase(id);
     generation = entries_[id].generation + 1;
     ++evicted_;
-    std::copy_n(key, width_, &values_[size_t{id} * width_]);
+    std::copy_n(key, width_, values_.data() + size_t{id} * width_);
   } else {
     entries_.emplace_back();
     values_.insert(values_.end(), key, key + width_);

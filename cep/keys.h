@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "cep/moment.h"
@@ -22,7 +23,21 @@ class KeyDirectory {
     bool is_new = false;  // whatever is stored at `id` is another's that was given up: reset it
   };
   // `timeline`: of the event that brought the key. Nothing: full, and no key is idle.
-  std::optional<Found> find_or_add(const Value* key, TimelineId timeline);
+  std::optional<Found> find_or_add(const Value* key, TimelineId timeline) {
+    const auto id = find(key);
+    return id ? Found{*id, false} : add(key, timeline);
+  }
+
+  std::optional<KeyId> find(const Value* key) const;
+
+  // For rules whose one key is TEXT: the key at each place, kNoKey if it is not there or needs a longer search. Holds
+  // until a key is given up.
+  void find_all(const Symbol* symbols, std::span<const uint32_t> at, KeyId* into) const {
+    const size_t known = by_symbol_.size();
+    for (const uint32_t place : at) {
+      *into++ = symbols[place] < known ? by_symbol_[symbols[place]] : kNoKey;
+    }
+  }
 
   const Value* values(KeyId id) const { return values_.data() + size_t{id} * width_; }
   TimelineId timeline(KeyId id) const { return entries_[id].timeline; }
@@ -44,7 +59,7 @@ class KeyDirectory {
   void load(StateReader& in);
 
  private:
-  static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint32_t kNone = kNoKey;
   static constexpr uint64_t kStraightPerKey = 4;
   struct Entry {
     TimelineId timeline = kSharedTimeline;
@@ -58,6 +73,8 @@ class KeyDirectory {
   bool straight(const Value* key) const {
     return width_ == 1 && key->type == Type::kText && key->text < kStraightPerKey * max_;
   }
+  std::optional<Found> add(const Value* key, TimelineId timeline);
+  std::optional<KeyId> find_hashed(const Value* key) const;
   uint64_t hash(const Value* key) const;
   bool equal(KeyId id, const Value* key) const;
   size_t slot_of(const Value* key) const;
@@ -66,7 +83,7 @@ class KeyDirectory {
   void rehash(size_t slots);
   void unlink(KeyId id);
 
-  size_t width_;
+  size_t width_ = 0;
   uint64_t max_;
   size_t count_ = 0;
   uint64_t evicted_ = 0;
@@ -77,5 +94,16 @@ class KeyDirectory {
   uint32_t first_idle_ = kNone;
   uint32_t last_idle_ = kNone;
 };
+
+inline std::optional<KeyId> KeyDirectory::find(const Value* key) const {
+  if (width_ == 0) {
+    return 0;
+  }
+  if (!straight(key)) {
+    return find_hashed(key);
+  }
+  const uint32_t id = key->text < by_symbol_.size() ? by_symbol_[key->text] : kNone;
+  return id != kNone ? std::optional<KeyId>(id) : std::nullopt;
+}
 
 }  // namespace lambda::cep

@@ -17,6 +17,8 @@ inline constexpr int64_t kEventTimeMax = int64_t{1} << 58;
 // One device's time, across all streams (5). Dense; 0 is that of all streams without a device.
 using TimelineId = uint32_t;
 inline constexpr TimelineId kSharedTimeline = 0;
+// Of a device that is another shard's.
+inline constexpr TimelineId kForeignTimeline = UINT32_MAX;
 
 // A rule's key, dense in the rule. Rules without keys have the one key 0.
 using KeyId = uint32_t;

@@ -1,6 +1,8 @@
 // Wrong readings of the language, planted to show that the tests would notice them: `lambda cep run --mutant NAME`
 // switches one on. Only builds with LAMBDA_CEP_MUTANTS have them; elsewhere mutant() is false at compile time.
 //
+// They are planted in the general machines, on the way of single events: with a mutant an engine has no other.
+//
 //   if (mutant(Mutant::kNotOfNullComparison) ? .. : ..)
 #pragma once
 
@@ -90,8 +92,14 @@ inline Mutant active_mutant = Mutant::kNone;  // set once, before an engine is m
 inline bool mutant(Mutant which) {
   return active_mutant == which;
 }
+inline bool any_mutant() {
+  return active_mutant != Mutant::kNone;
+}
 #else
 constexpr bool mutant(Mutant) {
+  return false;
+}
+constexpr bool any_mutant() {
   return false;
 }
 #endif

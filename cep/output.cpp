@@ -37,19 +37,30 @@ const char* bound_name(Bound bound) {
   return "?";
 }
 
-void OutputQueue::add(const Entry& entry, std::span<const Value> key, std::span<const Value> fields) {
-  Entry& added = entries_.emplace_back(entry);
-  added.key_begin = values_.size();
-  added.key_width = key.size();
-  values_.insert(values_.end(), key.begin(), key.end());
-  added.field_begin = values_.size();
-  added.field_count = fields.size();
-  values_.insert(values_.end(), fields.begin(), fields.end());
+void ValueArena::next_block(size_t count) {
+  if (used_ < blocks_.size() && blocks_[used_].size < count) {
+    blocks_.erase(blocks_.begin() + static_cast<std::ptrdiff_t>(used_), blocks_.end());
+  }
+  if (used_ == blocks_.size()) {
+    const size_t size = std::max(count, kBlockValues);
+    blocks_.push_back({std::make_unique<Value[]>(size), size});
+  }
+  next_ = blocks_[used_].values.get();
+  left_ = blocks_[used_].size;
+  ++used_;
+}
+
+void ValueArena::clear() {
+  if (blocks_.size() > kBlocksKept) {
+    blocks_.resize(kBlocksKept);
+  }
+  used_ = 0;
+  left_ = 0;
 }
 
 int OutputQueue::compare_keys(const Entry& x, const Entry& y) const {
   for (size_t i = 0; i < x.key_width && i < y.key_width; ++i) {
-    const int order = compare_values(values_[x.key_begin + i], values_[y.key_begin + i], symbols_);
+    const int order = compare_values(x.key[i], y.key[i], symbols_);
     if (order != 0) {
       return order;
     }
@@ -57,27 +68,111 @@ int OutputQueue::compare_keys(const Entry& x, const Entry& y) const {
   return 0;
 }
 
-void OutputQueue::flush(const Sink& sink) {
-  if (entries_.size() > 1) {
-    std::ranges::stable_sort(entries_, [this](const Entry& x, const Entry& y) {
-      // A limit comes before all outputs of its event (47).
-      const auto head = [](const Entry& e) {
-        return std::tuple(e.output.t, e.place, e.arrival, e.output.kind != OutputKind::kLimit, -e.priority,
-                          e.output.rule, e.order);
-      };
-      if (head(x) != head(y)) {
-        return head(x) < head(y);
-      }
-      const int keys = compare_keys(x, y);
-      return keys != 0 ? keys < 0 : x.age < y.age;
-    });
+bool OutputQueue::before(const Output& x, const Entry& at_x, const Output& y, const Entry& at_y) const {
+  // A limit comes before all outputs of its event (47).
+  const auto head = [](const Output& output, const Place& place) {
+    return std::tuple(output.t, place.place, place.arrival, output.kind != OutputKind::kLimit, -place.priority,
+                      output.rule, place.order);
+  };
+  const auto head_x = head(x, at_x.place);
+  const auto head_y = head(y, at_y.place);
+  if (head_x != head_y) {
+    return head_x < head_y;
   }
-  for (Entry& entry : entries_) {
-    entry.output.fields = std::span<const Value>(values_).subspan(entry.field_begin, entry.field_count);
-    sink(entry.output);
+  const int keys = compare_keys(at_x, at_y);
+  return keys != 0 ? keys < 0 : at_x.place.age < at_y.place.age;
+}
+
+// Rules speak in their order for many lines at once: what is left to do is mostly to bring the lines together.
+void OutputQueue::sort() {
+  line_ends_.assign(kLinesMax + 1, 0);
+  for (const Entry& entry : entries_) {
+    ++line_ends_[entry.line + 1];
   }
+  for (size_t line = 1; line <= kLinesMax; ++line) {
+    line_ends_[line] += line_ends_[line - 1];
+  }
+  sequence_.resize(entries_.size());
+  for (uint32_t i = 0; i < entries_.size(); ++i) {
+    sequence_[line_ends_[entries_[i].line]++] = i;  // the line's begin moves to its end
+  }
+  uint32_t begin = 0;
+  for (size_t line = 0; line < kLinesMax; ++line) {
+    const uint32_t end = line_ends_[line];
+    const auto less_of_line = [this](uint32_t x, uint32_t y) { return less(x, y); };
+    const auto first = sequence_.begin() + begin;
+    const auto last = sequence_.begin() + end;
+    if (end - begin > 1 && !std::is_sorted(first, last, less_of_line)) {
+      std::stable_sort(first, last, less_of_line);
+    }
+    begin = end;
+  }
+  sorted_.resize(outputs_.size());
+  sorted_entries_.resize(outputs_.size());
+  for (size_t i = 0; i < sequence_.size(); ++i) {
+    sorted_[i] = outputs_[sequence_[i]];
+    sorted_entries_[i] = entries_[sequence_[i]];
+  }
+  outputs_.swap(sorted_);
+  entries_.swap(sorted_entries_);
+  in_order_ = true;
+}
+
+void OutputQueue::flush(const BatchSink& sink) {
+  if (outputs_.empty()) {
+    return;
+  }
+  if (!in_order_) {
+    sort();
+  }
+  sink(outputs_);
+  clear();
+}
+
+void OutputQueue::clear() {
+  outputs_.clear();
   entries_.clear();
-  values_.clear();
+  arena_.clear();
+  in_order_ = true;
+}
+
+void OutputQueue::merge(std::span<OutputQueue* const> queues, const BatchSink& sink) {
+  std::vector<size_t> next(queues.size(), 0);
+  std::vector<Output> merged;
+  for (OutputQueue* queue : queues) {
+    if (!queue->in_order_) {
+      queue->sort();
+    }
+  }
+  for (;;) {
+    size_t first = queues.size();
+    for (size_t i = 0; i < queues.size(); ++i) {
+      if (next[i] == queues[i]->size()) {
+        continue;
+      }
+      if (first == queues.size()) {
+        first = i;
+        continue;
+      }
+      const OutputQueue& x = *queues[i];
+      const OutputQueue& y = *queues[first];
+      const Entry& at_x = x.entries_[next[i]];
+      const Entry& at_y = y.entries_[next[first]];
+      const bool earlier = at_x.line != at_y.line ? at_x.line < at_y.line
+                                                  : x.before(x.outputs_[next[i]], at_x, y.outputs_[next[first]], at_y);
+      first = earlier ? i : first;
+    }
+    if (first == queues.size()) {
+      break;
+    }
+    merged.push_back(queues[first]->outputs_[next[first]++]);
+  }
+  if (!merged.empty()) {
+    sink(merged);
+  }
+  for (OutputQueue* queue : queues) {
+    queue->clear();
+  }
 }
 
 }  // namespace lambda::cep

@@ -45,10 +45,7 @@ class PatternMachine final : public Machine {
       groups_[key] = {};
     }
   }
-  size_t state_bytes() const override {
-    return groups_.size() * sizeof(Group) +
-           held_runs_ * (sizeof(Run) + fresh_.nodes.size() * sizeof(NodeState) + fresh_.slots.size() * sizeof(Value));
-  }
+  size_t state_bytes() const override { return pattern_state_bytes(plan_, key_.size(), groups_.size(), held_runs_); }
   void save(StateWriter& out) const override;
   void load(StateReader& in) override;
 

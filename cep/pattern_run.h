@@ -52,6 +52,13 @@ struct Run {
   void load(StateReader& in);
 };
 
+// What is charged against max_state for a pattern's keys and runs, whatever they take.
+inline size_t pattern_state_bytes(const PatternPlan& plan, size_t keys, size_t groups, size_t runs) {
+  constexpr size_t kGroupBytes = 48;
+  return groups * kGroupBytes +
+         runs * (sizeof(Run) + plan.nodes.size() * sizeof(NodeState) + (keys + plan.slots.size()) * sizeof(Value));
+}
+
 class PatternStepper {
  public:
   enum class Result : uint8_t {

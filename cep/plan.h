@@ -103,6 +103,12 @@ enum class AggregateKind : uint8_t {
 };
 const char* aggregate_name(AggregateKind kind);
 
+// A program that is just a column of the event.
+inline bool is_event_column(const Program& program) {
+  return program.nodes.size() == 1 && program.nodes[0].op == Op::kLoad &&
+         program.nodes[0].a == static_cast<uint16_t>(Frame::kEvent);
+}
+
 struct AggregatePlan {
   AggregateKind kind = AggregateKind::kCount;
   Program argument;      // over kEvent and kTable; empty: count(*)

@@ -49,7 +49,7 @@ std::optional<Demand> demand_at(const Program& where, uint16_t at) {
   if (load.a != static_cast<uint16_t>(Frame::kEvent) || !usable) {
     return std::nullopt;
   }
-  return Demand{load.immediate, forward ? node.op : mirrored(node.op), constant};
+  return Demand{load.immediate, at, forward ? node.op : mirrored(node.op), constant};
 }
 
 // Of the conjuncts the first one that can be used, equalities before others.
@@ -101,13 +101,14 @@ void PredicateIndex::add(uint32_t reader, const RulePlan& plan) {
   }
   const bool inclusive = demand->op == Op::kGreaterEqual || demand->op == Op::kLessEqual;
   const Threshold threshold{demand->constant.number(), inclusive, reader};
-  if (demand->op == Op::kGreater || demand->op == Op::kGreaterEqual) {
-    const auto place = std::ranges::upper_bound(into.above, threshold.constant, {}, &Threshold::constant);
-    into.above.insert(place, threshold);
-  } else {
-    const auto place =
-        std::ranges::upper_bound(into.below, threshold.constant, std::ranges::greater{}, &Threshold::constant);
-    into.below.insert(place, threshold);
+  const bool above = demand->op == Op::kGreater || demand->op == Op::kGreaterEqual;
+  (above ? into.above : into.below).push_back(threshold);
+}
+
+void PredicateIndex::build() {
+  for (Column& column : columns_) {
+    std::ranges::stable_sort(column.above, {}, &Threshold::constant);
+    std::ranges::stable_sort(column.below, std::ranges::greater{}, &Threshold::constant);
   }
 }
 

@@ -12,8 +12,9 @@ namespace lambda::cep {
 
 class PredicateIndex {
  public:
-  // `reader` is the caller's number for the rule.
+  // `reader` is the caller's number for the rule. After the last one, build().
   void add(uint32_t reader, const RulePlan& plan);
+  void build();
   // Appends each reader whose demand the event meets, or that demands nothing that can be looked up; no order. Those
   // left out would have found their WHERE false.
   void candidates(const Value* columns, std::vector<uint32_t>& out) const;
@@ -21,6 +22,7 @@ class PredicateIndex {
   // For EXPLAIN: the conjunct that the rule is found by, or nothing.
   struct Demand {
     uint32_t column = 0;
+    uint16_t node = 0;   // of the WHERE
     Op op = Op::kEqual;  // kEqual, kLess, kLessEqual, kGreater, kGreaterEqual
     Value constant;
   };

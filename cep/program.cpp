@@ -112,7 +112,8 @@ Value change_case(const Value& x, bool lower, Symbols& symbols) {
       c = static_cast<char>(c - 'a' + 'A');
     }
   }
-  return Value::of_text(symbols.intern(text));
+  const auto changed = symbols.try_intern(text);
+  return changed ? Value::of_text(*changed) : Value::null();
 }
 
 Value negate(const Value& x) {
@@ -164,9 +165,9 @@ bool like(std::string_view text, std::string_view pattern) {
   return p == pattern.size();
 }
 
-Value Evaluator::value(const Program& program, const Frames& frames) {
-  const size_t count = program.nodes.size();
-  LAMBDA_ASSERT(count > 0);
+Value Evaluator::value(const Program& program, uint16_t node, const Frames& frames) {
+  LAMBDA_ASSERT(node < program.nodes.size());
+  const size_t count = node + 1u;
   if (registers_.size() < count) {
     registers_.resize(count);
   }

@@ -81,7 +81,11 @@ class Evaluator {
   // `symbols` must outlive this; lower() and upper() add to it.
   explicit Evaluator(Symbols& symbols) : symbols_(symbols) {}
 
-  Value value(const Program& program, const Frames& frames);
+  Value value(const Program& program, const Frames& frames) {
+    return value(program, static_cast<uint16_t>(program.nodes.size() - 1), frames);
+  }
+  // Of the part of the program that ends in `node`.
+  Value value(const Program& program, uint16_t node, const Frames& frames);
   // An empty program is true.
   bool is_true(const Program& program, const Frames& frames) {
     return program.empty() || value(program, frames).is_true();

@@ -6,7 +6,18 @@
 
 namespace lambda::cep {
 
-Results::Results(const RuleContext& context) : context_(context), scratch_(context.plan.items.size()) {}
+Results::Results(const RuleContext& context) : context_(context), scratch_(context.plan.items.size()) {
+  const RulePlan& plan = context.plan;
+  const bool loads = std::ranges::all_of(plan.items, [](const ItemPlan& item) {
+    return item.program.nodes.size() == 1 && item.program.nodes[0].op == Op::kLoad;
+  });
+  if (loads && plan.having.empty() && !plan.alert && plan.emit.kind == ast::EmitKind::kFinal) {
+    plain_items_.reserve(plan.items.size());
+    for (const ItemPlan& item : plan.items) {
+      plain_items_.push_back(item.program.nodes[0]);
+    }
+  }
+}
 
 void Results::row(const Moment& moment, KeyId key, const Frames& frames, uint64_t order, uint64_t age) {
   if (!context_.evaluator.is_true(context_.plan.having, frames)) {
@@ -134,6 +145,12 @@ void Results::resolve(const Moment& moment, KeyId key) {
   }
 }
 
+void Results::withdraw(const Moment& moment) {
+  for (KeyId key = 0; key < alerts_.size(); ++key) {
+    resolve(moment, key);
+  }
+}
+
 void Results::on_item(const Item& item, const Moment& moment) {
   if (item.key >= alerts_.size()) {
     return;
@@ -162,10 +179,17 @@ void Results::on_item(const Item& item, const Moment& moment) {
       end(alert, moment, item.key);
       break;
     case Timer::kRemind:
-      arm(alert.remind, Timer::kRemind, item.time + *context_.plan.alert->remind_ms, item.key);
+      remind_again(alert, item);
       say(OutputKind::kFiring, moment, item.key);
       break;
   }
+}
+
+void Results::remind_again(Alert& alert, const Item& item) {
+  const int64_t every = *context_.plan.alert->remind_ms;
+  const int64_t now = by_event_time() ? context_.host.horizon_of(item.timeline) : context_.host.clock();
+  const int64_t next = next_tick(item.time + every, every, now, context_.counters.ticks_skipped);
+  arm(alert.remind, Timer::kRemind, next, item.key);
 }
 
 bool Results::by_event_time() const {

@@ -1,6 +1,7 @@
 // From rows to outputs: HAVING, SELECT, then ALERT or EMIT, by key. Sentences 42 to 46.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "cep/rule.h"
@@ -13,8 +14,13 @@ class Results {
 
   // One row of the rule. `order` and `age` as in OutputQueue::Entry. `frames` holds what the plan's programs read.
   void row(const Moment& moment, KeyId key, const Frames& frames, uint64_t order = 0, uint64_t age = 0);
+  // The items of a rule whose rows are printed as they come and only load values; else empty. Such rows need not go
+  // through row() but may be made by RuleHost::row().
+  std::span<const Node> plain_items() const { return plain_items_; }
   // Over PATTERN: the first step matched again, the alert is over (46).
   void resolve(const Moment& moment, KeyId key);
+  // The rule is going: its alerts are over.
+  void withdraw(const Moment& moment);
   // An item whose owner is Owner::kResults.
   void on_item(const Item& item, const Moment& moment);
 
@@ -46,6 +52,7 @@ class Results {
   void begin(Alert& alert, const Moment& moment, KeyId key);
   void fire(Alert& alert, const Moment& moment, KeyId key, int64_t from);
   void end(Alert& alert, const Moment& moment, KeyId key);
+  void remind_again(Alert& alert, const Item& item);
   void emit_row(const Moment& moment, KeyId key, const Frames& frames, uint64_t order, uint64_t age);
   bool passes_emit(const Moment& moment, KeyId key);
 
@@ -61,6 +68,7 @@ class Results {
   void say(OutputKind kind, const Moment& moment, KeyId key);
 
   const RuleContext& context_;
+  std::vector<Node> plain_items_;
   std::vector<Value> scratch_;
   std::vector<Alert> alerts_;
   std::vector<Emitted> emitted_;

@@ -7,6 +7,8 @@
 #include <memory>
 #include <span>
 
+#include "cep/batch.h"
+#include "cep/column_evaluator.h"
 #include "cep/keys.h"
 #include "cep/moment.h"
 #include "cep/output.h"
@@ -28,7 +30,22 @@ struct RuleCounters {
   uint64_t runs_dropped = 0;
   uint64_t captures_dropped = 0;
   uint64_t state_dropped = 0;  // events that max_state had no room for
+  uint64_t ticks_skipped = 0;  // of REMIND and EARLY, when time jumped over more than kTicksMax of them
 };
+
+// How often REMIND or EARLY of one key speaks of one jump of time; the last so many ticks are said.
+inline constexpr int64_t kTicksMax = 100'000;
+
+// The next of the times `next`, next + every, .. that is said when it is `now`; what it leaves out is added to
+// `skipped`.
+inline int64_t next_tick(int64_t next, int64_t every, int64_t now, uint64_t& skipped) {
+  const int64_t left_out = now > next ? (now - next) / every - kTicksMax : 0;
+  if (left_out <= 0) {
+    return next;
+  }
+  skipped += static_cast<uint64_t>(left_out);
+  return next + left_out * every;
+}
 
 // What the engine does for a rule.
 class RuleHost {
@@ -42,12 +59,20 @@ class RuleHost {
   virtual void at_clock(Item item) = 0;
   // What the rule's events of this timeline are measured with (6).
   virtual int64_t horizon_of(TimelineId timeline) const = 0;
+  // The arrival clock.
+  virtual int64_t clock() const = 0;
   // A device's timeline, seen or not.
   virtual TimelineId timeline_of(const Value& device) = 0;
   // A row or an alert's output: printed if the rule has DO, and handed to the rules that read this one, at once.
   // `order`: see OutputQueue::Entry.
   virtual void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
                       std::span<const Value> fields) = 0;
+  // Does another rule read what this one says? Then row() is not enough for it.
+  virtual bool is_read() const = 0;
+  // A row of a rule without HAVING, ALERT and EMIT, whose `fields` values the caller fills in. Null: nobody sees it.
+  virtual Value* row(const Moment& moment, KeyId key, size_t fields) = 0;
+  // Which of the rows of on_rows() the outputs from now on belong to.
+  virtual void set_line(uint32_t row) = 0;
   // Something was dropped at a bound. Says so as often as sentence 47 allows.
   virtual void limit(Bound bound, uint64_t max, const Moment& moment) = 0;
 };
@@ -60,6 +85,8 @@ struct RuleContext {
   const Tables& tables;
   Evaluator& evaluator;
   RuleCounters& counters;
+  ColumnEvaluator& columns;
+  bool by_device = false;  // the rule's one key is the device of its one stream
 };
 
 // A timer of one key that moves often. There is at most one item under way unless the timer is brought forward: a later
@@ -116,6 +143,14 @@ class Machine {
   virtual void on_event(const Event& event, const Moment& moment) = 0;
   // An item whose owner is Owner::kMachine.
   virtual void on_item(const Item& item, const Moment& moment) = 0;
+  // May the machine be given many events at once, ahead of other rules? It must not wait for anything but what
+  // steps_over() knows.
+  virtual bool takes_rows() const { return false; }
+  // Events in their order, none of them late. For each the same as on_event(), with the line set.
+  virtual void on_rows(const Rows&) { LAMBDA_ASSERT(false); }
+  // An item of the machine is due with the event at `t` of its device, which is in order and given to on_rows() later.
+  // If that does the item's work, when the item is to come instead; else kTimeMin.
+  virtual int64_t steps_over(int64_t) const { return kTimeMin; }
   // Has the key nothing that would be missed? Then it may be given up for another (47).
   virtual bool is_idle(KeyId key) const = 0;
   // The number was given to another key.
@@ -127,14 +162,24 @@ class Machine {
 
 class Results;
 
+// Is TumbleMachine enough for the plan?
+bool tumbles_flat(const RulePlan& plan);
+// Is ChainMachine enough?
+bool is_chain(const RulePlan& plan);
+// Do its alerts wait for time?
+bool has_timers(const RulePlan& plan);
+
 // The machines beside plain rows; make_machine() chooses.
+std::unique_ptr<Machine> make_tumble_machine(const RuleContext& context, Results& results);
+std::unique_ptr<Machine> make_chain_machine(const RuleContext& context, Results& results);
 std::unique_ptr<Machine> make_window_machine(const RuleContext& context, Results& results);
 std::unique_ptr<Machine> make_pattern_machine(const RuleContext& context, Results& results);
 std::unique_ptr<Machine> make_anti_join_machine(const RuleContext& context, Results& results);
 
 // What the plan needs that the engine does not have: its name and place, or nothing when all is there.
 std::optional<Diagnostic> unsupported_part(const RulePlan& plan);
-// The machine for the plan. `results` outlives it.
-std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& results);
+// The machine for the plan. `results` outlives it. `special`: one that is made for the plan's shape, if there is one;
+// both say the same.
+std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& results, bool special);
 
 }  // namespace lambda::cep

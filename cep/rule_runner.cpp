@@ -1,18 +1,38 @@
 #include "cep/rule_runner.h"
 
+#include <algorithm>
+
 #include "cep/mutant.h"
 
 namespace lambda::cep {
+namespace {
 
-RuleRunner::RuleRunner(RunnerHost& host, RulePlan plan_in, Horizons& horizons_in, const Tables& tables,
-                       Evaluator& evaluator)
+bool is_by_device(const RulePlan& plan, const Catalog& catalog) {
+  if (plan.streams.size() != 1 || plan.keys.size() != 1) {
+    return false;
+  }
+  const KeySource& key = plan.streams[0].keys[0];
+  const int device = catalog.stream(plan.streams[0].stream).device_column;
+  return key.frame == Frame::kEvent && device >= 0 && key.slot == static_cast<uint32_t>(device);
+}
+
+// Events that a window's end makes come ahead of the end of the reader's own window (41): it has two open then.
+bool reads_rules(const RulePlan& plan, const Catalog& catalog) {
+  return std::ranges::any_of(plan.streams,
+                             [&](const StreamUse& use) { return catalog.stream(use.stream).rule.has_value(); });
+}
+
+}  // namespace
+
+RuleRunner::RuleRunner(RunnerHost& host_in, RulePlan plan_in, Horizons& horizons_in, const Tables& tables,
+                       Evaluator& evaluator, ColumnEvaluator& columns, bool special)
     : plan(std::move(plan_in)),
       horizons(horizons_in),
       keys(plan.keys.size(), plan.options.max_keys),
-      context{plan, *this, keys, tables, evaluator, counters},
+      context{plan, *this, keys, tables, evaluator, counters, columns, is_by_device(plan, host_in.catalog())},
       results(context),
-      machine(make_machine(context, results)),
-      host_(host) {}
+      machine(make_machine(context, results, special && !reads_rules(plan, host_in.catalog()))),
+      host_(host_in) {}
 
 void RuleRunner::at_horizon(Item item) {
   item.rule = plan.id;
@@ -30,48 +50,58 @@ void RuleRunner::output(OutputKind kind, const Moment& moment, KeyId key, uint64
                         std::span<const Value> fields) {
   ++counters.outputs;
   if (plan.prints || mutant(Mutant::kSilentRulesPrint)) {
-    OutputQueue::Entry entry;
-    entry.output.rule = plan.id;
-    entry.output.kind = kind;
-    entry.output.t = moment.t;
-    entry.output.on_input = moment.on_input;
-    entry.output.late = moment.late;
-    entry.place = moment.place;
-    entry.arrival = moment.arrival;
-    entry.priority = mutant(Mutant::kPriorityIgnored) ? 0 : plan.priority;
-    entry.order = order;
-    entry.age = age;
-    host_.outputs().add(entry, std::span(keys.values(key), keys.width()), fields);
+    Output said;
+    said.rule = plan.id;
+    said.kind = kind;
+    said.t = moment.t;
+    said.on_input = moment.on_input;
+    said.late = moment.late;
+    OutputQueue::Place place = place_of(moment);
+    place.order = order;
+    place.age = age;
+    std::ranges::copy(fields,
+                      host_.outputs().add(said, place, std::span(keys.values(key), keys.width()), fields.size()));
   }
   if (kind == OutputKind::kRow || kind == OutputKind::kFiring || mutant(Mutant::kCascadeReadsAll)) {
     host_.publish(*this, moment, fields);
   }
 }
 
+Value* RuleRunner::row(const Moment& moment, KeyId key, size_t fields) {
+  ++counters.outputs;
+  if (!plan.prints) {
+    return nullptr;
+  }
+  Output said;
+  said.rule = plan.id;
+  said.t = moment.t;
+  said.on_input = moment.on_input;
+  // One event makes one row at most; a line may close windows of several keys.
+  const size_t key_width = moment.place == Place::kEvent ? 0 : keys.width();
+  return host_.outputs().add(said, place_of(moment), std::span(keys.values(key), key_width), fields);
+}
+
+OutputQueue::Place RuleRunner::place_of(const Moment& moment) const {
+  return {moment.place, moment.arrival, mutant(Mutant::kPriorityIgnored) ? 0 : plan.priority, 0, 0};
+}
+
 void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment) {
-  Limit& limit = limits_[static_cast<size_t>(bound)];
-  ++limit.dropped;
-  constexpr int64_t kMinuteMs = 60'000;
-  const int64_t minute = moment.t / kMinuteMs - (moment.t % kMinuteMs < 0 ? 1 : 0);
-  if (minute <= limit.minute && !mutant(Mutant::kLimitEveryTime)) {
+  LimitCount& limit = limits_[static_cast<size_t>(bound)];
+  if (!limit.drop(moment.t) && !host_.says_each_limit() && !mutant(Mutant::kLimitEveryTime)) {
     return;
   }
   if (plan.prints) {
-    OutputQueue::Entry entry;
-    entry.output.rule = plan.id;
-    entry.output.kind = OutputKind::kLimit;
-    entry.output.t = moment.t;
-    entry.output.on_input = moment.on_input;
-    entry.output.bound = bound;
-    entry.output.max = max;
-    entry.output.dropped = limit.dropped;
-    entry.place = moment.place;
-    entry.arrival = moment.arrival;
-    entry.priority = plan.priority;
-    host_.outputs().add(entry, {}, {});
+    Output said;
+    said.rule = plan.id;
+    said.kind = OutputKind::kLimit;
+    said.t = moment.t;
+    said.on_input = moment.on_input;
+    said.bound = bound;
+    said.max = max;
+    said.dropped = host_.says_each_limit() ? 1 : limit.dropped;
+    (void)host_.outputs().add(said, place_of(moment), {}, 0);
   }
-  limit.dropped = 0;
-  limit.minute = minute;
+  limit.say(moment.t);
 }
 
 void RuleRunner::arrive(const Event& event, const Moment& moment) {
@@ -147,15 +177,13 @@ void RuleRunner::run(const Item& item, Moment moment) {
 }
 
 void RuleRunner::save(StateWriter& out) const {
-  out.text(plan.name);
   out.flag(started_);
   keys.save(out);
   machine->save(out);
   results.save(out);
   reorder.save(out);
-  for (const Limit& limit : limits_) {
-    out.u64(limit.dropped);
-    out.i64(limit.minute);
+  for (const LimitCount& limit : limits_) {
+    limit.save(out);
   }
   out.u64(counters.events);
   out.u64(counters.outputs);
@@ -167,21 +195,17 @@ void RuleRunner::save(StateWriter& out) const {
   out.u64(counters.runs_dropped);
   out.u64(counters.captures_dropped);
   out.u64(counters.state_dropped);
+  out.u64(counters.ticks_skipped);
 }
 
 void RuleRunner::load(StateReader& in) {
-  if (in.text() != plan.name) {
-    in.refuse();
-    return;
-  }
   started_ = in.flag();
   keys.load(in);
   machine->load(in);
   results.load(in);
   reorder.load(in);
-  for (Limit& limit : limits_) {
-    limit.dropped = in.u64();
-    limit.minute = in.i64();
+  for (LimitCount& limit : limits_) {
+    limit.load(in);
   }
   counters.events = in.u64();
   counters.outputs = in.u64();
@@ -193,6 +217,7 @@ void RuleRunner::load(StateReader& in) {
   counters.runs_dropped = in.u64();
   counters.captures_dropped = in.u64();
   counters.state_dropped = in.u64();
+  counters.ticks_skipped = in.u64();
 }
 
 }  // namespace lambda::cep

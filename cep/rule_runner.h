@@ -13,6 +13,32 @@ namespace lambda::cep {
 
 class RuleRunner;
 
+// How often something was dropped at one bound of a rule, and when that was last said: at most once a minute (47).
+struct LimitCount {
+  static constexpr int64_t kMinuteMs = 60'000;
+  uint64_t dropped = 0;       // since it was said
+  int64_t minute = kTimeMin;  // in which it was said
+
+  static int64_t minute_of(int64_t t) { return t / kMinuteMs - (t % kMinuteMs < 0 ? 1 : 0); }
+  // True: it is to be said now.
+  bool drop(int64_t t) {
+    ++dropped;
+    return minute_of(t) > minute;
+  }
+  void say(int64_t t) {
+    dropped = 0;
+    minute = minute_of(t);
+  }
+  void save(StateWriter& out) const {
+    out.u64(dropped);
+    out.i64(minute);
+  }
+  void load(StateReader& in) {
+    dropped = in.u64();
+    minute = in.i64();
+  }
+};
+
 // What the runner needs of the engine.
 class RunnerHost {
  public:
@@ -23,20 +49,29 @@ class RunnerHost {
   virtual void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) = 0;
   virtual OutputQueue& outputs() = 0;
   virtual TimelineId timeline_of(const Value& device) = 0;
+  virtual int64_t clock() const = 0;
   virtual const Catalog& catalog() const = 0;
+  // Is each drop at a bound to be said, because somebody behind the engine counts them together? (47)
+  virtual bool says_each_limit() const = 0;
 };
 
 class RuleRunner final : public RuleHost {
  public:
-  RuleRunner(RunnerHost& host, RulePlan plan, Horizons& horizons, const Tables& tables, Evaluator& evaluator);
+  // `special`: see make_machine().
+  RuleRunner(RunnerHost& host, RulePlan plan, Horizons& horizons, const Tables& tables, Evaluator& evaluator,
+             ColumnEvaluator& columns, bool special);
 
   void at_horizon(Item item) override;
   void at_clock(Item item) override;
   void output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
               std::span<const Value> fields) override;
+  bool is_read() const override { return read; }
+  Value* row(const Moment& moment, KeyId key, size_t fields) override;
+  void set_line(uint32_t row) override { host_.outputs().set_line(row); }
   void limit(Bound bound, uint64_t max, const Moment& moment) override;
   int64_t horizon_of(TimelineId timeline) const override { return horizon(timeline); }
   TimelineId timeline_of(const Value& device) override { return host_.timeline_of(device); }
+  int64_t clock() const override { return host_.clock(); }
 
   // The first time that the rule knows; again is nothing.
   void start(const Moment& moment) {
@@ -47,6 +82,19 @@ class RuleRunner final : public RuleHost {
   }
   // An event of one of the rule's streams, at its arrival.
   void arrive(const Event& event, const Moment& moment);
+  // Many at once; `late` others of them came too late. Only if takes_rows().
+  void arrive(const Rows& rows, size_t late) {
+    counters.events += late;
+    counters.late_dropped += late;
+    if (!rows.at.empty()) {
+      machine->on_rows(rows);
+    }
+  }
+  // Not while another rule reads this one: that must happen event by event.
+  bool takes_rows() const {
+    return machine->takes_rows() && !site() && plan.options.lateness_ms == 0 &&
+           plan.options.late == LatePolicy::kDrop && !read;
+  }
   // An event whose time has come, or that never waits (41).
   void deliver(const Event& event, const Moment& moment);
   void run(const Item& item, Moment moment);
@@ -65,15 +113,19 @@ class RuleRunner final : public RuleHost {
   Results results;
   std::unique_ptr<Machine> machine;
   ReorderBuffer reorder;
+  bool read = false;        // by another rule
+  bool is_divided = false;  // by device, over shards
+  bool is_active = true;    // false: it runs in other shards only
+  // The stream whose events it gets many at once; set by that stream's Readers.
+  static constexpr StreamId kNoStream = UINT32_MAX;
+  StreamId together_of = kNoStream;
 
  private:
+  OutputQueue::Place place_of(const Moment& moment) const;
+
   RunnerHost& host_;
   bool started_ = false;
-  struct Limit {
-    uint64_t dropped = 0;       // since the last output
-    int64_t minute = kTimeMin;  // of the last output
-  };
-  Limit limits_[kBounds];
+  LimitCount limits_[kBounds];
 };
 
 }  // namespace lambda::cep

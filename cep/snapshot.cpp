@@ -1,16 +1,19 @@
 #include "cep/snapshot.h"
 
+#include <algorithm>
 #include <span>
 
 #include "lambda/block.h"
 
-// Layout: "LCEP", u32 version, u64 bytes of texts, u64 bytes of body, texts (u32 count, then u32 length and bytes
+// Layout: "LCEP", u32 version, u64 bytes of texts, u64 bytes of body, texts (u32 count, then u32 length, mark and bytes
 // each), body, u32 crc32c of all before.
 namespace lambda::cep {
 namespace {
 
 constexpr std::string_view kMagic = "LCEP";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
+constexpr char kTextMark = 0;  // ahead of each text
+constexpr char kListMark = 1;
 constexpr size_t kHeaderBytes = 4 + 4 + 8 + 8;
 constexpr size_t kChecksumBytes = 4;
 
@@ -52,7 +55,8 @@ void StateWriter::value(const Value& x) {
       const auto [entry, is_new] = numbers_.emplace(x.text, text_count_);
       if (is_new) {
         const std::string_view content = symbols_.text(x.text);
-        append(texts_, content.size(), 4);
+        append(texts_, content.size() + 1, 4);
+        texts_.push_back(Symbols::is_list(x.text) ? kListMark : kTextMark);
         texts_.append(content);
         ++text_count_;
       }
@@ -63,6 +67,28 @@ void StateWriter::value(const Value& x) {
       u64(x.bits);
       break;
   }
+}
+
+size_t StateWriter::begin_part() {
+  u64(0);
+  return body_.size();
+}
+
+void StateWriter::end_part(size_t begin) {
+  const uint64_t size = body_.size() - begin;
+  for (size_t i = 0; i < 8; ++i) {
+    body_[begin - 8 + i] = static_cast<char>(size >> (8 * i) & 0xFF);
+  }
+}
+
+std::vector<Symbol> StateWriter::lists() const {
+  std::vector<Symbol> lists;
+  for (const auto& [symbol, number] : numbers_) {
+    if (Symbols::is_list(symbol)) {
+      lists.push_back(symbol);
+    }
+  }
+  return lists;
 }
 
 std::string StateWriter::finish() const {
@@ -97,9 +123,16 @@ Result<StateReader> StateReader::open(std::string_view bytes, Symbols& symbols) 
   StateReader reader;
   reader.rest_ = bytes.substr(kHeaderBytes, text_bytes);
   const size_t count = reader.count(4);
+  auto texts = std::make_shared<std::vector<Symbol>>();
   for (size_t i = 0; i < count && reader.ok_; ++i) {
-    reader.symbols_.push_back(symbols.intern(reader.text()));
+    const size_t length = reader.count(1);
+    const std::string_view text = reader.rest_.substr(0, length);
+    reader.rest_.remove_prefix(length);
+    const bool list = length > 0 && text[0] == kListMark;
+    const std::string_view content = text.substr(std::min<size_t>(1, length));
+    texts->push_back(list ? symbols.intern_list(content) : symbols.intern(content));
   }
+  reader.texts_ = std::move(texts);
   if (!reader.ok_ || !reader.rest_.empty()) {
     return fail(ErrorCode::kCorrupt, "the snapshot is damaged: its texts do not fit");
   }
@@ -115,6 +148,19 @@ uint64_t StateReader::number(int bytes) {
   const uint64_t x = read(rest_, 0, bytes);
   rest_.remove_prefix(static_cast<size_t>(bytes));
   return x;
+}
+
+StateReader StateReader::part() {
+  StateReader inner;
+  inner.texts_ = texts_;
+  const uint64_t size = u64();
+  if (!ok_ || size > rest_.size()) {
+    ok_ = inner.ok_ = false;
+    return inner;
+  }
+  inner.rest_ = rest_.substr(0, size);
+  rest_.remove_prefix(size);
+  return inner;
 }
 
 std::string StateReader::text() {
@@ -145,11 +191,11 @@ Value StateReader::value() {
 
 Value StateReader::of_symbol(bool list) {
   const uint32_t number = u32();
-  if (number >= symbols_.size()) {
+  if (number >= texts_->size() || Symbols::is_list((*texts_)[number]) != list) {
     ok_ = false;
     return Value::null();
   }
-  return list ? Value::of_list(symbols_[number]) : Value::of_text(symbols_[number]);
+  return list ? Value::of_list((*texts_)[number]) : Value::of_text((*texts_)[number]);
 }
 
 size_t StateReader::count(size_t bytes_min) {

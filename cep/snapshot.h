@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -25,6 +26,13 @@ class StateWriter {
   void f64(double x) { number(std::bit_cast<uint64_t>(x), 8); }
   void text(std::string_view x);
   void value(const Value& x);
+
+  // What is written between the two calls can be read, or left out, as a StateReader::part().
+  size_t begin_part();
+  void end_part(size_t begin);
+
+  // The lists that were written.
+  std::vector<Symbol> lists() const;
 
   // Header, texts, what was written, checksum.
   std::string finish() const;
@@ -60,6 +68,9 @@ class StateReader {
   // A number of things that each take at least `bytes_min` of what is left; 0 and not ok() when that cannot be.
   size_t count(size_t bytes_min);
 
+  // A reader of what begin_part() and end_part() enclose. Not ok() if there is none.
+  StateReader part();
+
   bool ok() const { return ok_; }
   void refuse() { ok_ = false; }
   bool at_end() const { return rest_.empty(); }
@@ -70,7 +81,7 @@ class StateReader {
   Value of_symbol(bool list);
 
   std::string_view rest_;
-  std::vector<Symbol> symbols_;
+  std::shared_ptr<const std::vector<Symbol>> texts_;
   bool ok_ = true;
 };
 

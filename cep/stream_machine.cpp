@@ -21,6 +21,8 @@ class StreamMachine final : public Machine {
       context_.keys.set_idle(row->key, results_.is_idle(row->key));
     }
   }
+  bool takes_rows() const override { return !context_.plan.table && !has_timers(context_.plan); }
+  void on_rows(const Rows& rows) override;
   void on_item(const Item&, const Moment&) override {}
   bool is_idle(KeyId) const override { return true; }
   void reset(KeyId) override {}
@@ -32,9 +34,40 @@ class StreamMachine final : public Machine {
   const RuleContext& context_;
   RowSource source_;
   Results& results_;
+  std::vector<Value> event_row_;  // of on_rows()
 };
 
+void StreamMachine::on_rows(const Rows& rows) {
+  const auto items = results_.plain_items();
+  event_row_.resize(rows.columns.size());
+  Frames frames;
+  frames[Frame::kEvent] = event_row_.data();
+  for (const uint32_t row : source_.passing(rows)) {
+    const auto found = source_.key_of(rows, row);
+    if (!found) {
+      continue;
+    }
+    if (found->is_new) {
+      results_.reset(found->id);
+    }
+    context_.host.set_line(row);
+    if (items.empty()) {
+      rows.read(row, event_row_.data());
+      results_.row(rows.moment(row), found->id, frames);
+    } else if (Value* fields = context_.host.row(rows.moment(row), found->id, items.size()); fields != nullptr) {
+      for (const Node& item : items) {
+        *fields++ = rows.columns[item.immediate].at(row);
+      }
+    }
+    context_.keys.set_idle(found->id, results_.is_idle(found->id));
+  }
+}
+
 }  // namespace
+
+bool has_timers(const RulePlan& plan) {
+  return plan.alert && (plan.alert->for_ms || plan.alert->clear_for_ms || plan.alert->remind_ms);
+}
 
 std::optional<Diagnostic> unsupported_part(const RulePlan& plan) {
   const auto without = [&](const char* what) {
@@ -62,7 +95,13 @@ std::optional<Diagnostic> unsupported_part(const RulePlan& plan) {
   return std::nullopt;
 }
 
-std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& results) {
+std::unique_ptr<Machine> make_machine(const RuleContext& context, Results& results, bool special) {
+  if (special && tumbles_flat(context.plan)) {
+    return make_tumble_machine(context, results);
+  }
+  if (special && is_chain(context.plan)) {
+    return make_chain_machine(context, results);
+  }
   if (context.plan.window) {
     return make_window_machine(context, results);
   }

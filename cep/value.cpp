@@ -52,6 +52,15 @@ uint64_t hash_value(const Value& value) {
   return bits ^ (bits >> 33);
 }
 
+// FNV-1a.
+uint64_t hash_text(std::string_view text) {
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char c : text) {
+    hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3ULL;
+  }
+  return hash ^ hash >> 32;
+}
+
 Symbol Symbols::intern(std::string_view text) {
   const auto found = numbers_.find(text);
   if (found != numbers_.end()) {
@@ -60,8 +69,54 @@ Symbol Symbols::intern(std::string_view text) {
   const auto symbol = static_cast<Symbol>(texts_.size());
   texts_.emplace_back(text);
   numbers_.emplace(texts_.back(), symbol);
-  bytes_ += text.size() + sizeof(std::string) + 64;  // 64: the map's node and bucket
+  bytes_ += text.size() + kTextOverhead;
   return symbol;
+}
+
+std::optional<Symbol> Symbols::try_intern(std::string_view text) {
+  const auto found = numbers_.find(text);
+  if (found != numbers_.end()) {
+    return found->second;
+  }
+  if (bytes_ + text.size() + kTextOverhead > bytes_max_) {
+    ++refused_;
+    return std::nullopt;
+  }
+  return intern(text);
+}
+
+Symbol Symbols::intern_list(std::string_view elements) {
+  const auto found = list_numbers_.find(elements);
+  if (found != list_numbers_.end()) {
+    return found->second;
+  }
+  Symbol place = static_cast<Symbol>(lists_.size());
+  if (free_lists_.empty()) {
+    lists_.emplace_back(elements);
+  } else {
+    place = free_lists_.back();
+    free_lists_.pop_back();
+    lists_[place] = elements;
+  }
+  list_numbers_.emplace(lists_[place], place | kListBit);
+  list_bytes_ += elements.size() + kTextOverhead;
+  return place | kListBit;
+}
+
+void Symbols::keep_lists(const std::vector<Symbol>& held) {
+  std::vector<bool> is_held(lists_.size());
+  for (const Symbol symbol : held) {
+    is_held[symbol ^ kListBit] = true;
+  }
+  for (Symbol place = 0; place < lists_.size(); ++place) {
+    const auto found = is_held[place] ? list_numbers_.end() : list_numbers_.find(lists_[place]);
+    if (found != list_numbers_.end() && found->second == (place | kListBit)) {  // else it is free already
+      list_bytes_ -= lists_[place].size() + kTextOverhead;
+      list_numbers_.erase(found);
+      lists_[place] = std::string();
+      free_lists_.push_back(place);
+    }
+  }
 }
 
 // For each element its type, then eight bytes: the value's bits or, for TEXT, how many bytes follow.
@@ -76,7 +131,7 @@ Value make_list(const std::vector<Value>& elements, Symbols& symbols) {
     }
     bytes += text;
   }
-  return Value::of_list(symbols.intern(bytes));
+  return Value::of_list(symbols.intern_list(bytes));
 }
 
 std::vector<Value> list_elements(const Value& list, Symbols& symbols) {

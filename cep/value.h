@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -80,24 +81,51 @@ static_assert(sizeof(Value) == 16);
 // Agrees with operator==.
 uint64_t hash_value(const Value& value);
 
+// The same on every machine and in every run.
+uint64_t hash_text(std::string_view text);
+
 // Texts and their numbers. Numbers are dense and given in order of first use; they differ from run to run, so nothing
-// that is printed or saved may depend on them: snapshots save texts. One thread.
+// that is printed or saved may depend on them: snapshots save texts. A text is never forgotten, so those of events are
+// bounded; lists, which are made anew with every output, are forgotten when nobody holds them. One thread.
 class Symbols {
  public:
-  Symbols() { (void)intern(""); }
+  static constexpr uint64_t kBytesMax = 256 << 20;
+
+  explicit Symbols(uint64_t bytes_max = kBytesMax) : bytes_max_(bytes_max) { (void)intern(""); }
   Symbols(const Symbols&) = delete;
   Symbols& operator=(const Symbols&) = delete;
 
+  // For the texts of rules, which the caller bounds.
   Symbol intern(std::string_view text);
-  // Valid as long as the table.
-  std::string_view text(Symbol symbol) const { return texts_[symbol]; }
-  size_t count() const { return texts_.size(); }
+  // For the texts of events: nothing, and counted, for a new one when there are `bytes_max` of them.
+  std::optional<Symbol> try_intern(std::string_view text);
+  Symbol intern_list(std::string_view elements);
+  // Valid as long as the text.
+  std::string_view text(Symbol symbol) const {
+    return (symbol & kListBit) == 0 ? texts_[symbol] : lists_[symbol ^ kListBit];
+  }
+  size_t count() const { return texts_.size(); }  // without lists
   uint64_t bytes() const { return bytes_; }
+  uint64_t refused() const { return refused_; }
+
+  static bool is_list(Symbol symbol) { return (symbol & kListBit) != 0; }
+  uint64_t list_bytes() const { return list_bytes_; }
+  // Forgets all lists but these.
+  void keep_lists(const std::vector<Symbol>& held);
 
  private:
+  static constexpr Symbol kListBit = 1u << 31;
+  static constexpr size_t kTextOverhead = sizeof(std::string) + 64;  // 64: the map's node and bucket
+
+  uint64_t bytes_max_;
   std::deque<std::string> texts_;  // a deque: the map's views stay valid
   std::unordered_map<std::string_view, Symbol> numbers_;
   uint64_t bytes_ = 0;
+  uint64_t refused_ = 0;
+  std::deque<std::string> lists_;
+  std::unordered_map<std::string_view, Symbol> list_numbers_;
+  std::vector<Symbol> free_lists_;
+  uint64_t list_bytes_ = 0;
 };
 
 // A list is the text of its elements, one behind the other. Elements are no lists themselves.

@@ -497,7 +497,9 @@ void WindowMachine::early(KeyId key, const Moment& moment) {
     fill(key, window, session ? gap_end(window) : window.end);
     print(key, moment, 0, window.serial);
   }
-  const int64_t next = moment.t + context_.plan.emit.every_ms;
+  const int64_t every = context_.plan.emit.every_ms;
+  const int64_t now = context_.host.horizon_of(context_.keys.timeline(key));
+  const int64_t next = any ? next_tick(moment.t + every, every, now, context_.counters.ticks_skipped) : 0;
   if (any && groups_[key].early.arm(next)) {
     queue(kEarly, next, Place::kTimer, Rank::kEarly, key);
   }

@@ -1,12 +1,15 @@
 #include "cli/cep_command.h"
 
+#include <latch>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "base/os/workers.h"
 #include "cep/engine.h"
 #include "cep/explain.h"
 #include "cep/mutant.h"
+#include "cep/sharded_engine.h"
 #include "cli/cep_events.h"
 
 namespace lambda::cli {
@@ -59,13 +62,34 @@ class CepRun {
   }
 
  private:
-  std::unique_ptr<cep::Engine> make_engine() {
-    return std::make_unique<cep::Engine>(cep::EngineSettings{}, [this](const cep::Output& out) {
-      output_.out << write_cep_output(out, engine_->rule(out.rule), engine_->symbols()) << '\n';
-    });
+  std::unique_ptr<cep::ShardedEngine> make_engine() {
+    const auto run_all = [this](std::span<const std::function<void()>> tasks) { run_on_workers(tasks); };
+    return std::make_unique<cep::ShardedEngine>(
+        cep::EngineSettings{}, static_cast<uint32_t>(options_.shards), run_all,
+        [this](std::span<const cep::Output> outputs) {
+          for (const cep::Output& out : outputs) {
+            output_.out << write_cep_output(out, engine_->rule(out.rule), engine_->symbols()) << '\n';
+          }
+        });
   }
 
-  Status read_tables(cep::Engine& engine) {
+  // The first task on this thread, the others on one each.
+  void run_on_workers(std::span<const std::function<void()>> tasks) {
+    if (workers_ == nullptr) {
+      workers_ = std::make_unique<Workers>(tasks.size() - 1);
+    }
+    std::latch done(static_cast<std::ptrdiff_t>(tasks.size() - 1));
+    for (const auto& task : tasks.subspan(1)) {
+      workers_->run([&task, &done] {
+        task();
+        done.count_down();
+      });
+    }
+    tasks[0]();
+    done.wait();
+  }
+
+  Status read_tables(cep::ShardedEngine& engine) {
     for (const std::string& option : options_.tables) {
       const size_t equals = option.find('=');
       const std::string name = option.substr(0, equals);
@@ -203,7 +227,8 @@ class CepRun {
   const CepOptions& options_;
   Disk& disk_;
   const std::string rules_;
-  std::unique_ptr<cep::Engine> engine_;
+  std::unique_ptr<Workers> workers_;  // with shards
+  std::unique_ptr<cep::ShardedEngine> engine_;
   uint64_t next_index_ = 0;
   cep::Batch batch_;
   std::vector<int64_t> t_;

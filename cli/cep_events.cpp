@@ -26,7 +26,9 @@ std::optional<Value> to_value(const json& value, Type type, cep::Symbols& symbol
   switch (type) {
     case Type::kText:
       if (value.is_string()) {
-        return Value::of_text(symbols.intern(value.get_ref<const std::string&>()));
+        if (const auto text = symbols.try_intern(value.get_ref<const std::string&>())) {
+          return Value::of_text(*text);
+        }
       }
       break;
     case Type::kBool:
@@ -66,6 +68,9 @@ std::string columns_of(const json& fields, const std::vector<cep::ColumnSchema>&
       continue;
     }
     const auto value = to_value(*found, columns[i].type, symbols);
+    if (!value && columns[i].type == Type::kText && found->is_string()) {
+      return columns[i].name + ": there is no room for more new texts";
+    }
     if (!value) {
       return columns[i].name + " is not " + type_name(columns[i].type);
     }

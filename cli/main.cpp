@@ -18,6 +18,7 @@
 #include "cli/block_command.h"
 #include "cli/cep_command.h"
 #include "cli/output.h"
+#include "cli/promql_test_command.h"
 #include "cli/query_command.h"
 #include "cli/server.h"
 #include "cli/site_commands.h"
@@ -95,6 +96,7 @@ class CommandLine {
     add_store();
     add_spool();
     add_cep();
+    add_promql();
   }
 
   CLI::App app{"Asks and looks after a Lambda Edge site."};
@@ -249,9 +251,7 @@ class CommandLine {
     run_rules->add_option("--batch", cep_.batch, "Events handed over at once")
         ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000}))
         ->capture_default_str();
-    run_rules
-        ->add_option("--shards", cep_.shards,
-                     "How many may work at once; the output is the same, and this version works as one")
+    run_rules->add_option("--shards", cep_.shards, "Threads that the devices are divided over; the output is the same")
         ->check(CLI::Range(uint64_t{1}, uint64_t{64}))
         ->capture_default_str();
     run_rules->add_option("--snapshot-at", cep_.snapshot_at, "Save, drop and restore the state after this event")
@@ -287,6 +287,19 @@ class CommandLine {
     });
   }
 
+  void add_promql() {
+    auto* command = app.add_subcommand("promql", "Check what this program makes of PromQL");
+    command->require_subcommand(1);
+    auto* test = command->add_subcommand("test", "Run scripts in the form of Prometheus' promqltest");
+    test->add_option("files", promql_test_.files, "Scripts")->required()->type_name("FILE");
+    test->callback([this] {
+      run = [this] {
+        Files files;
+        return cli::promql_test(output, promql_test_, files.disk);
+      };
+    });
+  }
+
   int run_export() {
     World world;
     bool interrupted = false;
@@ -309,6 +322,7 @@ class CommandLine {
   cli::BlockOptions block_;
   cli::CepOptions cep_;
   bool cep_list_ = false;
+  cli::PromqlTestOptions promql_test_;
 };
 
 }  // namespace

@@ -24,7 +24,7 @@ void broker_keys(ConfigTable& table, GatewayConfig& config) {
   BrokerLimits& limits = config.broker_limits;
   table.integer("broker.connections_max", limits.connections_max, 1, 1'000'000, "Further ones are refused.");
   table.integer("broker.message_bytes_max", limits.message_bytes_max, 1u << 20, 256u << 20,
-                "Who sends a larger message is disconnected.");
+                "Who sends a larger message is disconnected; not less than ingest.message_bytes_max.");
   table.integer("broker.inflight_messages_max", limits.inflight_messages_max, 1, 65'535,
                 "Sent to one client and not acknowledged by it.");
   table.integer("broker.inflight_bytes_max", limits.inflight_bytes_max, 1u << 20, 1u << 30, "The same in bytes.");
@@ -86,13 +86,20 @@ void ingest_keys(ConfigTable& table, GatewayConfig& config) {
   table.integer("ingest.waiting_bytes_max", limits.waiting_bytes_max, 4u << 20, uint64_t{16} << 30,
                 "The same of all devices.");
   table.integer("ingest.answers_waiting_max", limits.answers_waiting_max, 64, 10'000'000,
-                "Boots whose ack could not be sent yet; further ones are dropped, devices ask again.");
+                "Runs of parcels whose ack could not be sent yet; further ones are dropped, devices ask again.");
   table.integer("ingest.busy_delay_ms", limits.busy_delay_ms, 50, 60'000, "When to come again after \"busy\".");
   table.integer("ingest.full_delay_ms", limits.full_delay_ms, 50, 3'600'000, "When to come again after \"full\".");
   table.integer("ingest.version_delay_ms", limits.version_delay_ms, 50, 3'600'000,
                 "When to come again after \"version\".");
   table.integer("ingest.ahead_ms_max", limits.ahead_ms_max, 0, kYearMs,
                 "Points later than this from now are counted as ahead.");
+  table.rule("broker.message_bytes_max", [&config]() -> Status {
+    const uint64_t parcel = config.ingest.message_bytes_max;
+    if (config.broker_mode != "child" || config.broker_limits.message_bytes_max >= parcel) return {};
+    return fail(ErrorCode::kInvalid, "must not be less than ingest.message_bytes_max, which is " +
+                                         std::to_string(parcel) +
+                                         ": a device with such a parcel would be disconnected each time it sends it");
+  });
   QuarantineOptions& quarantine = config.quarantine;
   table.text("quarantine.directory", quarantine.directory,
              "Examples of refused messages; empty: inside store.directory.");

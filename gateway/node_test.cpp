@@ -271,6 +271,8 @@ TEST_F(ConfigTest, ProblemsNameFileLineAndKey) {
       {"[http]\nport = 70000\n", "/g.toml:2: http.port"},
       {"[store]\nfree_bytes_min = 5\nfree_bytes_resume = 4\n", "store.free_bytes_resume"},
       {"[ingest]\nmessage_byte_max = 5000\n", "ingest.message_bytes_max"},
+      {"[broker]\nmessage_bytes_max = 1048576\n[ingest]\nmessage_bytes_max = 1048577\n",
+       "/g.toml:2: broker.message_bytes_max: must not be less than ingest.message_bytes_max, which is 1048577"},
       {"[site\n", "/g.toml:1"},
   };
   for (const auto& [text, names] : cases) {

@@ -15,6 +15,7 @@ struct Column {
   Labels labels;
   std::vector<double> values;    // one a step
   std::vector<uint8_t> present;  // one a step: whether there is a value
+  bool drops_name = false;       // the metric's name falls at the end: see NameRemoval
 };
 using Columns = std::vector<Column>;
 
@@ -37,7 +38,8 @@ class SampleBudget {
   uint64_t used_ = 0;
 };
 
-// Joins columns that have come to have equal labels. kInvalid when two of them have a value at the same step.
+// Joins columns that have come to have equal labels; the order of the others stays. kInvalid when two of them have a
+// value at the same step.
 Status merge_equal(Columns& columns);
 
 }  // namespace lambda::query

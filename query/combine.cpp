@@ -18,7 +18,12 @@ struct Group {
 using Groups = std::map<Labels, Group>;
 
 Labels signature(const Binary& node, const Labels& labels) {
-  return node.on ? only_labels(labels, node.labels) : without_labels(without_metric_name(labels), node.labels);
+  if (node.on) {
+    return only_labels(labels, node.labels);
+  }
+  Labels out = without_labels(labels, node.labels);
+  set_label(out, kMetricName, "");
+  return out;
 }
 
 Groups group(const Binary& node, const Columns& left, const Columns& right) {
@@ -32,6 +37,9 @@ Groups group(const Binary& node, const Columns& left, const Columns& right) {
   return groups;
 }
 
+bool any_present(const Columns& columns, size_t step) {
+  return std::ranges::any_of(columns, [step](const Column& column) { return column.present[step] != 0; });
+}
 bool any_present(const std::vector<const Column*>& columns, size_t step) {
   return std::ranges::any_of(columns, [step](const Column* column) { return column->present[step] != 0; });
 }
@@ -84,18 +92,22 @@ Result<Columns> combine_sets(const Binary& node, const Groups& groups, size_t st
 // also only one unless group_left or group_right allows more.
 class Pairing {
  public:
-  Pairing(const Binary& node, size_t steps, SampleBudget& budget, Columns& out)
+  Pairing(const Binary& node, size_t steps, NameRemoval names, SampleBudget& budget, Columns& out)
       : node_(node),
         one_to_many_(node.cardinality == Binary::Cardinality::kOneToMany),
         steps_(steps),
+        names_(names),
         budget_(budget),
         out_(out) {}
 
-  Status pair(const Labels& labels, const Group& group) {
+  Status pair(const Labels& labels, const Group& group, const std::vector<uint8_t>& both) {
     places_.clear();
     const auto& many = one_to_many_ ? group.right : group.left;
     const auto& one = one_to_many_ ? group.left : group.right;
     for (size_t step = 0; step < steps_; ++step) {
+      if (both[step] == 0) {
+        continue;
+      }
       const Column* single = nullptr;
       for (const Column* column : one) {
         if (column->present[step] == 0) {
@@ -109,7 +121,7 @@ class Pairing {
       if (single == nullptr) {
         continue;
       }
-      if (auto done = pair_step(labels, many, *single, step); !done) {
+      if (auto done = pair_step(many, *single, step); !done) {
         return done;
       }
     }
@@ -117,7 +129,7 @@ class Pairing {
   }
 
  private:
-  Status pair_step(const Labels& labels, const std::vector<const Column*>& many, const Column& one, size_t step) {
+  Status pair_step(const std::vector<const Column*>& many, const Column& one, size_t step) {
     const Column* matched = nullptr;
     for (const Column* column : many) {
       if (column->present[step] == 0) {
@@ -126,13 +138,14 @@ class Pairing {
       const double left = one_to_many_ ? one.values[step] : column->values[step];
       const double right = one_to_many_ ? column->values[step] : one.values[step];
       const auto value = result_of(node_, left, right, left);
+      if (matched != nullptr && node_.cardinality == Binary::Cardinality::kOneToOne) {
+        return fail(ErrorCode::kInvalid,
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)");
+      }
+      matched = column;
       if (!value) {
         continue;
       }
-      if (matched != nullptr && node_.cardinality == Binary::Cardinality::kOneToOne) {
-        return fail(ErrorCode::kInvalid, several_text(labels, "left", *matched, *column) + "; use group_left");
-      }
-      matched = column;
       auto place = column_for(*column, one);
       if (!place) {
         return tl::unexpected(place.error());
@@ -149,18 +162,19 @@ class Pairing {
       if (auto charged = budget_.charge(steps_); !charged) {
         return tl::unexpected(charged.error());
       }
-      out_.push_back(
-          {result_labels(many.labels, one.labels), std::vector<double>(steps_), std::vector<uint8_t>(steps_)});
+      out_.push_back({result_labels(many.labels, one.labels), std::vector<double>(steps_), std::vector<uint8_t>(steps_),
+                      node_.return_bool || (is_comparison(node_.op) && many.drops_name)});
     }
     return place->second;
   }
 
   Labels result_labels(Labels many, const Labels& one) const {
-    if (drops_name(node_)) {
+    const bool later = is_comparison(node_.op) && names_ == NameRemoval::kAtTheEnd;
+    if (drops_name(node_) && !later) {
       many = without_metric_name(std::move(many));
     }
     if (node_.cardinality == Binary::Cardinality::kOneToOne) {
-      many = node_.on ? only_labels(std::move(many), node_.labels) : without_labels(std::move(many), node_.labels);
+      many = node_.on ? only_labels(many, node_.labels) : without_labels(many, node_.labels);
     }
     for (const std::string& name : node_.included) {
       set_label(many, name, label_value(one, name));
@@ -168,14 +182,24 @@ class Pairing {
     return many;
   }
 
+  // Prometheus' words: people search for them.
   static std::string several_text(const Labels& labels, const std::string& side, const Column& a, const Column& b) {
-    return "several series match " + to_string(labels) + " on the " + side + " side: " + to_string(a.labels) + " and " +
-           to_string(b.labels);
+    return "found duplicate series for the match group " + in_braces(labels) + " on the " + side +
+           " hand-side of the operation: [" + in_braces(a.labels) + ", " + in_braces(b.labels) +
+           "];many-to-many matching not allowed: matching labels must be unique on one side";
+  }
+  static std::string in_braces(const Labels& labels) {
+    std::string out;
+    for (const auto& [name, value] : labels) {
+      out += (out.empty() ? "" : ", ") + name + "=" + quoted(value);
+    }
+    return "{" + out + "}";
   }
 
   const Binary& node_;
   bool one_to_many_;
   size_t steps_;
+  NameRemoval names_;
   SampleBudget& budget_;
   Columns& out_;
   std::map<std::pair<const Column*, const Column*>, size_t> places_;  // of the group at hand, in out_
@@ -221,7 +245,7 @@ double compute(BinaryOp op, double left, double right) {
 }
 
 Result<Columns> combine_with_scalar(const Binary& node, Columns columns, const std::vector<double>& scalar,
-                                    bool scalar_left) {
+                                    bool scalar_left, NameRemoval names) {
   for (Column& column : columns) {
     for (size_t step = 0; step < column.values.size(); ++step) {
       if (column.present[step] == 0) {
@@ -233,8 +257,13 @@ Result<Columns> combine_with_scalar(const Binary& node, Columns columns, const s
       column.present[step] = result ? 1 : 0;
       column.values[step] = result.value_or(0);
     }
-    if (drops_name(node)) {
+    if (!drops_name(node)) {
+      continue;
+    }
+    if (names == NameRemoval::kAtOnce) {
       column.labels = without_metric_name(std::move(column.labels));
+    } else {
+      column.drops_name = true;
     }
   }
   if (auto merged = merge_equal(columns); !merged) {
@@ -243,7 +272,7 @@ Result<Columns> combine_with_scalar(const Binary& node, Columns columns, const s
   return columns;
 }
 
-Result<Columns> combine(const Binary& node, const Columns& left, const Columns& right, size_t steps,
+Result<Columns> combine(const Binary& node, const Columns& left, const Columns& right, size_t steps, NameRemoval names,
                         SampleBudget& budget) {
   const Groups groups = group(node, left, right);
   if (is_set_operation(node.op)) {
@@ -256,9 +285,13 @@ Result<Columns> combine(const Binary& node, const Columns& left, const Columns& 
   if (left.empty() || right.empty()) {
     return out;
   }
-  Pairing pairing(node, steps, budget, out);
+  Pairing pairing(node, steps, names, budget, out);
+  std::vector<uint8_t> both(steps);  // where both sides have something at all
+  for (size_t step = 0; step < steps; ++step) {
+    both[step] = any_present(left, step) && any_present(right, step) ? 1 : 0;
+  }
   for (const auto& [labels, sides] : groups) {  // also those with one side only: two on the "one" side are an error
-    if (auto done = pairing.pair(labels, sides); !done) {
+    if (auto done = pairing.pair(labels, sides, both); !done) {
       return tl::unexpected(done.error());
     }
   }

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "query/columns.h"
+#include "query/evaluator.h"
 #include "query/expression.h"
 
 namespace lambda::query {
@@ -15,10 +16,10 @@ double compute(BinaryOp op, double left, double right);
 
 // A vector and a number a step; `scalar_left`: the number stands on the left. kInvalid as in merge_equal().
 Result<Columns> combine_with_scalar(const Binary& node, Columns columns, const std::vector<double>& scalar,
-                                    bool scalar_left);
+                                    bool scalar_left, NameRemoval names);
 
 // Two vectors. kInvalid: several series match where one may. kFull: past the budget.
-Result<Columns> combine(const Binary& node, const Columns& left, const Columns& right, size_t steps,
+Result<Columns> combine(const Binary& node, const Columns& left, const Columns& right, size_t steps, NameRemoval names,
                         SampleBudget& budget);
 
 }  // namespace lambda::query

@@ -1,14 +1,17 @@
 #include "query/computing.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <numbers>
+#include <optional>
 #include <utility>
 
 #include "query/aggregate.h"
 #include "query/combine.h"
 #include "query/labels.h"
+#include "query/support.h"
 
 namespace lambda::query {
 
@@ -20,47 +23,53 @@ int64_t step_time(const QueryTimes& times, size_t step) {
   return times.start_ms + static_cast<int64_t>(step) * times.step_ms;
 }
 
-int64_t shifted(const TimeShift& shift, const QueryTimes& times, int64_t time_ms) {
-  switch (shift.anchor) {
-    case TimeShift::Anchor::kNone:
-      break;
-    case TimeShift::Anchor::kTime:
-      time_ms = shift.anchor_ms;
-      break;
-    case TimeShift::Anchor::kStart:
-      time_ms = times.start_ms;
-      break;
-    case TimeShift::Anchor::kEnd:
-      time_ms = times.end_ms;
-      break;
-  }
-  return time_ms - shift.offset_ms;
-}
-
-const Expression& without_parentheses(const Expression& expression) {
-  const Expression* inner = &expression;
-  while (const auto* parentheses = std::get_if<Parentheses>(&inner->node)) {
-    inner = parentheses->inner.get();
-  }
-  return *inner;
+int64_t shifted(const TimeShift& shift, int64_t time_ms) {
+  LAMBDA_ASSERT(shift.anchor == TimeShift::Anchor::kNone || shift.anchor == TimeShift::Anchor::kTime);
+  return (shift.anchor == TimeShift::Anchor::kTime ? shift.anchor_ms : time_ms) - shift.offset_ms;
 }
 
 Status Computing::still_wanted() const {
-  if (cancelled_ && cancelled_()) {
+  if (running_.cancelled && running_.cancelled()) {
     return fail(ErrorCode::kUnavailable, "the query was cancelled");
   }
   return {};
 }
 
+void Computing::drop_name(Column& column) const {
+  if (running_.names == NameRemoval::kAtOnce) {
+    column.labels = without_metric_name(std::move(column.labels));
+  } else {
+    column.drops_name = true;
+  }
+}
+
+Result<Columns> Computing::single(Labels labels, Scalars values) {
+  Columns out;
+  out.push_back({std::move(labels), std::move(values), std::vector<uint8_t>(steps(), 1)});
+  return out;
+}
+
 // --- numbers ---
 
 Result<Computing::Scalars> Computing::number_each_step(const std::function<double(size_t)>& number) {
-  if (auto charged = budget_.charge(steps()); !charged) {
+  if (auto charged = running_.budget.charge(steps()); !charged) {
     return tl::unexpected(charged.error());
   }
   Scalars out(steps());
   for (size_t step = 0; step < out.size(); ++step) {
     out[step] = number(step);
+  }
+  return out;
+}
+
+Result<std::vector<Computing::Scalars>> Computing::scalars(const Call& node, size_t first, size_t behind) {
+  std::vector<Scalars> out;
+  for (size_t i = first; i < behind; ++i) {
+    auto values = scalar(*node.arguments[i]);
+    if (!values) {
+      return tl::unexpected(values.error());
+    }
+    out.push_back(std::move(*values));
   }
   return out;
 }
@@ -98,12 +107,45 @@ Result<Computing::Scalars> Computing::scalar_binary(const Binary& node) {
   return left;
 }
 
+namespace {
+
+// start(), end(), range() and step(): what the query asks for, in seconds.
+std::optional<double> query_number(std::string_view function, const QueryTimes& times) {
+  const auto seconds = [](int64_t ms) { return static_cast<double>(ms) / 1000; };
+  if (function == "start") return seconds(times.start_ms);
+  if (function == "end") return seconds(times.end_ms);
+  if (function == "range") return seconds(times.end_ms - times.start_ms);
+  if (function == "step") return times.range ? seconds(times.step_ms) : 0;
+  return std::nullopt;
+}
+
+}  // namespace
+
+// The higher or lower of two numbers; NaN when one of them is.
+Result<Computing::Scalars> Computing::scalar_extreme(const Call& node, bool highest) {
+  const auto both = scalars(node, 0, 2);
+  if (!both) {
+    return tl::unexpected(both.error());
+  }
+  return number_each_step([&](size_t step) {
+    const double a = (*both)[0][step];
+    const double b = (*both)[1][step];
+    return std::isnan(a) || std::isnan(b) ? a + b : highest ? std::max(a, b) : std::min(a, b);
+  });
+}
+
 Result<Computing::Scalars> Computing::scalar_call(const Call& call) {
   if (call.function == "time") {
     return number_each_step([&](size_t step) { return static_cast<double>(step_time(times_, step)) / 1000; });
   }
   if (call.function == "pi") {
     return number_each_step([](size_t) { return std::numbers::pi; });
+  }
+  if (const auto number = query_number(call.function, running_.query_times)) {
+    return number_each_step([&](size_t) { return *number; });
+  }
+  if (call.function == "max_of" || call.function == "min_of") {
+    return scalar_extreme(call, call.function == "max_of");
   }
   LAMBDA_ASSERT(call.function == "scalar");
   const auto columns = vector(*call.arguments[0]);
@@ -127,10 +169,10 @@ Result<Computing::Scalars> Computing::scalar_call(const Call& call) {
 Result<Columns> Computing::vector(const Expression& at) {
   const Expression& inner = without_parentheses(at);
   if (const auto* selector = std::get_if<VectorSelector>(&inner.node)) {
-    return select_newest(inner, *selector);
+    return select_newest(inner, *selector, false);
   }
   if (const auto* node = std::get_if<Call>(&inner.node)) {
-    return call(*node);
+    return call(inner, *node);
   }
   if (const auto* node = std::get_if<Aggregation>(&inner.node)) {
     return aggregation(*node);
@@ -141,23 +183,28 @@ Result<Columns> Computing::vector(const Expression& at) {
   return binary(std::get<Binary>(inner.node));
 }
 
-Result<Columns> Computing::select_newest(const Expression& at, const VectorSelector& selector) {
+// The newest samples; with `sample_times`, when they were taken, in seconds.
+Result<Columns> Computing::select_newest(const Expression& at, const VectorSelector& selector, bool sample_times) {
   Columns columns;
-  for (SelectedSeries& series : selections_.at(&at).series) {
-    const auto done = read(series, [&](std::vector<Sample> samples) -> Status {
-      Column column{std::move(series.labels), std::vector<double>(steps()), std::vector<uint8_t>(steps())};
-      if (auto charged = budget_.charge(steps()); !charged) {
+  for (SelectedSeries& series : running_.selections.at(&at).series) {
+    const auto done = read(series, [&](const std::vector<Sample>& samples) -> Status {
+      if (auto charged = running_.budget.charge(steps()); !charged) {
         return charged;
       }
+      Column column{std::move(series.labels), std::vector<double>(steps()), std::vector<uint8_t>(steps())};
       size_t behind = 0;  // samples[behind] is the first one later than the moment looked at
       bool any = false;
       for (size_t step = 0; step < steps(); ++step) {
-        const int64_t moment_ms = shifted(selector.shift, times_, step_time(times_, step));
+        const int64_t moment_ms = shifted(selector.shift, step_time(times_, step));
         while (behind < samples.size() && samples[behind].time_ms <= moment_ms) {
           ++behind;
         }
-        if (behind > 0 && samples[behind - 1].time_ms > moment_ms - limits_.lookback_ms) {
-          column.values[step] = samples[behind - 1].value;
+        if (behind == 0) {
+          continue;
+        }
+        const Sample& newest = samples[behind - 1];
+        if (newest.time_ms > moment_ms - running_.limits.lookback_ms && !is_stale(newest.value)) {
+          column.values[step] = sample_times ? static_cast<double>(newest.time_ms) / 1000 : newest.value;
           column.present[step] = 1;
           any = true;
         }
@@ -180,7 +227,7 @@ Result<Columns> Computing::negated(const Negation& node) {
     return columns;
   }
   for (Column& column : *columns) {
-    column.labels = without_metric_name(std::move(column.labels));
+    drop_name(column);
     std::ranges::transform(column.values, column.values.begin(), std::negate<>());
   }
   if (auto merged = merge_equal(*columns); !merged) {
@@ -200,7 +247,7 @@ Result<Columns> Computing::binary(const Binary& node) {
     if (!columns) {
       return columns;
     }
-    return combine_with_scalar(node, std::move(*columns), *number, scalar_left);
+    return combine_with_scalar(node, std::move(*columns), *number, scalar_left, running_.names);
   }
   const auto left = vector(*node.left);
   if (!left) {
@@ -213,12 +260,12 @@ Result<Columns> Computing::binary(const Binary& node) {
   if (auto wanted = still_wanted(); !wanted) {
     return tl::unexpected(wanted.error());
   }
-  return combine(node, *left, *right, steps(), budget_);
+  return combine(node, *left, *right, steps(), running_.names, running_.budget);
 }
 
 Result<Columns> Computing::aggregation(const Aggregation& node) {
   Scalars parameter;
-  if (node.parameter) {
+  if (node.parameter && node.parameter->type == ExpressionType::kScalar) {
     auto values = scalar(*node.parameter);
     if (!values) {
       return tl::unexpected(values.error());
@@ -232,25 +279,13 @@ Result<Columns> Computing::aggregation(const Aggregation& node) {
   if (auto wanted = still_wanted(); !wanted) {
     return tl::unexpected(wanted.error());
   }
-  return aggregate(node, *columns, parameter, steps(), budget_);
-}
-
-Result<std::vector<ResultSeries>> Computing::matrix(const Expression& at) {
-  const Expression& inner = without_parentheses(at);
-  std::vector<ResultSeries> out;
-  LAMBDA_ASSERT(std::holds_alternative<MatrixSelector>(inner.node));
-  for (SelectedSeries& series : selections_.at(&inner).series) {
-    const auto done = read(series, [&](std::vector<Sample> samples) -> Status {
-      if (!samples.empty()) {
-        out.push_back({std::move(series.labels), std::move(samples)});
-      }
-      return {};
-    });
-    if (!done) {
-      return tl::unexpected(done.error());
-    }
+  if (node.operation == "count_values") {
+    return count_values(node, *columns, steps(), running_.budget);
   }
-  return out;
+  if (auto checked = check_parameter(node, parameter, running_.notes); !checked) {
+    return tl::unexpected(checked.error());
+  }
+  return aggregate(node, *columns, parameter, steps(), running_.budget);
 }
 
 }  // namespace lambda::query

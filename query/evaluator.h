@@ -4,6 +4,7 @@
 // computes, on any one thread. Every part of the tree is computed for all steps at once (columns.h).
 //
 // A selector sees the newest sample in (t - lookback, t], a range selector all in (t - range, t], as Prometheus 3.
+// A staleness marker (series_source.h) ends a series at its time and is in no window.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,10 @@ struct QueryTimes {
   bool range = false;   // query_range: the answer is always a matrix
 };
 
+// When functions and operators take the metric's name away: at once, as Prometheus does by itself, or only from the
+// result, so that label_replace() still sees it (Prometheus' feature promql-delayed-name-removal).
+enum class NameRemoval { kAtOnce, kAtTheEnd };
+
 struct QueryLimits {
   int64_t lookback_ms = 300'000;
   uint64_t series_max = 10'000;       // of one selector
@@ -38,10 +43,12 @@ struct ResultSeries {
 
 struct QueryResult {
   ExpressionType type = ExpressionType::kVector;
-  std::vector<ResultSeries> series;  // of a vector or matrix, sorted by labels
+  // Of a vector or matrix; sorted by labels unless an instant query ends in sort(), topk() and the like.
+  std::vector<ResultSeries> series;
   Sample scalar{};
   std::string string;
-  std::vector<std::string> warnings;  // each once
+  std::vector<std::string> warnings;  // each once: the answer may be wrong or partial
+  std::vector<std::string> infos;     // each once: what is probably a mistake in the question
 };
 
 class Evaluation {
@@ -49,7 +56,7 @@ class Evaluation {
   // Takes references to what `expression` needs. kUnsupported names the first part of it that cannot be computed;
   // kInvalid: its type does not fit the kind of query; else what the source says. Loop thread only.
   static Result<Evaluation> prepare(ExpressionPtr expression, const QueryTimes& times, const QueryLimits& limits,
-                                    SeriesSource& source);
+                                    SeriesSource& source, NameRemoval names = NameRemoval::kAtOnce);
   ~Evaluation();
   Evaluation(Evaluation&&) noexcept;
   Evaluation& operator=(Evaluation&&) noexcept;

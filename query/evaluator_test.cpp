@@ -81,6 +81,39 @@ TEST(Answers, KeepSpecialValues) {
   EXPECT_EQ(text_of(evaluate(source, "x[1s]", at(3))), "x NaN@0 +Inf@1 -Inf@2 -0@3");
 }
 
+TEST(Answers, KeepTheOrderThatWasAskedForInInstantQueriesOnly) {
+  MemorySource source;
+  source.add({{"__name__", "x"}, {"n", "1"}}, 0, 5);
+  source.add({{"__name__", "x"}, {"n", "2"}}, 0, 9);
+  source.add({{"__name__", "x"}, {"n", "3"}}, 0, 7);
+  EXPECT_EQ(text_of(evaluate(source, "sort_desc(x)", at(0))), R"(x{n="2"} 9@0; x{n="3"} 7@0; x{n="1"} 5@0)");
+  EXPECT_EQ(text_of(evaluate(source, "(topk(2, x))", at(0))), R"(x{n="2"} 9@0; x{n="3"} 7@0)");
+  EXPECT_EQ(text_of(evaluate(source, "sort_desc(x)", every(0, 0, 1))), R"(x{n="1"} 5@0; x{n="2"} 9@0; x{n="3"} 7@0)");
+}
+
+TEST(Answers, SayWhatIsProbablyAMistakeApartFromWhatIsWrong) {
+  MemorySource source;
+  source.add({{"__name__", "level"}}, {{0, 1}, {1'000, 2}});
+  const auto result = evaluate(source, "\n  rate(level[5s]) + quantile(7, level)", at(1'000));
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->infos, std::vector<std::string>{"PromQL info: metric might not be a counter, name does not end in "
+                                                    "_total/_sum/_count/_bucket: \"level\" (2:8)"});
+  EXPECT_EQ(result->warnings,
+            std::vector<std::string>{"PromQL warning: quantile value should be between 0 and 1, got 7 (2:30)"});
+}
+
+TEST(Answers, DropNamesAtOnceUnlessToldOtherwise) {
+  MemorySource source;
+  source.add({{"__name__", "x"}, {"__type__", "gauge"}, {"a", "1"}}, 0, 1);
+  const auto ask = [&](NameRemoval names) {
+    auto evaluation = Evaluation::prepare(
+        parse_expression(R"q(label_replace(-x, "was", "$1", "__name__", "(.*)"))q").value(), at(0), {}, source, names);
+    return text_of(evaluation->run({}));
+  };
+  EXPECT_EQ(ask(NameRemoval::kAtOnce), R"({a="1"} -1@0)");
+  EXPECT_EQ(ask(NameRemoval::kAtTheEnd), R"({a="1",was="x"} -1@0)");
+}
+
 TEST(Literals, AreTheirOwnAnswer) {
   MemorySource source;
   EXPECT_EQ(text_of(evaluate(source, "(1.5)", at(0))), "1.5");
@@ -100,6 +133,28 @@ TEST(Limits, AreErrorsThatSayTheBound) {
   EXPECT_EQ(evaluate(source, "x[1s]", at(2), {.samples_max = 29}).error().code, ErrorCode::kFull);
   EXPECT_TRUE(evaluate(source, "x", at(2), {.samples_max = 40}).has_value());
   EXPECT_EQ(evaluate(source, "x", at(2), {.samples_max = 39}).error().code, ErrorCode::kFull);
+}
+
+TEST(Limits, HoldForSubqueriesBeforeRoomIsTaken) {
+  MemorySource source;
+  source.add({{"__name__", "x"}}, 0, 1);
+  for (const char* text : {"sum_over_time(x[292y:1ms])", "max_over_time(sum_over_time(x[100y:1s])[100y:1s])",
+                           "absent_over_time(nothing[292y:1ms])", "count_over_time(vector(time())[292y:1ms])",
+                           "x[292y:1ms]", "sum_over_time(vector(1)[1y:1s] offset -292y)"}) {
+    const auto result = evaluate(source, text, at(1'700'000'000'000));
+    ASSERT_FALSE(result.has_value()) << text;
+    EXPECT_EQ(result.error().code, ErrorCode::kFull) << text;
+  }
+  EXPECT_TRUE(evaluate(source, "count_over_time(vector(time())[10s:1s])", at(0), {.samples_max = 100}).has_value());
+}
+
+TEST(Limits, LetASubqueryBeCancelled) {
+  MemorySource source;
+  source.add({{"__name__", "x"}}, 0, 1);
+  auto expression = parse_expression("sum_over_time(max_over_time(x[1m:1s])[1m:1s])").value();
+  auto evaluation = Evaluation::prepare(std::move(expression), at(0), {}, source);
+  ASSERT_TRUE(evaluation.has_value());
+  EXPECT_EQ(evaluation->run([] { return true; }).error().code, ErrorCode::kUnavailable);
 }
 
 TEST(Limits, LetAQueryBeCancelled) {
@@ -162,11 +217,18 @@ TEST(RangeQuery, AgreesWithTheNaiveReadingOnRandomSeries) {
 
 TEST(Unsupported, IsNamed) {
   MemorySource source;
-  const auto refused = evaluate(source, "histogram_quantile(0.9, x)", at(0));
+  const auto refused = evaluate(source, "histogram_stddev(x)", at(0));
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(refused.error().text, "function histogram_quantile is not supported yet");
-  EXPECT_EQ(text_of(evaluate(source, "x[5m:1m]", at(0))), "error: a subquery is not supported yet");
+  EXPECT_EQ(refused.error().text, "function histogram_stddev is not supported yet");
+  EXPECT_EQ(text_of(evaluate(source, "sum(1 + info(x))", at(0))),
+            "error: 1:9: parse error: function info is not supported");
+  EXPECT_EQ(evaluate(source, "x + on (a) fill(0) y", at(0)).error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(evaluate(source, "sum_over_time(x[1m + 1s])", at(0)).error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(evaluate(source, "rate(x[1m] smoothed)", at(0)).error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(evaluate(source, "x </ 2", at(0)).error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(evaluate(source, "x < / 2 + (", at(0)).error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(evaluate(source, "x + ) fill(0) y", at(0)).error().code, ErrorCode::kInvalid);
 }
 
 }  // namespace

@@ -109,6 +109,8 @@ struct Expression {
   ExpressionType type = ExpressionType::kScalar;
   uint32_t depth = 1;  // levels of the tree, bounded by kExpressionDepthMax, so that recursion is safe
   Node node;
+  uint32_t line = 1;  // of `offset`, both from 1, the column in bytes
+  uint32_t column = 1;
 };
 
 // A text that parses to an equal tree.

@@ -27,10 +27,8 @@ std::optional<double> extrapolated_change(const Window& window, bool counter) {
   const Sample& first = samples.front();
   const Sample& last = samples.back();
   double change = last.value - first.value;
-  for (size_t i = 1; counter && i < samples.size(); ++i) {
-    if (samples[i].value < samples[i - 1].value) {  // reset: it began again from zero
-      change += samples[i - 1].value;
-    }
+  for (size_t i = 0; counter && i < window.resets.size(); ++i) {  // it began again from zero
+    change += samples[window.resets[i] - window.first - 1].value;
   }
   const double sampled = seconds(first.time_ms, last.time_ms);
   const double distance = sampled / static_cast<double>(samples.size() - 1);
@@ -104,7 +102,7 @@ std::optional<double> sum_over_time(const Window& w) {
   return fold(w, ExactSum(), [](const auto& f) { return f.total(); });
 }
 std::optional<double> avg_over_time(const Window& w) {
-  return fold(w, Mean(), [](const auto& f) { return f.total(); });
+  return w.samples.empty() ? std::nullopt : std::optional(mean(w.samples, [](const Sample& s) { return s.value; }));
 }
 std::optional<double> min_over_time(const Window& w) {
   return fold(w, Extreme{false}, [](const auto& f) { return f.found; });
@@ -139,7 +137,73 @@ std::optional<double> quantile_over_time(const Window& w) {
   for (const Sample& sample : w.samples) {
     values.push_back(sample.value);
   }
-  return quantile(w.parameter, values);
+  return quantile(w.parameters[0], values);
+}
+
+// The median distance from the median.
+std::optional<double> mad_over_time(const Window& w) {
+  if (w.samples.empty()) {
+    return std::nullopt;
+  }
+  std::vector<double> values;
+  values.reserve(w.samples.size());
+  for (const Sample& sample : w.samples) {
+    if (std::isnan(sample.value)) {
+      return kNan;
+    }
+    values.push_back(sample.value);
+  }
+  const double median = quantile(0.5, values);
+  for (double& value : values) {
+    value = std::fabs(value - median);
+  }
+  return quantile(0.5, values);
+}
+
+std::optional<double> ts_of_first_over_time(const Window& w) {
+  return w.samples.empty() ? std::nullopt : std::optional(seconds(0, w.samples.front().time_ms));
+}
+std::optional<double> ts_of_last_over_time(const Window& w) {
+  return w.samples.empty() ? std::nullopt : std::optional(seconds(0, w.samples.back().time_ms));
+}
+// When the extreme was last reached.
+std::optional<double> time_of_extreme(const Window& w, bool highest) {
+  if (w.samples.empty()) {
+    return std::nullopt;
+  }
+  const Sample* found = &w.samples.front();
+  for (const Sample& sample : w.samples) {
+    if (std::isnan(found->value) || (highest ? sample.value >= found->value : sample.value <= found->value)) {
+      found = &sample;
+    }
+  }
+  return seconds(0, found->time_ms);
+}
+std::optional<double> ts_of_max_over_time(const Window& w) {
+  return time_of_extreme(w, true);
+}
+std::optional<double> ts_of_min_over_time(const Window& w) {
+  return time_of_extreme(w, false);
+}
+
+// Holt's linear method (Int. J. Forecasting 20, 2004, a reprint of 1957): a level and a trend, each an exponential
+// mean.
+std::optional<double> double_exponential_smoothing(const Window& w) {
+  if (w.samples.size() < 2) {
+    return std::nullopt;
+  }
+  const double level_weight = w.parameters[0];
+  const double trend_weight = w.parameters[1];
+  double level = w.samples[0].value;
+  double trend = w.samples[1].value - level;
+  for (size_t i = 1; i < w.samples.size(); ++i) {
+    const double next = level_weight * w.samples[i].value + (1 - level_weight) * (level + trend);
+    if (i + 1 < w.samples.size()) {
+      trend = trend_weight * (next - level) + (1 - trend_weight) * trend;
+    }
+    level = next;
+  }
+  return level;
 }
 
 template <class Differs>
@@ -193,7 +257,7 @@ std::optional<double> deriv(const Window& window) {
 }
 std::optional<double> predict_linear(const Window& window) {
   const auto line = fit_line(window, window.time_ms);
-  return line ? std::optional(line->slope * window.parameter + line->intercept) : std::nullopt;
+  return line ? std::optional(line->slope * window.parameters[0] + line->intercept) : std::nullopt;
 }
 
 constexpr std::array kWindowFunctions = std::to_array<WindowFunctionEntry>({
@@ -202,21 +266,27 @@ constexpr std::array kWindowFunctions = std::to_array<WindowFunctionEntry>({
     {"count_over_time", count_over_time},
     {"delta", delta},
     {"deriv", deriv},
+    {"double_exponential_smoothing", double_exponential_smoothing},
     {"first_over_time", first_over_time, true},
     {"idelta", idelta},
-    {"increase", increase},
+    {"increase", increase, false, true},
     {"irate", irate},
     {"last_over_time", last_over_time, true},
+    {"mad_over_time", mad_over_time},
     {"max_over_time", max_over_time},
     {"min_over_time", min_over_time},
     {"predict_linear", predict_linear},
     {"present_over_time", present_over_time},
     {"quantile_over_time", quantile_over_time},
-    {"rate", rate},
+    {"rate", rate, false, true},
     {"resets", resets},
     {"stddev_over_time", stddev_over_time},
     {"stdvar_over_time", stdvar_over_time},
     {"sum_over_time", sum_over_time},
+    {"ts_of_first_over_time", ts_of_first_over_time},
+    {"ts_of_last_over_time", ts_of_last_over_time},
+    {"ts_of_max_over_time", ts_of_max_over_time},
+    {"ts_of_min_over_time", ts_of_min_over_time},
 });
 
 using Parameters = std::span<const double>;
@@ -295,42 +365,20 @@ double quantile(double q, std::span<double> values) {
   return values[lower] * (1 - weight) + values[upper] * weight;
 }
 
-void ExactSum::add(double value) {
-  const double next = sum_ + value;
-  if (std::isinf(next)) {
-    lost_ = 0;
-  } else if (std::fabs(sum_) >= std::fabs(value)) {
-    lost_ += (sum_ - next) + value;
-  } else {
-    lost_ += (value - next) + sum_;
-  }
-  sum_ = next;
-}
-
-double ExactSum::total() const {
-  return std::isinf(sum_) ? sum_ : sum_ + lost_;
-}
-
-void Mean::add(double value) {
+// Inf - Inf must not come up by itself: an infinite mean moves only by the other infinity, or NaN, to NaN, and a NaN
+// never.
+void RunningMean::add(double value) {
   ++count_;
-  sum_.add(value);
-  // Inf - Inf must not come up by itself: an infinite mean moves only by the other infinity, or NaN, to NaN, and a NaN
-  // never.
   if (count_ == 1) {
-    running_ = value;
-  } else if (std::isinf(running_)) {
-    running_ = std::isnan(value) || value == -running_ ? kNan : running_;
-  } else if (std::isinf(value) && !std::isnan(running_)) {
-    running_ = value;
+    mean_ = value;
+  } else if (std::isinf(mean_)) {
+    mean_ = std::isnan(value) || value == -mean_ ? std::numeric_limits<double>::quiet_NaN() : mean_;
+  } else if (std::isinf(value) && !std::isnan(mean_)) {
+    mean_ = value;
   } else {
     const auto n = static_cast<double>(count_);
-    running_ += value / n - running_ / n;
+    mean_ += value / n - mean_ / n;
   }
-}
-
-double Mean::total() const {
-  const double sum = sum_.total();
-  return std::isfinite(sum) ? sum / static_cast<double>(count_) : running_;
 }
 
 void Variance::add(double value) {

@@ -2,6 +2,7 @@
 // functions"; rate() and its kin extrapolate to the edges of the window as Prometheus does.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -16,8 +17,11 @@ struct Window {
   std::span<const Sample> samples;
   int64_t start_ms;
   int64_t end_ms;
-  int64_t time_ms;   // of the step; end_ms unless an offset or @ moved the window
-  double parameter;  // of those that take a scalar
+  int64_t time_ms;                     // of the step; end_ms unless an offset or @ moved the window
+  std::span<const double> parameters;  // of those that take scalars
+  // Where a sample is lower than the one before it, both in the window; only for those that ask. samples[i - first].
+  std::span<const size_t> resets;
+  size_t first;
 };
 
 // Nothing: the series has no value at this step.
@@ -25,7 +29,8 @@ using WindowFunction = std::optional<double> (*)(const Window&);
 struct WindowFunctionEntry {
   std::string_view name;
   WindowFunction compute;
-  bool keeps_name = false;  // the result is still the metric itself
+  bool keeps_name = false;     // the result is still the metric itself
+  bool counts_resets = false;  // wants Window::resets, and then looks at few other samples
 };
 const WindowFunctionEntry* find_window_function(std::string_view name);
 
@@ -36,27 +41,49 @@ ValueFunction find_value_function(std::string_view name);
 // Of values in any order, which it sorts; NaN counts as the smallest.
 double quantile(double q, std::span<double> values);
 
-// A sum that loses nothing to rounding on the way (Neumaier, ZAMM 54, 1974).
+// A sum that loses nothing to rounding on the way: what each addition loses is known exactly (Knuth, TAOCP 2, 4.2.2)
+// and summed beside it. Without branches, because windows of thousands of samples go through it.
 class ExactSum {
  public:
-  void add(double value);
-  double total() const;
+  void add(double value) {
+    const double next = sum_ + value;
+    const double taken = next - sum_;
+    lost_ += (sum_ - (next - taken)) + (value - taken);
+    sum_ = next;
+  }
+  // Once a sum is infinite or NaN it stays that, and what was lost means nothing.
+  double total() const { return std::isfinite(sum_) ? sum_ + lost_ : sum_; }
 
  private:
   double sum_ = 0;
   double lost_ = 0;
 };
-// The mean, also of values whose sum is beyond the range of a double.
-class Mean {
+// The mean by increments, for values whose sum is beyond the range of a double.
+class RunningMean {
  public:
   void add(double value);
-  double total() const;
+  double total() const { return mean_; }
 
  private:
-  ExactSum sum_;
-  double running_ = 0;  // mean by increments: used when the sum overflowed
+  double mean_ = 0;
   uint64_t count_ = 0;
 };
+// Of at least one element; `value_of(element)` is a number.
+template <class Elements, class ValueOf>
+double mean(const Elements& elements, ValueOf value_of) {
+  ExactSum sum;
+  for (const auto& element : elements) {
+    sum.add(value_of(element));
+  }
+  if (const double total = sum.total(); std::isfinite(total)) {
+    return total / static_cast<double>(elements.size());
+  }
+  RunningMean running;
+  for (const auto& element : elements) {
+    running.add(value_of(element));
+  }
+  return running.total();
+}
 // Population variance (Welford, Technometrics 4, 1962).
 class Variance {
  public:

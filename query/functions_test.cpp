@@ -200,7 +200,7 @@ TEST_F(Aggregations, KeepTheFirst) {
   EXPECT_EQ(all("bottomk(2, x)"), R"(x{a="1",b="p"} 1; x{a="1",b="q"} 2)");
   EXPECT_EQ(all("topk by (a) (1, x)"), R"(x{a="1",b="q"} 2; x{a="2",b="q"} 10)");
   EXPECT_EQ(all("topk(0, x)"), "");
-  EXPECT_EQ(all("topk(NaN, x)"), "");
+  EXPECT_EQ(all("topk(NaN, x)"), "error: Parameter value is NaN");
   EXPECT_EQ(all("count(topk(1e9, x))"), "{} 4");
   add("n", "1", "", std::nan(""));
   add("n", "2", "", 5);
@@ -236,14 +236,17 @@ TEST_F(Operators, MatchManyToOneWhenTold) {
 }
 
 TEST_F(Operators, RefuseToGuessAmongSeveral) {
-  EXPECT_EQ(
-      all("x + on (a) one"),
-      R"(error: several series match {a="1"} on the left side: x{a="1",b="p"} and x{a="1",b="q"}; use group_left)");
+  EXPECT_EQ(all("x + on (a) one"),
+            "error: multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)");
   EXPECT_EQ(all("one + on (a) x"),
-            R"(error: several series match {a="1"} on the right side: x{a="1",b="p"} and x{a="1",b="q"})");
+            R"(error: found duplicate series for the match group {a="1"} on the right hand-side of the operation: )"
+            R"([{__name__="x", a="1", b="p"}, {__name__="x", a="1", b="q"}];many-to-many matching not allowed: )"
+            "matching labels must be unique on one side");
   EXPECT_EQ(all("x + on (b) group_left x"),
-            R"(error: several series match {b="p"} on the right side: x{a="1",b="p"} and x{a="2",b="p"})");
-  EXPECT_EQ(all("abs({__name__=~\"x|y\"})"), R"(error: several series of the result have the labels {a="1",b="p"})");
+            R"(error: found duplicate series for the match group {b="p"} on the right hand-side of the operation: )"
+            R"([{__name__="x", a="1", b="p"}, {__name__="x", a="2", b="p"}];many-to-many matching not allowed: )"
+            "matching labels must be unique on one side");
+  EXPECT_EQ(all("abs({__name__=~\"x|y\"})"), "error: vector cannot contain metrics with the same labelset");
 }
 
 TEST_F(Operators, CompareAsFilterOrAsNumber) {

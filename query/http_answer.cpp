@@ -19,14 +19,16 @@ std::string_view result_type_word(ExpressionType type) {
   return "?";
 }
 
-void append_warnings(std::string& out, const std::vector<std::string>& warnings) {
-  if (warnings.empty()) {
+void append_list(std::string& out, std::string_view name, const std::vector<std::string>& texts) {
+  if (texts.empty()) {
     return;
   }
-  out += ",\"warnings\":[";
-  for (size_t i = 0; i < warnings.size(); ++i) {
+  out += ",\"";
+  out += name;
+  out += "\":[";
+  for (size_t i = 0; i < texts.size(); ++i) {
     out += i == 0 ? "" : ",";
-    append_json_string(out, warnings[i]);
+    append_json_string(out, texts[i]);
   }
   out += ']';
 }
@@ -95,7 +97,8 @@ Result<std::string> result_body(const QueryResult& result, uint64_t bytes_max) {
                                       " bytes: ask for fewer series, a shorter time or a larger step");
   }
   out += '}';
-  append_warnings(out, result.warnings);
+  append_list(out, "warnings", result.warnings);
+  append_list(out, "infos", result.infos);
   out += '}';
   return out;
 }
@@ -103,7 +106,7 @@ Result<std::string> result_body(const QueryResult& result, uint64_t bytes_max) {
 std::string data_body(std::string_view data, const std::vector<std::string>& warnings) {
   std::string out = "{\"status\":\"success\",\"data\":";
   out += data;
-  append_warnings(out, warnings);
+  append_list(out, "warnings", warnings);
   return out + '}';
 }
 

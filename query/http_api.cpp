@@ -20,6 +20,8 @@ namespace {
 
 constexpr std::string_view kPrefix = "/api/v1/";
 constexpr int64_t kDayMs = 86'400'000;
+// Of the Prometheus whose interface this is: clients choose by it what they may ask.
+constexpr std::string_view kInterfaceVersion = "3.0.0";
 
 // "5m", or seconds: "300", "0.5". At least one millisecond.
 Result<int64_t> parse_step_ms(std::string_view text) {
@@ -134,10 +136,13 @@ class HttpApi::Request {
     if (name == "series") return series();
     if (name == "labels") return labels(std::nullopt);
     if (const auto label = label_of_path(name)) return labels(label);
+    if (name == "format_query") return format_query();
     if (name == "status/buildinfo") {
       std::string data = "{\"version\":";
-      append_json_string(data, shared_->options.version);
-      return succeed(data + ",\"revision\":\"\",\"branch\":\"\",\"buildUser\":\"\",\"buildDate\":\"\"}", {});
+      append_json_string(data, kInterfaceVersion);
+      data += ",\"revision\":";
+      append_json_string(data, "lambda-edge " + shared_->options.version);
+      return succeed(data + ",\"branch\":\"\",\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}", {});
     }
     return succeed(*constant_data(name), {});
   }
@@ -205,6 +210,17 @@ class HttpApi::Request {
   }
 
   // --- endpoints ---
+  Refusal format_query() {
+    const std::string* text = parameter("query");
+    const auto expression = parse_expression(text == nullptr ? std::string_view() : *text);
+    if (!expression) {
+      return bad_parameter("query", expression.error().text);
+    }
+    std::string data;
+    append_json_string(data, to_string(**expression));
+    return succeed(data, {});
+  }
+
   Refusal query() {
     QueryTimes times;
     if (auto refusal = time("time", now_ms_, times.start_ms)) {
@@ -244,7 +260,8 @@ class HttpApi::Request {
     const std::string* text = parameter("query");
     auto expression = parse_expression(text == nullptr ? std::string_view() : *text);
     if (!expression) {
-      return bad_parameter("query", expression.error().text);
+      return expression.error().code == ErrorCode::kUnsupported ? response_for(expression.error())
+                                                                : bad_parameter("query", expression.error().text);
     }
     if (shared_->evaluating >= options.queries_max) {
       ++shared_->counters.unavailable;
@@ -411,7 +428,7 @@ bool HttpApi::serves(std::string_view path) {
     return false;
   }
   const std::string_view name = path.substr(kPrefix.size());
-  return name == "query" || name == "query_range" || name == "series" || name == "labels" ||
+  return name == "query" || name == "query_range" || name == "series" || name == "labels" || name == "format_query" ||
          name == "status/buildinfo" || label_of_path(name) || constant_data(name);
 }
 

@@ -2,6 +2,7 @@
 //
 //   /api/v1/query  /api/v1/query_range                              GET, or POST with a form
 //   /api/v1/series  /api/v1/labels  /api/v1/label/<name>/values     of the last day unless start says otherwise
+//   /api/v1/format_query
 //   /api/v1/metadata  /api/v1/status/buildinfo  /api/v1/rules  /api/v1/alerts  /api/v1/query_exemplars   empty lists
 //
 // Answers are Prometheus' envelope. Errors: 400 bad_data (the request), 422 execution (not supported, or a limit was
@@ -28,7 +29,7 @@ struct HttpApiOptions {
   uint64_t response_bytes_max = 64u << 20;  // 422 above
   uint64_t queries_max = 16;                // being evaluated at once: 503 above
   int64_t timeout_ms = 30'000;              // of one query; a request may ask for less
-  std::string version;                      // for buildinfo
+  std::string version;                      // of this program, for buildinfo
 };
 
 struct HttpApiCounters {

@@ -170,10 +170,10 @@ TEST_F(HttpApiTest, RefusesBadRequestsNamingTheParameter) {
 }
 
 TEST_F(HttpApiTest, NamesWhatIsNotSupportedWith422) {
-  const auto response = ask("/api/v1/query", {{"query", "histogram_quantile(0.9, up)"}});
+  const auto response = ask("/api/v1/query", {{"query", "histogram_stddev(up)"}});
   EXPECT_EQ(response.status, 422);
   EXPECT_EQ(response.body,
-            R"({"status":"error","errorType":"execution","error":"function histogram_quantile is not supported yet"})");
+            R"({"status":"error","errorType":"execution","error":"function histogram_stddev is not supported yet"})");
 }
 
 TEST_F(HttpApiTest, Answers422AtItsLimits) {
@@ -286,7 +286,7 @@ TEST_F(HttpApiTest, ListsSeriesLabelsAndValues) {
 
 TEST_F(HttpApiTest, SaysWhatItIs) {
   options.version = "1.2.3";
-  EXPECT_EQ(nlohmann::json::parse(ask("/api/v1/status/buildinfo").body)["data"]["version"], "1.2.3");
+  EXPECT_EQ(nlohmann::json::parse(ask("/api/v1/status/buildinfo").body)["data"]["revision"], "lambda-edge 1.2.3");
   EXPECT_EQ(ask("/api/v1/metadata").body, R"({"status":"success","data":{}})");
   EXPECT_EQ(ask("/api/v1/rules").body, R"({"status":"success","data":{"groups":[]}})");
 }

@@ -29,18 +29,50 @@ Labels sorted_labels(std::vector<std::pair<std::string, std::string>> labels) {
 }
 
 Labels without_metric_name(Labels labels) {
-  std::erase_if(labels, [](const auto& label) { return label.first == kMetricName; });
+  std::erase_if(labels, [](const auto& label) {
+    return label.first == kMetricName || label.first == "__type__" || label.first == "__unit__";
+  });
   return labels;
 }
 
-Labels without_labels(Labels labels, const std::vector<std::string>& names) {
-  std::erase_if(labels, [&](const auto& label) { return std::ranges::find(names, label.first) != names.end(); });
-  return labels;
+namespace {
+
+Labels chosen(const Labels& labels, const std::vector<std::string>& names, bool listed) {
+  Labels out;
+  for (const auto& label : labels) {
+    if ((std::ranges::find(names, label.first) != names.end()) == listed) {
+      out.push_back(label);
+    }
+  }
+  return out;
 }
 
-Labels only_labels(Labels labels, const std::vector<std::string>& names) {
-  std::erase_if(labels, [&](const auto& label) { return std::ranges::find(names, label.first) == names.end(); });
-  return labels;
+}  // namespace
+
+Labels without_labels(const Labels& labels, const std::vector<std::string>& names) {
+  return chosen(labels, names, false);
+}
+
+Labels only_labels(const Labels& labels, const std::vector<std::string>& names) {
+  return chosen(labels, names, true);
+}
+
+uint64_t hash_of(const Labels& labels) {
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  const auto take = [&](std::string_view text) {
+    for (const char c : text) {
+      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    }
+    hash = (hash ^ 0xff) * 0x100000001b3;  // no byte of UTF-8: ends a text
+  };
+  for (const auto& [name, value] : labels) {
+    take(name);
+    take(value);
+  }
+  // FNV leaves the high bits poorly mixed; this is the end of MurmurHash3's 64-bit mixer.
+  hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccd;
+  hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53;
+  return hash ^ (hash >> 33);
 }
 
 void set_label(Labels& labels, std::string_view name, std::string_view value) {

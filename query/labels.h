@@ -1,6 +1,7 @@
 // What is done with label sets: they are short, sorted by name and compared often, so plain vectors serve.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,9 +18,12 @@ std::string_view label_value(const Labels& labels, std::string_view name);
 // In alphabetic order of names; labels with empty values are dropped, of equal names the last one stays.
 Labels sorted_labels(std::vector<std::pair<std::string, std::string>> labels);
 
+// Without its name, and without "__type__" and "__unit__", which say what the metric of that name is.
 Labels without_metric_name(Labels labels);
-Labels without_labels(Labels labels, const std::vector<std::string>& names);
-Labels only_labels(Labels labels, const std::vector<std::string>& names);
+Labels without_labels(const Labels& labels, const std::vector<std::string>& names);
+Labels only_labels(const Labels& labels, const std::vector<std::string>& names);
+// Of equal labels equal; otherwise spread, but not against somebody who wants it otherwise. The same on every machine.
+uint64_t hash_of(const Labels& labels);
 // An empty value removes the label.
 void set_label(Labels& labels, std::string_view name, std::string_view value);
 

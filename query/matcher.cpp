@@ -92,6 +92,106 @@ bool MatcherSet::label_may_match(std::string_view label, std::string_view value)
   return std::ranges::all_of(matchers_, [&](const Compiled& c) { return c.matcher.label != label || c.holds(value); });
 }
 
+struct Rewriting::State {
+  // A piece of the replacement: text as it is, or (index >= 0) a group of the pattern.
+  struct Piece {
+    std::string text;
+    int group = -1;
+  };
+  std::unique_ptr<RE2> regex;
+  std::vector<Piece> pieces;
+
+  void add_text(std::string_view text) {
+    if (pieces.empty() || pieces.back().group >= 0) {
+      pieces.emplace_back();
+    }
+    pieces.back().text += text;
+  }
+  void add_group(const std::string& name) {
+    const bool numeric = std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+    int index = -1;
+    if (numeric) {
+      index = name.size() > 4 ? -1 : std::stoi(name);  // there are far fewer groups
+    } else if (const auto found = regex->NamedCapturingGroups().find(name);
+               found != regex->NamedCapturingGroups().end()) {
+      index = found->second;
+    }
+    if (index >= 0 && index <= regex->NumberOfCapturingGroups()) {
+      pieces.push_back({"", index});
+    }
+  }
+  void read(std::string_view replacement);
+};
+
+namespace {
+
+bool is_word(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+}  // namespace
+
+void Rewriting::State::read(std::string_view replacement) {
+  while (!replacement.empty()) {
+    const size_t dollar = std::min(replacement.find('$'), replacement.size());
+    add_text(replacement.substr(0, dollar));
+    replacement.remove_prefix(dollar);
+    if (replacement.empty()) {
+      return;
+    }
+    const bool braces = replacement.size() > 1 && replacement[1] == '{';
+    const size_t begin = braces ? 2 : 1;
+    size_t end = begin;
+    while (end < replacement.size() && is_word(replacement[end])) {
+      ++end;
+    }
+    const bool closed = !braces || (end < replacement.size() && replacement[end] == '}');
+    if (replacement.size() > 1 && replacement[1] == '$') {
+      add_text("$");
+      replacement.remove_prefix(2);
+    } else if (end == begin || !closed) {  // no name: the sign stands for itself
+      add_text("$");
+      replacement.remove_prefix(1);
+    } else {
+      add_group(std::string(replacement.substr(begin, end - begin)));
+      replacement.remove_prefix(end + (braces ? 1 : 0));
+    }
+  }
+}
+
+Rewriting::Rewriting(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Rewriting::~Rewriting() = default;
+Rewriting::Rewriting(Rewriting&&) noexcept = default;
+Rewriting& Rewriting::operator=(Rewriting&&) noexcept = default;
+
+Result<Rewriting> Rewriting::compile(const std::string& pattern, const std::string& replacement) {
+  auto state = std::make_unique<State>();
+  state->regex = compile_regex(pattern);
+  if (!state->regex->ok()) {
+    return fail(ErrorCode::kInvalid, state->regex->error());
+  }
+  state->read(replacement);
+  return Rewriting(std::move(state));
+}
+
+std::optional<std::string> Rewriting::apply(std::string_view text) const {
+  std::vector<re2::StringPiece> groups(static_cast<size_t>(state_->regex->NumberOfCapturingGroups()) + 1);
+  if (!state_->regex->Match(re2::StringPiece(text.data(), text.size()), 0, text.size(), RE2::ANCHOR_BOTH, groups.data(),
+                            static_cast<int>(groups.size()))) {
+    return std::nullopt;
+  }
+  std::string out;
+  for (const State::Piece& piece : state_->pieces) {
+    if (piece.group < 0) {
+      out += piece.text;
+    } else {
+      const re2::StringPiece& group = groups[static_cast<size_t>(piece.group)];
+      out.append(group.data() == nullptr ? "" : group.data(), group.size());
+    }
+  }
+  return out;
+}
+
 bool matches_empty(const Matcher& matcher) {
   const auto set = MatcherSet::compile({matcher});
   LAMBDA_ASSERT(set.has_value());
@@ -110,6 +210,11 @@ Status check_matchers(const std::vector<Matcher>& matchers) {
     return tl::unexpected(set.error());
   }
   return {};
+}
+
+bool is_label_name(std::string_view name) {
+  static const std::unique_ptr<RE2> valid = compile_regex(".+");  // RE2 matches valid UTF-8 only
+  return RE2::FullMatch(re2::StringPiece(name.data(), name.size()), *valid);
 }
 
 bool is_plain_metric_name(std::string_view name) {
@@ -148,10 +253,12 @@ bool is_keyword(std::string_view name) {
 }  // namespace
 
 std::string to_string(const std::vector<Matcher>& matchers) {
+  const auto names_metric = [](const Matcher& m) { return m.label == kMetricName && m.op == MatchOp::kEqual; };
+  const bool one_name = std::ranges::count_if(matchers, names_metric) == 1;  // of several none may stand outside
   std::string name;
   std::string inside;
   for (const Matcher& matcher : matchers) {
-    if (name.empty() && matcher.label == kMetricName && matcher.op == MatchOp::kEqual &&
+    if (one_name && matcher.label == kMetricName && matcher.op == MatchOp::kEqual &&
         is_plain_metric_name(matcher.value) && !is_keyword(matcher.value)) {
       name = matcher.value;
       continue;

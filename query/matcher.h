@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,25 @@ class MatcherSet {
   std::vector<Compiled> matchers_;
 };
 
+// A pattern whose groups can be put into a text: label_replace(). Immutable.
+class Rewriting {
+ public:
+  // kInvalid: `pattern` is no valid RE2, or needs more than the memory RE2 is allowed.
+  static Result<Rewriting> compile(const std::string& pattern, const std::string& replacement);
+  ~Rewriting();
+  Rewriting(Rewriting&&) noexcept;
+  Rewriting& operator=(Rewriting&&) noexcept;
+
+  // Nothing unless the pattern matches all of `text`; else the replacement with $1, ${1}, $name and ${name} filled in.
+  // A group that does not exist is empty, $$ is a dollar sign.
+  std::optional<std::string> apply(std::string_view text) const;
+
+ private:
+  struct State;
+  explicit Rewriting(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
 // Whether the matcher holds for a series that lacks the label. Regexes must be valid.
 bool matches_empty(const Matcher& matcher);
 
@@ -39,6 +59,8 @@ std::string to_string(const Matcher& matcher);
 // As one writes it: up{job="a"}.
 std::string to_string(const std::vector<Matcher>& matchers);
 
+// What may name a label since names may hold any UTF-8: not empty, and valid.
+bool is_label_name(std::string_view name);
 // [a-zA-Z_][a-zA-Z0-9_]*
 bool is_plain_label_name(std::string_view name);
 // [a-zA-Z_:][a-zA-Z0-9_:]*

@@ -143,6 +143,15 @@ std::string format_number(double value) {
   return out;
 }
 
+std::string plain_decimal(double value) {
+  if (!std::isfinite(value)) {
+    return format_number(value);
+  }
+  char text[400];  // longest: 309 digits, or 0.000... with 324 zeros and 17 significant digits
+  const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed);
+  return std::string(text, end.ptr);
+}
+
 void append_seconds(std::string& out, int64_t time_ms) {
   char text[40];
   const bool negative = time_ms < 0;

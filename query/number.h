@@ -13,6 +13,9 @@ namespace lambda::query {
 void append_number(std::string& out, double value);
 std::string format_number(double value);
 
+// The same without an exponent, however long: "100000000000000000000000".
+std::string plain_decimal(double value);
+
 // Seconds since 1970, with three decimals only where they are needed: "1700000000", "1700000000.250".
 void append_seconds(std::string& out, int64_t time_ms);
 

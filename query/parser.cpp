@@ -10,6 +10,7 @@
 #include "query/lexer.h"
 #include "query/number.h"
 #include "query/parser_state.h"
+#include "query/support.h"
 
 namespace lambda::query {
 namespace {
@@ -105,7 +106,7 @@ bool Parser::parse_binary_modifiers(Binary& node) {
     node.cardinality = Binary::Cardinality::kManyToMany;
   }
   if (!next_is_word("on") && !next_is_word("ignoring")) {
-    return true;
+    return !fill_follows();
   }
   node.on = lower_case(take().text) == "on";
   auto labels = parse_names();
@@ -114,7 +115,7 @@ bool Parser::parse_binary_modifiers(Binary& node) {
   }
   node.labels = std::move(*labels);
   if (!next_is_word("group_left") && !next_is_word("group_right")) {
-    return true;
+    return !fill_follows();
   }
   const Token group = take();
   if (is_set_operation(node.op)) {
@@ -136,7 +137,18 @@ bool Parser::parse_binary_modifiers(Binary& node) {
       return false;
     }
   }
-  return true;
+  return !fill_follows();
+}
+
+// fill(0) and its kin, of Prometheus 3.9: values for what has no match. A failure when they are there.
+bool Parser::fill_follows() {
+  for (const std::string_view word : {"fill", "fill_left", "fill_right"}) {
+    if (next_is_word(word) && peek(1).kind == TokenKind::kLeftParen) {
+      refused(peek().offset, "the modifier " + std::string(word));
+      return true;
+    }
+  }
+  return false;
 }
 
 ExpressionPtr Parser::make_binary(size_t offset, Binary node) {
@@ -195,6 +207,8 @@ ExpressionPtr Parser::parse_postfix() {
       expression = parse_offset(std::move(expression));
     } else if (peek().kind == TokenKind::kAt) {
       expression = parse_at(std::move(expression));
+    } else if (next_is_word("anchored") || next_is_word("smoothed")) {
+      return refused(peek().offset, "the modifier " + lower_case(peek().text));
     } else {
       break;
     }
@@ -287,11 +301,12 @@ ExpressionPtr Parser::parse_at(ExpressionPtr inner) {
   if (!minus) {
     skip(TokenKind::kAdd);
   }
-  if (peek().kind != TokenKind::kNumber) {
+  if (peek().kind != TokenKind::kNumber && peek().kind != TokenKind::kDuration) {
     return unexpected("behind @, expected seconds since 1970, start() or end()");
   }
-  const Token number = take();
-  const auto time_ms = parse_time_ms(number.text);
+  const Token number = take();  // or a duration, since then
+  const auto time_ms =
+      number.kind == TokenKind::kDuration ? parse_duration_ms(number.text) : parse_time_ms(number.text);
   if (!time_ms) {
     return failed(number.offset, quoted(number.text) + " is out of the range of times");
   }
@@ -301,7 +316,8 @@ ExpressionPtr Parser::parse_at(ExpressionPtr inner) {
 }
 
 std::optional<int64_t> Parser::parse_duration(bool zero_allowed) {
-  const Token& token = peek();
+  const bool in_brackets = !zero_allowed;  // behind offset an operator is one between vectors
+  const Token token = peek();
   int64_t duration_ms = 0;
   if (token.kind == TokenKind::kDuration) {
     duration_ms = parse_duration_ms(token.text).value();
@@ -312,6 +328,11 @@ std::optional<int64_t> Parser::parse_duration(bool zero_allowed) {
       return std::nullopt;
     }
     duration_ms = static_cast<int64_t>(ms);
+  } else if (token.kind == TokenKind::kLeftParen ||
+             (token.kind == TokenKind::kWord && peek(1).kind == TokenKind::kLeftParen) ||
+             (in_brackets && (token.kind == TokenKind::kAdd || token.kind == TokenKind::kSubtract))) {
+    refused(token.offset, "arithmetic with durations");
+    return std::nullopt;
   } else {
     unexpected("where a duration is expected");
     return std::nullopt;
@@ -321,8 +342,36 @@ std::optional<int64_t> Parser::parse_duration(bool zero_allowed) {
     return std::nullopt;
   }
   take();
+  switch (peek().kind) {
+    case TokenKind::kAdd:
+    case TokenKind::kSubtract:
+    case TokenKind::kMultiply:
+    case TokenKind::kDivide:
+    case TokenKind::kModulo:
+    case TokenKind::kPower:
+      if (in_brackets) {
+        refused(token.offset, "arithmetic with durations");
+        return std::nullopt;
+      }
+      break;
+    default:
+      break;
+  }
   return duration_ms;
 }
+
+namespace {
+
+void place(Expression& expression, const std::vector<size_t>& line_starts) {
+  const auto behind = std::ranges::upper_bound(line_starts, expression.offset);
+  expression.line = static_cast<uint32_t>(behind - line_starts.begin());
+  expression.column = static_cast<uint32_t>(expression.offset - *(behind - 1) + 1);
+  for (Expression* child : children(expression)) {
+    place(*child, line_starts);
+  }
+}
+
+}  // namespace
 
 Result<ExpressionPtr> parse_expression(std::string_view text) {
   if (text.size() > kExpressionBytesMax) {
@@ -336,8 +385,17 @@ Result<ExpressionPtr> parse_expression(std::string_view text) {
   Parser parser(std::move(*tokens));
   ExpressionPtr whole = parser.parse_all();
   if (!whole) {
-    return parse_error(text, parser.failure_offset(), parser.failure());
+    auto error = parse_error(text, parser.failure_offset(), parser.failure());
+    if (parser.unsupported()) {
+      error.value().code = ErrorCode::kUnsupported;
+    }
+    return error;
   }
+  std::vector<size_t> line_starts{0};
+  for (size_t at = text.find('\n'); at != std::string_view::npos; at = text.find('\n', at + 1)) {
+    line_starts.push_back(at + 1);
+  }
+  place(*whole, line_starts);
   return whole;
 }
 

@@ -1,5 +1,5 @@
-// Text to tree. Accepts the grammar and the types of PromQL as Prometheus 3 has them; errors are kInvalid and begin
-// with LINE:COLUMN, both from 1, the column in bytes.
+// Text to tree. Accepts the grammar and the types of PromQL as Prometheus 3 has them; errors are kInvalid, or
+// kUnsupported where Prometheus could read it, and begin with LINE:COLUMN, both from 1, the column in bytes.
 #pragma once
 
 #include <cstddef>

@@ -56,6 +56,11 @@ ExpressionPtr Parser::parse_primary() {
       const uint32_t depth = inner->depth + 1;
       return make(offset, type, depth, Parentheses{std::move(inner)});
     }
+    case TokenKind::kDivide:
+      if (at_ > 0 && (tokens_[at_ - 1].kind == TokenKind::kLess || tokens_[at_ - 1].kind == TokenKind::kGreater)) {
+        return refused(tokens_[at_ - 1].offset, "the operator " + std::string(tokens_[at_ - 1].text) + "/");
+      }
+      return unexpected("where an expression is expected");
     default:
       return unexpected("where an expression is expected");
   }
@@ -232,6 +237,9 @@ bool Parser::check_call(const Signature& signature, size_t offset, const std::ve
 
 ExpressionPtr Parser::parse_call() {
   const Token name = take();
+  if (name.text == "info" || name.text == "start_timestamp") {  // info() takes selectors that nothing else takes
+    return refused(name.offset, "function " + std::string(name.text));
+  }
   const Signature* signature = find_function(name.text);
   if (signature == nullptr) {
     return failed(name.offset, "there is no function " + quoted(name.text));

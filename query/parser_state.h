@@ -42,6 +42,7 @@ class Parser {
   }
 
   size_t failure_offset() const { return failure_offset_; }
+  bool unsupported() const { return unsupported_; }  // the failure is about what Prometheus can read
   const std::string& failure() const { return failure_; }
 
  private:
@@ -81,6 +82,11 @@ class Parser {
     }
     return nullptr;
   }
+  // Prometheus reads it, we do not: `what` is its name.
+  std::nullptr_t refused(size_t offset, const std::string& what) {
+    unsupported_ = unsupported_ || failure_.empty();
+    return failed(offset, what + " is not supported");
+  }
   std::nullptr_t unexpected(const std::string& where) {
     const Token& token = peek();
     const std::string what = token.kind == TokenKind::kEnd ? std::string(token_name(token.kind)) : quoted(token.text);
@@ -110,6 +116,7 @@ class Parser {
   ExpressionPtr parse_at(ExpressionPtr inner);
   ExpressionPtr make_binary(size_t offset, Binary node);
   bool parse_binary_modifiers(Binary& node);
+  bool fill_follows();
   bool parse_matcher(std::vector<Matcher>& matchers);
   bool parse_arguments(std::vector<ExpressionPtr>& arguments);
   bool check_call(const Signature& signature, size_t offset, const std::vector<ExpressionPtr>& arguments);
@@ -123,6 +130,7 @@ class Parser {
   uint32_t nesting_ = 0;  // parse_binary() calls on the stack
   std::string failure_;
   size_t failure_offset_ = 0;
+  bool unsupported_ = false;
 };
 
 }  // namespace lambda::query

@@ -2,6 +2,7 @@
 // quick: it takes references. Decoding what was selected may happen anywhere.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,6 +19,12 @@ struct Sample {
   int64_t time_ms;
   double value;
 };
+
+// The NaN with which Prometheus says that a series has ended; every other NaN is a value.
+inline constexpr uint64_t kStalenessBits = 0x7ff0000000000002;
+inline bool is_stale(double value) {
+  return std::bit_cast<uint64_t>(value) == kStalenessBits;
+}
 
 enum class MatchOp { kEqual, kNotEqual, kRegex, kNotRegex };
 

@@ -1,4 +1,5 @@
-// The collectors of a Linux host: cpu, memory, load, disk, filesystem, network, and the agent itself. Names, labels and
+// The collectors of a Linux host: cpu, memory, load, disk, filesystem, network, pressure, sockets, processes, time,
+// sensors, cgroup, and the agent itself. Names, labels and
 // units are those of node_exporter 1.5 wherever it has the metric, so that existing dashboards work; lambda_*
 // otherwise.
 //
@@ -38,6 +39,14 @@ struct HostSourceOptions {
       R"(^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|)"
       R"(overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs)$)";
   SourceOptions network;
+  SourceOptions pressure;
+  SourceOptions sockets{.interval_ms = 10'000};
+  SourceOptions processes{.interval_ms = 10'000};  // include and exclude: of programs to tell of, by name
+  uint32_t processes_top = 5;                      // programs told of for processor time, and as many for memory
+  SourceOptions time{.interval_ms = 10'000};
+  SourceOptions sensors{.interval_ms = 10'000};
+  SourceOptions cgroup{.interval_ms = 10'000};
+  uint32_t cgroup_depth = 2;
   SourceOptions self;
   SourceOptions synthetic{.enabled = false};  // made-up points, for tests and benchmarks; no devices
   uint32_t synthetic_series = 100;            // 1 to kSyntheticSeriesMax
@@ -50,10 +59,10 @@ struct SelfMeter {
   std::function<uint64_t()> read;  // the value's 64 bits, as `spec.type` has them
 };
 
-// The enabled sources, each in a meter. `files` and `clock` must outlive them. The source "self" also tells the costs
-// of the others. kInvalid: an expression or an interval is wrong; the error names the setting.
-Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles& files, const Clock& clock,
-                                                                      const HostSourceOptions& options,
-                                                                      std::vector<SelfMeter> meters);
+// The enabled sources and the further ones, each in a meter. `files` and `clock` must outlive them. The source "self"
+// also tells the costs of the others. kInvalid: an expression or an interval is wrong; the error names the setting.
+Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(
+    HostFiles& files, const Clock& clock, const HostSourceOptions& options, std::vector<SelfMeter> meters,
+    std::vector<std::unique_ptr<Source>> further = {});
 
 }  // namespace lambda::agent

@@ -21,6 +21,13 @@ inline std::string below(const std::string& root, std::string_view path) {
   return joined;
 }
 
+// A file of /proc/net, which is that of the reading process, in a container the container's: elsewhere than at "/" the
+// host's first process is asked.
+inline std::string net_path(const std::string& root, std::string_view file) {
+  const bool own = root == "/" || root.empty();
+  return below(root, (own ? "proc/net/" : "proc/1/net/") + std::string(file));
+}
+
 // Collects the complaints of one collection: the first one is told, the rest are its number.
 class Complaints {
  public:

@@ -1,5 +1,7 @@
 #include "agent/source/metered_source.h"
 
+#include <algorithm>
+
 namespace lambda::agent {
 namespace {
 
@@ -27,7 +29,12 @@ Status MeteredSource::collect(Sink& sink, int64_t time_ms) {
   ++cost_.collections;
   cost_.microseconds += static_cast<uint64_t>(spent);
   if (!status) ++cost_.errors;
-  if (spent > interval_ms() * 1000) ++cost_.overruns;
+  if (spent > interval_ms() * 1000) {
+    ++cost_.overruns;
+    slowdown_ = std::min(slowdown_ * 2, kSlowdownMax);
+  } else if (slowdown_ > 1 && 2 * spent <= interval_ms() / 2 * 1000) {
+    slowdown_ /= 2;
+  }
   return status;
 }
 

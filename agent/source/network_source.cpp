@@ -19,16 +19,10 @@ constexpr const char* kNetworkFields[] = {
 };
 constexpr uint32_t kHeadingLines = 2;
 
-// /proc/net is that of the reading process, which in a container is the container's: elsewhere than at "/" the host's
-// first process is asked.
-std::string network_path(const std::string& root) {
-  return below(root, root == "/" || root.empty() ? "proc/net/dev" : "proc/1/net/dev");
-}
-
 }  // namespace
 
 NetworkSource::NetworkSource(HostFiles& files, const std::string& root, int64_t interval_ms, DeviceFilter filter)
-    : files_(files), path_(network_path(root)), interval_ms_(interval_ms), filter_(std::move(filter)) {
+    : files_(files), path_(net_path(root, "dev")), interval_ms_(interval_ms), filter_(std::move(filter)) {
   static_assert(std::size(kNetworkFields) == kFields);
 }
 

@@ -1,5 +1,6 @@
 // Prints one collection of the host's sources as node_exporter would: for the comparison with it, and for curious eyes.
 // Usage: lambda_print_sources [ROOT]; with --ticks N it collects N times and prints what that cost instead.
+#include <bit>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -24,14 +25,16 @@ class PrintingSink final : public Sink {
     }
     if (!sorted.empty()) head += "}";
     heads_.push_back(head);
-    scales_.push_back(spec.type == ValueType::kDec ? spec.scale : 0);
+    types_.push_back({spec.type, spec.scale});
     return static_cast<SeriesRef>(heads_.size() - 1);
   }
   void append(SeriesRef series, uint64_t bits) override {
     ++points;
     if (quiet) return;
+    const Type& type = types_[series];
     double value = static_cast<double>(static_cast<int64_t>(bits));
-    for (int i = 0; i < scales_[series]; ++i) value /= 10;
+    for (int i = 0; i < type.scale; ++i) value /= 10;
+    if (type.type == ValueType::kF64) value = std::bit_cast<double>(bits);
     std::printf("%s %.17g\n", heads_[series].c_str(), value);
   }
   uint64_t points = 0;
@@ -39,7 +42,11 @@ class PrintingSink final : public Sink {
 
  private:
   std::vector<std::string> heads_;
-  std::vector<int> scales_;
+  struct Type {
+    ValueType type;
+    uint8_t scale;
+  };
+  std::vector<Type> types_;
 };
 
 int run(int argc, char** argv) {

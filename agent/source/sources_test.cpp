@@ -396,6 +396,25 @@ TEST(MeteredSource, CountsTimePointsErrorsAndOverruns) {
   EXPECT_EQ(source.cost().overruns, 1u);
 }
 
+TEST(MeteredSource, DoublesTheIntervalOfASourceThatOverrunsItAndGoesBackWhenItFits) {
+  World world;
+  SetClock clock;
+  world.files.files["/proc/loadavg"] = "0.04 12.50 100.02 1/93 13373\n";
+  MeteredSource source(std::make_unique<LoadSource>(world.files, "/", 1000), clock);
+  const auto interval_after = [&](int64_t spent_us) {
+    clock.step_us = spent_us;
+    EXPECT_TRUE(world.collect(source).has_value());
+    return source.interval_ms();
+  };
+  EXPECT_EQ(interval_after(1'000'000), 1'000);
+  EXPECT_EQ(interval_after(1'000'001), 2'000);
+  EXPECT_EQ(interval_after(1'500'000), 2'000);  // fits; would not fit into half
+  EXPECT_EQ(interval_after(600'000), 2'000);    // would, but barely
+  for (const int64_t slower : {4'000, 8'000, 16'000, 16'000}) EXPECT_EQ(interval_after(90'000'000), slower);
+  EXPECT_EQ(source.cost().overruns, 5u);
+  for (const int64_t back : {8'000, 4'000, 2'000, 1'000, 1'000}) EXPECT_EQ(interval_after(500'000), back);
+}
+
 TEST(HostSources, NameTheSettingThatIsWrong) {
   MemoryFiles files;
   SetClock clock;

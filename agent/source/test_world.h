@@ -20,6 +20,23 @@ class MemoryFiles final : public HostFiles {
     if (found == files.end()) return fail(ErrorCode::kNotFound, path + ": no such file");
     return std::string_view(found->second);
   }
+  Status list(const std::string& folder, std::vector<std::string>& names) override {
+    std::set<std::string> found;
+    const std::string prefix = folder + "/";
+    for (const auto& [path, text] : files) {
+      if (path.starts_with(prefix))
+        found.insert(path.substr(prefix.size(), path.find('/', prefix.size()) - prefix.size()));
+    }
+    if (found.empty()) return fail(ErrorCode::kNotFound, folder + ": no such folder");
+    names.assign(found.begin(), found.end());
+    return {};
+  }
+  Result<std::string> resolve(const std::string& path) override {
+    const auto link = links.find(path);
+    if (link == links.end()) return fail(ErrorCode::kNotFound, path + ": no such file");
+    return link->second;
+  }
+  Result<ClockDiscipline> clock_discipline() override { return discipline; }
   Result<FilesystemUsage> usage(const std::string& mount_point, bool may_hang) override {
     if (may_hang) hanging_asked.insert(mount_point);
     const auto found = usages.find(mount_point);
@@ -29,6 +46,8 @@ class MemoryFiles final : public HostFiles {
   uint64_t page_bytes() const override { return 4096; }
 
   std::map<std::string, std::string> files;
+  std::map<std::string, std::string> links;
+  ClockDiscipline discipline;
   std::map<std::string, FilesystemUsage> usages;
   std::set<std::string> hanging_asked;
   uint64_t reads = 0;

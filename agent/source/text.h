@@ -52,4 +52,14 @@ inline std::optional<int64_t> take_count(std::string_view& line) {
   return to_count(take_field(line));
 }
 
+// "12.07" -> 1207; nothing if it is not of this form.
+inline std::optional<int64_t> to_hundredths(std::string_view field) {
+  const size_t point = field.find('.');
+  if (point == std::string_view::npos || point + 3 != field.size()) return std::nullopt;
+  const auto whole = to_count(field.substr(0, point));
+  const auto part = to_count(field.substr(point + 1));
+  if (!whole || !part || *whole > INT64_MAX / 100 - 1) return std::nullopt;
+  return *whole * 100 + *part;
+}
+
 }  // namespace lambda::agent

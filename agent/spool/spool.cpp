@@ -83,7 +83,10 @@ void Spool::sync_found() {
 }
 
 void Spool::write_found_again() {
-  write_again(env_, path(found_), state_.files().back().bytes, [this, alive = alive_](const Status& status) {
+  SpoolFile& file = state_.files().back();
+  // Neither its records nor its length could be read at the start.
+  if (file.bytes == 0) file.bytes = env_.disk.size(path(found_)).value_or(0);
+  write_again(env_, path(found_), file.bytes, [this, alive = alive_](const Status& status) {
     if (!*alive) return;
     if (!status) {
       counters_.sync_errors++;

@@ -258,6 +258,34 @@ TEST(Spool, WhatAStartFoundAndCannotSyncIsOfferedOnlyAfterItWasWrittenAgain) {
   }
 }
 
+TEST(Spool, AFoundFileThatCanNeitherBeMeasuredNorSyncedIsNotEmptied) {
+  World world(11);
+  {
+    Start start(world, {}, 11);
+    start.parcel(2);
+    world.loop.run_for(50);
+  }
+  world.loop.clear();
+  world.disk.kill();
+  const std::string path = "d/spool-0000000000000001.lam";
+  const std::string before = world.disk.files.at(path).bytes;
+  using Fault = FakeDisk::Fault;
+  world.disk.faults = {Fault::kSize, Fault::kSync};
+  world.disk.good_sizes = 1;  // its checkpoint can be read
+  Start start(world, {}, 12);
+  world.loop.run_for(2'500);
+  EXPECT_FALSE(start.spool.started());
+  world.disk.faults.erase(Fault::kSync);
+  world.loop.run_for(2'500);
+  EXPECT_FALSE(start.spool.started());
+  EXPECT_EQ(world.disk.files[path].bytes, before);
+  world.disk.faults.clear();
+  world.loop.run_for(2'500);
+  EXPECT_TRUE(start.spool.started());
+  // Nothing is known of it, so it is set aside, whole.
+  EXPECT_EQ(world.disk.files[path + ".bad"].bytes, before);
+}
+
 // Parcels, acks, refusals, bounds and faults in any order; a kill or a power cut at any step; several starts.
 TEST(Spool, NoCrashForgetsAParcelThatWasOffered) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {

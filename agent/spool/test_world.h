@@ -109,7 +109,7 @@ class FakeDisk final : public Disk {
     bool name_synced = false;
     bool lying = false;  // a sync failed: the pages count as clean, and later syncs are a success about nothing
   };
-  enum class Fault { kNone, kAppend, kAppendPart, kAppendWhole, kSync, kSyncDir, kOpen };
+  enum class Fault { kNone, kAppend, kAppendPart, kAppendWhole, kSync, kSyncDir, kOpen, kSize };
 
   FakeDisk(FakeLoop& loop, FakeRandom& random) : loop_(loop), random_(random) {}
 
@@ -194,6 +194,7 @@ class FakeDisk final : public Disk {
   Result<uint64_t> size(const std::string& path) override {
     const auto found = files.find(path);
     if (found == files.end()) return fail(ErrorCode::kNotFound, path + ": none");
+    if (faults.contains(Fault::kSize) && --good_sizes < 0) return fail(ErrorCode::kIo, path + ": planted");
     return uint64_t{found->second.bytes.size()};
   }
   Result<std::vector<DirEntry>> list(const std::string& dir) override {
@@ -292,6 +293,7 @@ class FakeDisk final : public Disk {
   std::map<std::string, File> removed;   // since the last folder sync
   std::map<std::string, File> replaced;  // by a rename, since the last folder sync
   bool failed_sync_drops = false;        // what a sync could not write reads as zeros at once
+  int64_t good_sizes = 0;                // answers of size() before Fault::kSize begins
   std::set<Fault> faults;
   uint64_t bytes_max = UINT64_MAX;
   uint64_t appends = 0, syncs = 0;

@@ -49,7 +49,7 @@ class Disk {
   // Reads up to `into.size()` bytes; returns how many were there (0: end of file).
   virtual Result<size_t> read(const std::string& path, uint64_t offset, std::span<std::byte> into) = 0;
   virtual Result<uint64_t> size(const std::string& path) = 0;
-  virtual Result<std::vector<DirEntry>> list(const std::string& dir) = 0;  // sorted by name, files only
+  virtual Result<std::vector<DirEntry>> list(const std::string& dir) = 0;  // sorted by name; all files, or an error
   virtual Status make_dirs(const std::string& dir) = 0;
   virtual Status remove(const std::string& path) = 0;  // kNotFound when there is none
   virtual Status rename(const std::string& from, const std::string& to) = 0;

@@ -302,13 +302,27 @@ Result<std::vector<DirEntry>> OsDisk::list(const std::string& dir) {
   DIR* stream = ::opendir(dir.c_str());
   if (stream == nullptr) return os_error(errno, dir, "open");
   std::vector<DirEntry> entries;
-  while (const dirent* entry = ::readdir(stream)) {
+  int error = 0;
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = ::readdir(stream);
+    if (entry == nullptr) {
+      error = errno;
+      break;
+    }
     struct stat facts {};
-    if (::fstatat(::dirfd(stream), entry->d_name, &facts, 0) != 0 || !S_ISREG(facts.st_mode)) continue;
+    if (::fstatat(::dirfd(stream), entry->d_name, &facts, 0) != 0) {
+      if (errno == ENOENT) continue;  // gone meanwhile, or a link to nothing
+      error = errno;
+      break;
+    }
+    if (!S_ISREG(facts.st_mode)) continue;
     entries.push_back({entry->d_name, static_cast<uint64_t>(facts.st_size),
                        int64_t{facts.st_mtim.tv_sec} * 1000 + facts.st_mtim.tv_nsec / 1'000'000});
   }
   ::closedir(stream);
+  // One that is left out would be taken for one that is lost.
+  if (error != 0) return os_error(error, dir, "list");
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return entries;
 }

@@ -201,6 +201,16 @@ TEST_F(OsDiskTest, ReplaceLeavesOldOrNewAndNoTemporaryFile) {
   EXPECT_FALSE(disk_.replace(folder_ / "no/such/folder", bytes_of("x")));
 }
 
+TEST_F(OsDiskTest, AFileThatCannotBeLookedAtIsNotLeftOutOfAListInSilence) {
+  ASSERT_TRUE(disk_.replace(folder_ / "one", bytes_of("1")));
+  ASSERT_EQ(::symlink("nothing", (folder_ / "a_link_to_nothing").c_str()), 0);
+  EXPECT_EQ(disk_.list(folder_.path())->size(), 1u);
+  ASSERT_EQ(::symlink("circle", (folder_ / "circle").c_str()), 0);
+  const auto entries = disk_.list(folder_.path());
+  ASSERT_FALSE(entries.has_value());
+  EXPECT_EQ(entries.error().code, ErrorCode::kIo) << entries.error().text;
+}
+
 TEST_F(OsDiskTest, ListsFilesByNameAndSaysWhatIsNotThere) {
   ASSERT_TRUE(disk_.make_dirs(folder_ / "a/b/c"));
   ASSERT_TRUE(disk_.make_dirs(folder_ / "a/b/c"));

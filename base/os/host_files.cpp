@@ -1,14 +1,18 @@
 #include "base/os/host_files.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/timex.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
+#include <climits>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <thread>
@@ -22,6 +26,8 @@ Error os_error(int number, const std::string& path) {
   ErrorCode code = ErrorCode::kIo;
   if (number == ENOENT || number == ENOTDIR) code = ErrorCode::kNotFound;
   if (number == EACCES || number == EPERM) code = ErrorCode::kDenied;
+  if (number == EOPNOTSUPP) code = ErrorCode::kUnsupported;
+  if (number == ESRCH) code = ErrorCode::kNotFound;  // /proc of a process that ended meanwhile
   return Error{code, path + ": " + std::strerror(number)};
 }
 
@@ -47,6 +53,8 @@ class LinuxHostFiles final : public HostFiles {
     for (const auto& [path, fd] : open_) ::close(fd);
   }
 
+  Result<std::string_view> read_once(const std::string& path) override { return read_anew(path, false); }
+
   Result<std::string_view> read(const std::string& path) override {
     const auto kept = open_.find(path);
     if (kept != open_.end()) {
@@ -56,17 +64,47 @@ class LinuxHostFiles final : public HostFiles {
       ::close(kept->second);
       open_.erase(kept);
     }
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return tl::unexpected<Error>(os_error(errno, path));
-    const int error = read_fd(fd);
-    if (error == 0 && open_.size() < kHostFilesOpenMax && made_by_kernel(fd)) {
-      open_.emplace(path, fd);
-    } else {
-      ::close(fd);
+    return read_anew(path, true);
+  }
+
+  Status list(const std::string& folder, std::vector<std::string>& names) override {
+    DIR* dir = ::opendir(folder.c_str());
+    if (dir == nullptr) return tl::unexpected<Error>(os_error(errno, folder));
+    size_t count = 0;
+    while (count < kHostFolderNamesMax) {
+      const dirent* entry = ::readdir(dir);
+      if (entry == nullptr) break;
+      const std::string_view name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      if (count == names.size()) names.emplace_back();
+      names[count++].assign(name);
     }
-    if (error == EFBIG) return fail(ErrorCode::kFull, path + ": longer than " + std::to_string(kHostFileBytesMax));
-    if (error != 0) return tl::unexpected<Error>(os_error(error, path));
-    return std::string_view(buffer_.data(), used_);
+    ::closedir(dir);
+    names.resize(count);
+    return {};
+  }
+
+  Result<std::string> resolve(const std::string& path) override {
+    char resolved[PATH_MAX];
+    if (::realpath(path.c_str(), resolved) == nullptr) return tl::unexpected<Error>(os_error(errno, path));
+    return std::string(resolved);
+  }
+
+  Result<ClockDiscipline> clock_discipline() override {
+    timex found{};
+    const int state = ::adjtimex(&found);
+    if (state < 0) return tl::unexpected<Error>(os_error(errno, "adjtimex"));
+    ClockDiscipline out;
+    out.offset_ns = (found.status & STA_NANO) != 0 ? found.offset : int64_t{found.offset} * 1000;
+    out.frequency = found.freq;
+    out.error_max_us = found.maxerror;
+    out.error_us = found.esterror;
+    out.status = found.status;
+    out.loop_constant = found.constant;
+    out.tick_us = found.tick;
+    out.tai_offset_s = found.tai;
+    out.synchronised = state != TIME_ERROR;
+    return out;
   }
 
   Result<FilesystemUsage> usage(const std::string& mount_point, bool may_hang) override {
@@ -79,6 +117,27 @@ class LinuxHostFiles final : public HostFiles {
       }
       hung_.erase(hung);
     }
+    return ask_on_a_thread(mount_point);
+  }
+
+  uint64_t page_bytes() const override { return static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)); }
+
+ private:
+  Result<std::string_view> read_anew(const std::string& path, bool keep) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return tl::unexpected<Error>(os_error(errno, path));
+    const int error = read_fd(fd);
+    if (keep && error == 0 && open_.size() < kHostFilesOpenMax && made_by_kernel(fd)) {
+      open_.emplace(path, fd);
+    } else {
+      ::close(fd);
+    }
+    if (error == EFBIG) return fail(ErrorCode::kFull, path + ": longer than " + std::to_string(kHostFileBytesMax));
+    if (error != 0) return tl::unexpected<Error>(os_error(error, path));
+    return std::string_view(buffer_.data(), used_);
+  }
+
+  Result<FilesystemUsage> ask_on_a_thread(const std::string& mount_point) {
     if (hung_.size() >= kUsageThreadsMax) sweep();
     if (hung_.size() >= kUsageThreadsMax) return no_answer(mount_point);
     auto question = std::make_shared<Question>();
@@ -97,9 +156,6 @@ class LinuxHostFiles final : public HostFiles {
     return no_answer(mount_point);
   }
 
-  uint64_t page_bytes() const override { return static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)); }
-
- private:
   static tl::unexpected<Error> no_answer(const std::string& path) {
     return fail(ErrorCode::kUnavailable, path + ": the file system does not answer");
   }

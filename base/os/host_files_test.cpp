@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -72,6 +73,43 @@ TEST_F(HostFilesTest, TellsTheFillOfAFileSystemDirectlyAndByAThread) {
   const auto missing = files_->usage((folder_ / "none").string(), true);
   ASSERT_FALSE(missing.has_value());
   EXPECT_TRUE(missing.error().code == ErrorCode::kNotFound || missing.error().code == ErrorCode::kUnavailable);
+}
+
+TEST_F(HostFilesTest, AFileThatIsReadOnceIsNotKeptOpen) {
+  ASSERT_TRUE(files_->read_once("/proc/self/status").has_value());
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    EXPECT_EQ(std::filesystem::read_symlink(entry.path(), error).string().find("/status"), std::string::npos);
+  }
+}
+
+TEST_F(HostFilesTest, ListsAFolderAndSaysWhatIsNone) {
+  write("b", "");
+  write("a", "");
+  std::vector<std::string> names = {"old", "older", "oldest"};
+  ASSERT_TRUE(files_->list(folder_.string(), names).has_value());
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{"a", "b"}));
+  const auto missing = files_->list((folder_ / "none").string(), names);
+  ASSERT_FALSE(missing.has_value());
+  EXPECT_EQ(missing.error().code, ErrorCode::kNotFound);
+  const auto file = files_->list((folder_ / "a").string(), names);
+  ASSERT_FALSE(file.has_value());
+  EXPECT_EQ(file.error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(HostFilesTest, FollowsLinksToTheirEnd) {
+  const std::string path = write("a", "");
+  std::filesystem::create_symlink(path, folder_ / "link");
+  EXPECT_EQ(files_->resolve((folder_ / "link").string()).value(), std::filesystem::canonical(path).string());
+  EXPECT_EQ(files_->resolve((folder_ / "none").string()).error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(HostFilesTest, TellsTheStateOfTheClock) {
+  const auto clock = files_->clock_discipline();
+  ASSERT_TRUE(clock.has_value()) << clock.error().text;
+  EXPECT_GT(clock->tick_us, 0);
+  EXPECT_GE(clock->error_max_us, 0);
 }
 
 TEST_F(HostFilesTest, KeepsNoMoreThanItsBoundOfFilesOpen) {

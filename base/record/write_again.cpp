@@ -16,6 +16,11 @@ class Writing : public std::enable_shared_from_this<Writing> {
       : env_(env), from_(path), to_(path + std::string(kWriteAgainSuffix)), bytes_(bytes), done_(std::move(done)) {}
 
   void begin() {
+    if (bytes_ == 0) {
+      const Status nothing = fail(ErrorCode::kInvalid, from_ + ": an empty file would take its name");
+      env_.loop.post([self = shared_from_this(), nothing] { self->done_(nothing); });
+      return;
+    }
     (void)env_.disk.remove(to_);  // of an attempt before
     auto file = env_.disk.open_append(to_);
     if (!file) {

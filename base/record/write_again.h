@@ -17,8 +17,9 @@ namespace lambda {
 inline constexpr std::string_view kWriteAgainSuffix = ".again";
 
 // The first `bytes` of `path`, 256 KB at a time; what stands behind them is not kept. `done` runs from the loop.
-// Success: they are durable, under the name, as they read. Error: the file is as it was; it may be tried again.
-// It goes on to its end when the caller is gone meanwhile; `env` must outlive it.
+// Success: they are durable, under the name, as they read. Error: the file is as it was; it may be tried again. No
+// bytes at all are an error: a file worth writing again holds something, and a length that was not found out must not
+// empty it. It goes on to its end when the caller is gone meanwhile; `env` must outlive it.
 void write_again(Env& env, const std::string& path, uint64_t bytes, Disk::Done done);
 
 }  // namespace lambda

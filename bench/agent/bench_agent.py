@@ -33,7 +33,10 @@ RSS_MB_MUST = 16
 CPU_RATIO_MUST = 0.5
 CPU_SECONDS = 30
 EXPORTER = "/usr/bin/prometheus-node-exporter"
-SAME_COLLECTORS = ["cpu", "meminfo", "loadavg", "diskstats", "filesystem", "netdev", "stat"]
+OUR_SOURCES = ["cpu", "memory", "load", "disk", "filesystem", "network", "pressure", "sockets", "processes", "time", "sensors",
+               "cgroup", "self"]
+SAME_COLLECTORS = ["cpu", "meminfo", "loadavg", "diskstats", "filesystem", "netdev", "stat", "pressure", "sockstat", "tcpstat",
+                   "processes", "timex", "thermal_zone", "hwmon"]
 
 
 def free_port():
@@ -128,7 +131,7 @@ def start_gateway(binaries, folder):
 
 def make_agent(binaries, folder, name, url, speed):
     """An enrolled agent with made-up sources; it and its HTTP port."""
-    others = "".join(f"[sources.{source}]\nenabled = false\n" for source in ("cpu", "memory", "load", "disk", "filesystem", "network", "self"))
+    others = "".join(f"[sources.{source}]\nenabled = false\n" for source in OUR_SOURCES)
     settings = (f'[sources.synthetic]\nenabled = true\nseries = {SERIES}\nshape = "lifelike"\ninterval_ms = {1000 // speed}\n{others}'
                 f'[uplink]\ngateways = ["{url}"]\n[seal]\nage_ms = {60_000 // speed}\n[memory]\nretention_ms = {600_000 // speed}\n')
     config = write_config(folder, name, settings)[0]

@@ -175,10 +175,12 @@ Answer hand_thresholds(const Events& e, const Shape&) {
 class ByRule {
  public:
   ByRule(const std::string& rules, const Shape& shape, int summed)
-      : shape_(shape), engine_({}, [this, summed](const Output& out) {
-          if (out.kind == OutputKind::kRow) {
-            ++answer_.rows;
-            answer_.sum += out.fields[static_cast<size_t>(summed)].number();
+      : shape_(shape), engine_({}, [this, summed](std::span<const Output> outputs) {
+          for (const Output& out : outputs) {
+            if (out.kind == OutputKind::kRow) {
+              ++answer_.rows;
+              answer_.sum += out.fields[static_cast<size_t>(summed)].number();
+            }
           }
         }) {
     for (const auto& error : engine_.create(rules)) {
@@ -196,6 +198,8 @@ class ByRule {
     std::ranges::transform(e.device, devices.begin(), [&](uint32_t d) { return symbols_[d]; });
     const StreamId a = engine_.catalog().find_stream("a")->id;
     const StreamId b = two_streams ? engine_.catalog().find_stream("b")->id : a;
+    Batch batch;
+    batch.columns.resize(2);
     began_ = cpu_seconds();
     for (size_t i = 0; i < e.t.size();) {
       size_t end = std::min(i + shape_.batch, e.t.size());
@@ -205,12 +209,12 @@ class ByRule {
                                                [&](uint8_t x) { return x != e.is_b[i]; }) -
                                   e.is_b.begin());
       }
-      Batch batch;
       batch.stream = e.is_b[i] != 0 ? b : a;
       batch.rows = end - i;
       batch.first_index = i;
       batch.t = &e.t[i];
-      batch.columns = {{Type::kText, &devices[i], nullptr}, {Type::kDouble, &e.v[i], nullptr}};
+      batch.columns[0] = {Type::kText, &devices[i], nullptr};
+      batch.columns[1] = {Type::kDouble, &e.v[i], nullptr};
       engine_.push(batch);
       i = end;
     }

@@ -259,6 +259,8 @@ void Api::register_store() {
         [this] { return static_cast<double>(view_.store->counters().segments); });
   gauge("lambda_store_segment_bytes", "Their bytes.",
         [this] { return static_cast<double>(view_.store->counters().segment_bytes); });
+  gauge("lambda_store_carried_bytes", "Of them, what is kept of deleted segments for ever.",
+        [this] { return static_cast<double>(view_.store->counters().carried_bytes); });
   gauge("lambda_store_full", "1: below the watermark, acks are withheld.",
         [this] { return view_.store->full() ? 1.0 : 0.0; });
   const query::HttpApiCounters& q = query_.counters();

@@ -5,10 +5,9 @@
 
 #include "gateway/store/runs.h"
 #include "gateway/store/store.h"
+#include "lambda/messages.h"
 
 namespace lambda::gateway {
-
-inline constexpr size_t kAckRangesMax = 64;  // proto/parcel.md, "Limits"
 
 // What to say next of a boot of which the store knows `known` (its first ranges) and of which the parcels `answered`
 // were just decided as stored. First come those: an ack that leaves out the parcel which caused it would be asked for

@@ -337,16 +337,16 @@ void Ingest::hello(const std::string& device_id, const Enrolled& enrolled, Devic
 // Acks are cumulative, so one for each boot at the end of a batch of decisions says it all.
 void Ingest::want_ack(const std::string& device_id, uint64_t boot, uint64_t seq) {
   const BootKey key{device_id, boot};
-  if (acks_wanted_.size() >= options_.limits.answers_waiting_max && !acks_wanted_.contains(key)) {
+  const auto waiting = acks_wanted_.find(key);
+  const bool lengthens = waiting != acks_wanted_.end() && waiting->second.intersects(seq - 1, seq + 2);
+  if (!lengthens && acks_wanted_runs_ >= options_.limits.answers_waiting_max) {
     ++counters_.acks_dropped;  // the device asks again after its timeout
     return;
   }
   RunSet& answered = acks_wanted_[key];
-  if (answered.runs().size() < options_.limits.answer_runs_max) {
-    answered.add(seq, seq + 1);
-  } else {
-    ++counters_.acks_dropped;
-  }
+  acks_wanted_runs_ -= answered.runs().size();
+  answered.add(seq, seq + 1);
+  acks_wanted_runs_ += answered.runs().size();
   if (acks_posted_ || acks_timer_ != 0) return;
   acks_posted_ = true;
   env_.loop.post([this, alive = alive_] {
@@ -361,7 +361,10 @@ void Ingest::send_acks() {
   acks_timer_ = 0;
   while (!acks_wanted_.empty()) {
     auto& [key, answered] = *acks_wanted_.begin();
-    if (auto sent = send_ack(key.device, key.boot, 0, &answered); !sent) {
+    acks_wanted_runs_ -= answered.runs().size();
+    const Status sent = send_ack(key.device, key.boot, 0, &answered);
+    acks_wanted_runs_ += answered.runs().size();
+    if (!sent) {
       // What is to be acked is kept: until there is a connection again, see connected(), or until the one there is
       // takes more.
       ++counters_.acks_delayed;

@@ -42,8 +42,9 @@ struct IngestLimits {
   double device_nacks_per_s = 100;                // over it: silence, the device asks again
   uint64_t device_waiting_bytes_max = 16u << 20;  // on the way to the store: RetryAfter
   uint64_t waiting_bytes_max = 64u << 20;
-  uint64_t answers_waiting_max = 65'536;  // (device, boot) pairs whose ack could not be sent yet
-  uint64_t answer_runs_max = 1'024;       // of each of them, runs of seqs to be acked; more are asked for again
+  // Runs of seqs whose ack could not be sent yet, of all boots together: about 150 bytes each where each is of another
+  // boot, 10 MiB in all. At the bound what would be one more run is dropped, and the device asks again.
+  uint64_t answers_waiting_max = 65'536;
   uint32_t busy_delay_ms = 200;
   uint32_t full_delay_ms = 10'000;
   uint32_t version_delay_ms = 60'000;
@@ -150,6 +151,7 @@ class Ingest {
   std::map<std::string, Device, std::less<>> devices_;  // enrolled ones only: the registry is their bound
   uint64_t waiting_bytes_ = 0, waiting_messages_ = 0;
   std::map<BootKey, RunSet> acks_wanted_;  // seqs that were decided and not acked
+  uint64_t acks_wanted_runs_ = 0;          // in all of it
   bool acks_posted_ = false;
   EventLoop::TimerId acks_timer_ = 0;
   IngestCounters counters_;

@@ -138,6 +138,34 @@ TEST_F(IngestTest, AcksWaitMergedWhileTheBrokerIsAway) {
   EXPECT_EQ(answer().ack().contiguous_seq(), 3u);
 }
 
+TEST_F(IngestTest, AcksThatWaitAreBoundedInAllAndWhatLengthensARunIsNeverDropped) {
+  options.limits.answers_waiting_max = 4;
+  Scripted other("press-8", '2');
+  enrol(other);
+  restart();
+  publish_error = fail(ErrorCode::kUnavailable, "away");
+  const auto come = [&](Scripted& from, uint64_t seq) {
+    send(from, Scripted::up(from.parcel(seq, {from.block(1, seq, {1})})));
+    return ingest->counters().acks_dropped;
+  };
+  EXPECT_EQ(come(press, 2), 0u);
+  EXPECT_EQ(come(press, 4), 0u);
+  EXPECT_EQ(come(press, 6), 0u);
+  EXPECT_EQ(come(other, 2), 0u);
+  EXPECT_EQ(come(other, 20), 1u) << "the fifth run, whoever it is of";
+  EXPECT_EQ(come(press, 20), 2u);
+  EXPECT_EQ(come(press, 7), 2u);
+  EXPECT_EQ(come(press, 3), 2u) << "two runs become one";
+  EXPECT_EQ(come(other, 40), 2u) << "so that there is room again";
+  EXPECT_EQ(come(other, 60), 3u);
+  publish_error = {};
+  ingest->connected();
+  EXPECT_EQ(downs.size(), 2u);
+  publish_error = fail(ErrorCode::kUnavailable, "away");
+  for (const uint64_t seq : {100u, 102u, 104u, 106u}) EXPECT_EQ(come(press, seq), 3u) << "all room is free again";
+  EXPECT_EQ(come(press, 108), 4u);
+}
+
 TEST_F(IngestTest, AcksAreTriedAgainWhenTheBrokerTakesNoMore) {
   publish_error = fail(ErrorCode::kFull, "full");
   send(press, Scripted::up(press.parcel(1, {press.block(1, 0, {1})})));

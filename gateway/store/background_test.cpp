@@ -3,7 +3,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/record/record.h"
 #include "gateway/store/inspect.h"
+#include "gateway/store/record_body.h"
 #include "gateway/store/test_world.h"
 
 namespace lambda::gateway {
@@ -30,6 +32,28 @@ struct BackgroundWorld : TestWorld {
       }
       loop.run();
     }
+  }
+  // Of segment records of a type, in all files.
+  struct Records {
+    size_t count = 0;
+    uint64_t bytes = 0;
+  };
+  Records records(SegmentRecord type) {
+    Records found;
+    for (const auto& [path, file] : disk.files) {
+      if (!path.ends_with(".lam")) continue;
+      (void)scan_records(disk, path, 0, [&](const RecordView& record) {
+        if (record.type != static_cast<uint8_t>(type)) return true;
+        found.count++;
+        found.bytes += record.body.size();
+        return true;
+      });
+    }
+    return found;
+  }
+  void restart() {
+    kill();
+    open();
   }
   TestDevice device;
 };
@@ -196,6 +220,172 @@ TEST(StoreRetention, AGapOfABootOfWhichNothingElseIsHereIsKept) {
   EXPECT_EQ(world.store->devices()[0].gap_points, 20u);
 }
 
+// Whatever parcels told them, and however often they were carried on.
+TEST(StoreRetention, GapsOfAPastBootAreKeptAsFewRunsAndNotAsTheirParcels) {
+  BackgroundWorld world;
+  world.options.retention_age_ms_max = 60'000;
+  world.options.merge_interval_ms = 0;
+  world.open();
+  TestDevice older{.boot = 5};
+  for (uint64_t round = 0; round < 20; ++round) {
+    const auto at = world.clock.utc_ms();
+    for (uint64_t i = 0; i < 5; ++i) {
+      const uint64_t lost = (round * 5 + i) * 20;
+      StoreRequest told = older.parcel({test_block(1, lost + 10, 10)}, {1},
+                                       {{1, lost, 10, GapReason::kMemory}, {2, lost, 20, GapReason::kCorrupt}});
+      told.received_ms = at;
+      ASSERT_EQ(world.put(std::move(told)).verdict, Verdict::kStored);
+    }
+    StoreRequest fresh = world.device.parcel({test_block(1, round * 10, 10)}, {1});
+    fresh.received_ms = at;
+    ASSERT_EQ(world.put(std::move(fresh)).verdict, Verdict::kStored);
+    world.clock.us += 120'000'000;
+    world.retain();
+    if (round % 7 == 3) world.restart();
+  }
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(world.store->devices()[0].gap_points, 20u * 5 * 30);
+    EXPECT_EQ(world.put(older.parcel_of(3, {}, {}, {{2, 40, 20, GapReason::kCorrupt}})).verdict, Verdict::kDuplicate);
+    world.restart();
+  }
+  // A hundred holes of ref 1 remain a hundred; all of ref 2 is one.
+  EXPECT_LE(world.records(SegmentRecord::kRetired).bytes, 100 * 2 * 25 + 200);
+  EXPECT_LE(world.records(SegmentRecord::kSkeleton).count, 10u);  // names; one in each file that was begun
+  world.close();
+  const auto report = check_store(world.disk, world.options.directory);
+  ASSERT_TRUE(report.has_value());
+  EXPECT_TRUE(report->ok());
+  EXPECT_EQ(report->gap_points, 20u * 5 * 30);
+}
+
+TEST(StoreRetention, WhatIsCarriedOnDoesNotDriveOutPointsHoweverMuchItIs) {
+  BackgroundWorld world;
+  world.options.retention_bytes_max = 3'000;
+  world.options.merge_interval_ms = 0;
+  world.open();
+  for (uint64_t boot = 20; boot < 220; ++boot) {
+    TestDevice past{.boot = boot};
+    ASSERT_EQ(world.put(past.parcel({test_block(1, 0, 10)}, {1}, {{1, 10, 5, GapReason::kMemory}})).verdict,
+              Verdict::kStored);
+    if (boot % 20 == 0) world.retain();
+  }
+  world.retain();
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_GT(world.store->counters().carried_bytes, 5'000u);
+    world.fill(10 + static_cast<uint64_t>(round), 11 + static_cast<uint64_t>(round));
+    const uint64_t retired = world.store->counters().retired_segments;
+    world.retain();
+    EXPECT_LE(world.store->counters().retired_segments, retired + 1);
+    EXPECT_FALSE(read_series(*world.store, 2).empty());
+    world.restart();
+  }
+}
+
+TEST(StoreRetention, ABootThatIsKnownByItsPastAloneIsNotTakenForThePresentOne) {
+  BackgroundWorld world;
+  world.options.retention_age_ms_max = 60'000;
+  world.options.merge_interval_ms = 0;
+  world.open();
+  const auto hello = [&](const TestDevice& from, uint64_t previous, int64_t started_ms) {
+    HelloRecord record = from.hello(previous, started_ms);
+    record.received_ms = world.clock.utc_ms();
+    bool kept = false;
+    world.store->put_hello(record, [&](const Status& status) { kept = status.has_value(); });
+    world.loop.run();
+    ASSERT_TRUE(kept);
+  };
+  const auto put = [&](StoreRequest request) {
+    request.received_ms = world.clock.utc_ms();
+    return world.put(std::move(request)).verdict;
+  };
+  const auto age = [&] {
+    world.clock.us += 120'000'000;
+    world.retain();
+  };
+  TestDevice past{.boot = 99};
+  hello(past, 0, 1'000);
+  ASSERT_EQ(put(past.parcel({test_block(1, 0, 10)}, {1}, {{1, 10, 5, GapReason::kMemory}})), Verdict::kStored);
+  hello(world.device, 50, 2'000);  // one between them was never heard of
+  ASSERT_EQ(put(world.device.parcel({test_block(1, 0, 10)}, {1})), Verdict::kStored);
+  for (int round = 0; round < 3; ++round) {
+    age();
+    // What the present boot brings is found by the name that it declared before.
+    const auto first = 1'000 + static_cast<uint64_t>(round) * 10;
+    ASSERT_EQ(put(world.device.parcel({test_block(1, first, 10)})), Verdict::kStored) << "round " << round;
+    world.restart();
+    EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
+  }
+  // Points of both boots at the same times: those of the present one win.
+  ASSERT_EQ(put(past.parcel({test_block(1, 2'000, 10, 1'800'000'000'000, 1)}, {1})), Verdict::kStored);
+  ASSERT_EQ(put(world.device.parcel({test_block(1, 2'000, 10, 1'800'000'000'000)})), Verdict::kStored);
+  const auto expected = read_series(*world.store, 1, "", 1'800'000'000'000);
+  world.restart();
+  const auto again = read_series(*world.store, 1, "", 1'800'000'000'000);
+  ASSERT_EQ(again.size(), 10u);
+  for (size_t i = 0; i < 10; ++i) {
+    EXPECT_EQ(again[i].value, expected[i].value);
+    EXPECT_EQ(again[i].value, 2'000 + static_cast<double>(i));
+  }
+}
+
+// A backlog of a boot whose names went with its points: they are asked for, and not believed to be known still.
+TEST(StoreRetention, NamesThatWereDeletedAreAskedForAgain) {
+  BackgroundWorld world;
+  world.options.retention_age_ms_max = 60'000;
+  world.options.merge_interval_ms = 0;
+  world.open();
+  const auto put = [&](StoreRequest request) {
+    request.received_ms = world.clock.utc_ms();
+    return world.put(std::move(request)).verdict;
+  };
+  TestDevice past{.boot = 5};
+  ASSERT_EQ(put(past.parcel({test_block(1, 0, 10)}, {1})), Verdict::kStored);
+  world.clock.us += 120'000'000;
+  ASSERT_EQ(put(world.device.parcel({test_block(1, 0, 10)}, {1})), Verdict::kStored);
+  world.clock.us += 10'000'000;
+  world.retain();
+  world.clock.us += 120'000'000;
+  world.retain();
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(put(past.parcel({test_block(1, 100 + static_cast<uint64_t>(round) * 10, 10)})), Verdict::kUndeclared);
+    ASSERT_EQ(put(past.parcel({test_block(1, 100 + static_cast<uint64_t>(round) * 10, 10)}, {1})), Verdict::kStored);
+    ASSERT_EQ(put(world.device.parcel({test_block(1, 100 + static_cast<uint64_t>(round) * 10, 10)})), Verdict::kStored);
+    EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
+    world.restart();
+    EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
+    world.clock.us += 120'000'000;
+    world.retain();
+  }
+}
+
+TEST(StoreMerge, WhatRetentionLeftInSeveralSegmentsBecomesOneRecord) {
+  BackgroundWorld world;
+  world.options.retention_age_ms_max = 60'000;
+  world.options.merge_interval_ms = 0;
+  world.open();
+  for (uint64_t round = 0; round < 6; ++round) {
+    StoreRequest parcel =
+        world.device.parcel({test_block(1, round * 20, 10)}, {1}, {{1, round * 20 + 10, 10, GapReason::kMemory}});
+    parcel.received_ms = world.clock.utc_ms();
+    ASSERT_EQ(world.put(std::move(parcel)).verdict, Verdict::kStored);
+    world.clock.us += 120'000'000;
+    world.retain();
+    world.restart();  // each start begins a file
+  }
+  ASSERT_GE(world.records(SegmentRecord::kRetired).count, 4u);
+  world.kill();
+  world.options.merge_interval_ms = 60'000;
+  world.open();
+  world.merge();
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(world.records(SegmentRecord::kRetired).count, 1u);
+    EXPECT_EQ(world.store->devices()[0].points, 60u);
+    EXPECT_EQ(world.store->devices()[0].gap_points, 60u);
+    EXPECT_EQ(world.put(world.device.parcel_of(500, {test_block(1, 20, 10)}, {1})).verdict, Verdict::kDuplicate);
+    world.restart();
+  }
+}
+
 TEST(StoreRetention, NothingIsDeletedWhenWhatIsRetiredCannotBeSynced) {
   BackgroundWorld world;
   world.options.retention_bytes_max = 20'000;
@@ -241,6 +431,60 @@ TEST(StoreIndex, OneThatIsNoDatabaseIsComputedAgain) {
     ASSERT_TRUE(world.store->ready());
     EXPECT_GE(read_series(*world.store, 2).size(), 500u);
   }
+  world.close();
+  std::filesystem::remove_all(directory);
+}
+
+// What is read again at a start is committed as it is read: another end of the process costs at most the last of it.
+TEST(StoreIndex, CatchingUpCommitsWithinItsBoundOfBytes) {
+  BackgroundWorld world;
+  world.options.segment_bytes_max = 16u << 20;
+  world.open();
+  for (uint64_t boot = 1; boot <= 70; ++boot) {
+    TestDevice from{.boot = boot};
+    HelloRecord hello = from.hello(0, 0);
+    hello.message += std::string("\x12\x80\x80\x40", 4) + std::string(1u << 20, 'x');  // its site, 1 MiB
+    bool kept = false;
+    world.store->put_hello(hello, [&](const Status& status) { kept = status.has_value(); });
+    world.loop.run();
+    ASSERT_TRUE(kept);
+  }
+  const uint64_t before = world.store->counters().index_commits_early;
+  EXPECT_EQ(before, 1u);
+  world.kill();
+  world.open();
+  EXPECT_EQ(world.store->counters().index_commits_early, 1u);
+  EXPECT_EQ(world.store->devices()[0].boots, 70u);
+}
+
+// To believe that nothing is stored would be to take everything again.
+TEST(StoreIndex, OneWhoseCoverageCannotBeReadIsComputedAgain) {
+  std::string directory = "/tmp/lambda_store_index_XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  BackgroundWorld world;
+  world.options.directory = directory;
+  world.options.index_in_memory = false;
+  world.open();
+  constexpr uint64_t kFirst = 123'456'789;
+  const std::string covered = "\x95\x9A\xEF\x3A\x0A";  // from there, ten
+  ASSERT_EQ(world.put(world.device.parcel({test_block(1, kFirst, 10)}, {1})).verdict, Verdict::kStored);
+  world.close();
+  {
+    std::fstream file(directory + "/index.db", std::ios::in | std::ios::out | std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const size_t at = bytes.find(covered);
+    ASSERT_NE(at, std::string::npos);
+    ASSERT_EQ(bytes.find(covered, at + 1), std::string::npos);
+    file.seekp(static_cast<std::streamoff>(at + covered.size() - 1));
+    file.put('\x8A');  // a number that does not end
+  }
+  world.open();
+  EXPECT_EQ(world.put(world.device.parcel_of(2, {test_block(1, kFirst, 10)})).verdict, Verdict::kBusy);
+  EXPECT_TRUE(world.log.has("index_failed error=index: runs that cannot be read"));
+  world.loop.run(true);
+  ASSERT_TRUE(world.store->ready());
+  EXPECT_EQ(world.put(world.device.parcel_of(2, {test_block(1, kFirst, 10)})).verdict, Verdict::kDuplicate);
+  EXPECT_EQ(world.store->devices()[0].points, 10u);
   world.close();
   std::filesystem::remove_all(directory);
 }

@@ -154,6 +154,7 @@ void StoreImpl::launch() {
     Batch& batch = open_batch();
     batch.bytes.insert(batch.bytes.end(), background_.begin(), background_.end());
     batch.records += std::exchange(background_records_, 0);
+    batch.carried_bytes += background_.size();
     background_.clear();
     batch.after = [all = std::exchange(background_after_, {})](const Status& status) {
       for (const auto& after : all) after(status);
@@ -186,7 +187,9 @@ StoreImpl::Step StoreImpl::decide_hello(Batch& batch, Item& item) {
   }
   boot.hello_pending = own;
   item.needs_sync = item.writes = true;
+  const size_t before = batch.bytes.size();
   append_stored_hello(batch.bytes, hello);
+  batch.carried_bytes += batch.bytes.size() - before;
   batch.records++;
   item.arrival.end = batch.bytes.size();
   return Step::kTaken;
@@ -459,7 +462,10 @@ void StoreImpl::finish_batch(const std::shared_ptr<Batch>& batch, const Status& 
   if (open_) launch();
   unstage(*batch);
   settle_batch(*batch, status);
-  if (batch->records > 0 && status) catalog_->advance(batch->place.segment, end);
+  if (batch->records > 0 && status) {
+    catalog_->carried(batch->place.segment, batch->carried_bytes);
+    catalog_->advance(batch->place.segment, end);
+  }
   if (sealed) catalog_->seal(batch->place.segment);
   // Those that had to see this come before those that came meanwhile.
   blocked_.clear();
@@ -548,7 +554,7 @@ void StoreImpl::answer(std::shared_ptr<Batch> batch, const Status& status) {
 void StoreImpl::commit_if_due(bool drain) {
   if (drain) catalog_->drain();
   if (!catalog_->ok()) return index_failed();
-  if (catalog_->uncommitted() == 0) return;
+  if (catalog_->uncommitted() == 0 && catalog_->uncommitted_bytes() == 0) return;
   const int64_t now = env_.clock.mono_us();
   if (commit_due_us_ == 0) commit_due_us_ = now + kCommitIntervalUs;
   const bool much = catalog_->uncommitted() >= kCommitRows || catalog_->uncommitted_bytes() >= kCommitBytes;

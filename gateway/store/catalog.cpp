@@ -35,8 +35,9 @@ Catalog::Catalog(std::unique_ptr<Index> index, uint64_t coverage_bytes_max, uint
   next_series_ = index_->id_max("series") + 1;
   next_stream_ = index_->id_max("streams") + 1;
   for (DeviceRow& row : index_->devices()) {
-    const std::string name = row.name;
-    devices_[name].row = std::move(row);
+    Device& device = devices_[row.name];
+    device.row = std::move(row);
+    device_at_[device.row.id] = &device;
   }
   for (const IndexedSegment& segment : index_->segments()) segments_[segment.number] = segment;
 }
@@ -51,12 +52,18 @@ Device* Catalog::find_device(const std::string& name) {
   return found == devices_.end() ? nullptr : &found->second;
 }
 
+Device* Catalog::find_device(int64_t id) {
+  const auto found = device_at_.find(id);
+  return found == device_at_.end() ? nullptr : found->second;
+}
+
 Device& Catalog::device(const std::string& name) {
   Device& device = devices_[name];
   if (device.row.id == 0) {
     device.row.id = next_device_++;
     device.row.name = name;
     device.changed = true;
+    device_at_[device.row.id] = &device;
   }
   return device;
 }
@@ -223,11 +230,15 @@ void Catalog::drain() {
     queue_.pop_front();
     if (!arrival.device.empty()) index_arrival(arrival);
     // Only now: what follows the position has not been read yet.
-    IndexedSegment& home = segment(arrival.segment);
-    if (arrival.end <= home.indexed_to) continue;
-    uncommitted_bytes_ += arrival.end - home.indexed_to;
-    home.indexed_to = arrival.end;
+    indexed(arrival.segment, arrival.end);
   }
+}
+
+void Catalog::indexed(uint64_t number, uint64_t end) {
+  IndexedSegment& home = segment(number);
+  if (end <= home.indexed_to) return;
+  uncommitted_bytes_ += end - home.indexed_to;
+  home.indexed_to = end;
 }
 
 void Catalog::index_arrival(const Arrival& arrival) {
@@ -306,13 +317,19 @@ uint64_t Catalog::place(const std::string& device_name, uint64_t boot_id, Placed
   Stream& target = stream(from, block.ref);
   const uint64_t end = block.first + block.count;
   std::vector<OrdinalRun> free{{block.first, end}};
-  if (replaced.empty() && target.stored.intersects(block.first, end)) {
+  const bool sources_count = std::any_of(replaced.begin(), replaced.end(), [&](uint64_t number) {
+    const auto source = segments_.find(number);
+    return source != segments_.end() && !source->second.dead;
+  });
+  if (!sources_count && target.stored.intersects(block.first, end)) {
     RunSet held;
     for (const BlockRow& row : overlapping(from, target, block.first, end)) held.add(row.first, row.end());
     free = held.missing(block.first, end);
   }
-  if (target.row.series == 0 && target.stored.empty())
-    index_->put_stream(target.row);  // not declared: damaged, or later
+  if (target.row.series == 0 && target.stored.empty()) {
+    // Its declaration is damaged, or comes later.
+    index_->put_stream(target.row);
+  }
   owner.row.points += target.stored.add(block.first, end);
   owner.changed = true;
   mark(from);
@@ -355,17 +372,71 @@ void Catalog::retire(const std::string& device_name, uint64_t boot_id, uint32_t 
   mark(target);
 }
 
-std::vector<uint64_t> Catalog::segments_of(const BootRow& boot, int64_t from, int64_t to) const {
+void Catalog::undeclare(const Boot& boot) {
+  drain();
+  for (const uint32_t ref : index_->declared_refs(boot.row.id)) {
+    Stream* const target = find_stream(boot, ref);
+    if (target == nullptr) continue;
+    target->declared = false;
+    target->row.series = 0;
+    index_->put_stream(target->row);
+  }
+  index_->drop_clocks(boot.row.id);
+}
+
+void Catalog::retire_gap(const std::string& device_name, uint64_t boot_id, const GapView& gap) {
+  drain();
+  Boot& from = boot(device(device_name), boot_id);
+  mark(from);
+  index_->put_gap(from.row.id, gap);
+}
+
+void Catalog::carried(uint64_t number, uint64_t bytes) {
+  if (bytes > 0) segment(number).carried_bytes += bytes;
+}
+
+std::vector<uint64_t> Catalog::segments_in(int64_t from, int64_t to) const {
+  std::vector<uint64_t> numbers;
+  for (const auto& [number, segment] : segments_) {
+    if (!segment.dead && segment.t_max >= from && segment.t_min <= to) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+std::vector<uint64_t> Catalog::segments_of(const BootRow& boot, const std::vector<uint64_t>& among) {
+  std::vector<uint64_t> numbers;
+  const auto& runs = boot.segments.runs();
+  auto end = among.end();
+  for (auto run = runs.rbegin(); run != runs.rend() && end != among.begin(); ++run) {
+    end = std::lower_bound(among.begin(), end, run->end);
+    for (; end != among.begin() && *std::prev(end) >= run->first; --end) numbers.push_back(*std::prev(end));
+  }
+  return numbers;
+}
+
+std::vector<uint64_t> Catalog::segments_of(const BootRow& boot) const {
   std::vector<uint64_t> numbers;
   const auto& runs = boot.segments.runs();
   for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
     const auto begin = segments_.lower_bound(run->first);
     for (auto at = segments_.lower_bound(run->end); at != begin;) {
       --at;
-      if (!at->second.dead && at->second.t_max >= from && at->second.t_min <= to) numbers.push_back(at->first);
+      if (!at->second.dead && at->second.t_min <= at->second.t_max) numbers.push_back(at->first);
     }
   }
   return numbers;
+}
+
+// Takes off those below the oldest segment in force: numbers only rise.
+void Catalog::prune(RunSet* segments) const {
+  const auto oldest =
+      std::find_if(segments_.begin(), segments_.end(), [](const auto& entry) { return !entry.second.dead; });
+  if (oldest == segments_.end() || segments->empty() || segments->runs().front().end > oldest->first) return;
+  RunSet kept;
+  for (const OrdinalRun& run : segments->runs()) {
+    if (run.end > oldest->first) kept.add(run.first, run.end);
+  }
+  *segments = std::move(kept);
 }
 
 std::vector<BlockRow> Catalog::overlapping(const Boot& boot, const Stream& stream, uint64_t first, uint64_t end) {
@@ -385,11 +456,10 @@ void Catalog::end_segment(uint64_t number) {
   write_held();
   segment(number).dead = true;
   for (const auto& [id, blocks] : index_->held(number)) {
-    for (auto& [name, device] : devices_) {
-      if (device.row.id != id) continue;
-      device.row.blocks -= static_cast<uint64_t>(blocks);
-      device.changed = true;
-    }
+    Device* device = find_device(id);
+    if (device == nullptr) continue;
+    device->row.blocks -= static_cast<uint64_t>(blocks);
+    device->changed = true;
   }
   index_->drop_held(number);
 }
@@ -420,6 +490,7 @@ void Catalog::write_boots() {
   drain();
   for (Boot* boot : boots_changed_) {
     boot->changed = false;
+    prune(&boot->row.segments);
     index_->put_boot(boot->row);
     const uint64_t contiguous = boot->contiguous();
     if (contiguous > kDigestsKept) index_->drop_parcels_below(boot->row.id, contiguous - kDigestsKept);

@@ -99,6 +99,7 @@ class Catalog {
   bool ok() const { return index_->ok(); }
 
   Device* find_device(const std::string& name);
+  Device* find_device(int64_t id);
   Device& device(const std::string& name);
   const std::map<std::string, Device>& devices() const { return devices_; }
   Boot* find_boot(const Device& device, uint64_t boot);
@@ -110,18 +111,26 @@ class Catalog {
 
   void settle(Arrival arrival);
   void settle_hello(const HelloRecord& hello, uint64_t segment, uint64_t end);
+  // So many bytes of the segment's records outlive it.
+  void carried(uint64_t segment, uint64_t bytes);
   // A block found in a segment, whatever is known of its ordinals. Those that another segment holds too are left to
   // that one and returned (0 when all is well); what `replaced` segments hold does not count: they end when this one is
-  // read.
+  // read. While one of these is still in force nobody is asked at all: each block of a merge would ask every segment.
   uint64_t place(const std::string& device, uint64_t boot, PlacedBlock block, uint64_t segment,
                  const std::set<uint64_t>& replaced);
   void retire(const std::string& device, uint64_t boot, uint32_t ref, OrdinalRun run);
+  // The boot's declarations and clock segments are in no segment any more: whoever needs them must bring them again.
+  void undeclare(const Boot& boot);
+  void retire_gap(const std::string& device, uint64_t boot, const GapView& gap);
 
   // Stored blocks with ordinals of [first, end), the newest segments first; none may be missing of what is stored there
   // and was not retired.
   std::vector<BlockRow> overlapping(const Boot& boot, const Stream& stream, uint64_t first, uint64_t end);
-  // Segments in force that may have points of the boot, of times in [from, to], the newest first.
-  std::vector<uint64_t> segments_of(const BootRow& boot, int64_t from = INT64_MIN, int64_t to = INT64_MAX) const;
+  // Segments in force that may have points of times in [from, to], ascending.
+  std::vector<uint64_t> segments_in(int64_t from, int64_t to) const;
+  // Of these, or of all, those that may have points of the boot, the newest first.
+  static std::vector<uint64_t> segments_of(const BootRow& boot, const std::vector<uint64_t>& among);
+  std::vector<uint64_t> segments_of(const BootRow& boot) const;
 
   std::map<uint64_t, IndexedSegment>& segments() { return segments_; }
   // Marks a segment's row as changed.
@@ -134,6 +143,8 @@ class Catalog {
   bool drop_slice();
   // All of the file up to `end` was settled.
   void advance(uint64_t number, uint64_t end);
+  // The same for a file that is read again, at once.
+  void indexed(uint64_t number, uint64_t end);
   // The file will not grow; no error when it is not known.
   void seal(uint64_t number);
 
@@ -158,6 +169,7 @@ class Catalog {
   void declare(const Device& device, const Boot& boot, const Declared& declared);
   void check_chain(Device& device, Boot& boot, const Arrival& arrival);
   void widen(Boot& boot, Device& device, IndexedSegment& segment, const PlacedBlock& block);
+  void prune(RunSet* segments) const;
   void write_changed();
   void write_held();
   void account(Stream& stream);
@@ -188,7 +200,8 @@ class Catalog {
   uint32_t small_points_;
   int64_t next_device_ = 1, next_boot_ = 1, next_series_ = 1, next_stream_ = 1;
   std::map<std::string, Device> devices_;
-  std::list<Boot> boots_;  // the most recently used first
+  std::unordered_map<int64_t, Device*> device_at_;  // by id
+  std::list<Boot> boots_;                           // the most recently used first
   std::unordered_map<BootKey, std::list<Boot>::iterator, Hash> boot_at_;
   std::list<Stream> streams_;
   std::unordered_map<StreamKey, std::list<Stream>::iterator, Hash> stream_at_;

@@ -77,7 +77,16 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
   unsynced_.clear();
   when_synced_.clear();
   newest_ = 0;
-  std::map<uint64_t, uint64_t> bytes;
+  FoundSegments found = find_segments(files);
+  read_headers(&found);
+  if (!index_is_covered(found)) return false;
+  queue_catch_up(found);
+  return true;
+}
+
+// What never held anything is removed.
+StoreImpl::FoundSegments StoreImpl::find_segments(const std::vector<DirEntry>& files) {
+  FoundSegments found;
   for (const DirEntry& file : files) {
     if (file.name.ends_with(kWriteAgainSuffix)) (void)env_.disk.remove(options_.directory + "/" + file.name);
     const auto number = parse_numbered_name(kSegmentPrefix, file.name);
@@ -86,43 +95,53 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
     if (file.bytes == 0 && *number != writer_.active()) {
       (void)env_.disk.remove(segment_path(options_.directory, *number));  // begun, or cut to nothing
     } else {
-      bytes[*number] = file.bytes;
+      found.bytes[*number] = file.bytes;
     }
   }
-  // Merged segments first: one that ends properly speaks for those it replaces, another one is none.
-  std::map<uint64_t, std::set<uint64_t>> replaces;
-  std::set<uint64_t> replaced;
-  for (auto at = bytes.begin(); at != bytes.end();) {
+  return found;
+}
+
+// Leaves in `found` what counts. A merged segment that ends properly speaks for those it replaces, another one is none.
+void StoreImpl::read_headers(FoundSegments* found) {
+  for (auto at = found->bytes.begin(); at != found->bytes.end();) {
     const uint64_t number = at->first;
     const auto header = read_header(number);
     const auto known = catalog_->segments().find(number);
-    const bool ignored = !header || (known != catalog_->segments().end() && known->second.dead);
-    if (ignored && header) bury(number);
-    if (!ignored && header->owner == kOwnerMerged) {
-      if (auto numbers = replaces_of(number, at->second)) {
-        replaced.insert(numbers->begin(), numbers->end());
-        replaces[number] = std::move(*numbers);
-      } else {
+    const bool dead = header && known != catalog_->segments().end() && known->second.dead;
+    if (!header || dead) {
+      if (dead) bury(number);
+      at = found->bytes.erase(at);
+      continue;
+    }
+    if (header->owner == kOwnerMerged) {
+      auto numbers = replaces_of(number, at->second);
+      if (!numbers) {
         env_.log.info("merge_unfinished", {{"segment", number}});
         (void)env_.disk.remove(segment_path(options_.directory, number));
-        at = bytes.erase(at);
+        at = found->bytes.erase(at);
         continue;
       }
+      found->replaced.insert(numbers->begin(), numbers->end());
+      found->replaces[number] = std::move(*numbers);
     }
-    if (!ignored && header->owner == kOwnerArrivals) newest_ = number;
-    at = ignored ? bytes.erase(at) : std::next(at);
+    if (header->owner == kOwnerArrivals) newest_ = number;
+    ++at;
   }
+}
+
+// Whether the files hold all that the index has of them. Rows of dead segments whose files are gone go with them.
+bool StoreImpl::index_is_covered(const FoundSegments& found) {
   std::vector<uint64_t> gone;
   for (const auto& [number, segment] : catalog_->segments()) {
     next_number_ = std::max(next_number_, number + 1);
-    const auto file = bytes.find(number);
-    if (file != bytes.end() && file->second >= segment.indexed_to) continue;
-    if (file == bytes.end() && segment.dead) {
+    const auto file = found.bytes.find(number);
+    if (file != found.bytes.end() && file->second >= segment.indexed_to) continue;
+    if (file == found.bytes.end() && segment.dead) {
       gone.push_back(number);
-    } else if (replaced.count(number) == 0) {
+    } else if (found.replaced.count(number) == 0) {
       env_.log.error("segment_missing", {{"segment", number},
                                          {"indexed_bytes", segment.indexed_to},
-                                         {"file_bytes", file == bytes.end() ? 0 : file->second}});
+                                         {"file_bytes", file == found.bytes.end() ? 0 : file->second}});
       return false;
     }
   }
@@ -130,17 +149,21 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
     if (dying_.count(number) == 0) catalog_->forget_segment(number);
   }
   if (!gone.empty()) drive_drop();
-  for (const auto& [number, length] : bytes) {
+  return true;
+}
+
+void StoreImpl::queue_catch_up(const FoundSegments& found) {
+  for (const auto& [number, length] : found.bytes) {
     const auto known = catalog_->segments().find(number);
-    if (replaced.count(number) != 0) {
+    if (found.replaced.count(number) != 0) {
       // All of it is in the merged one. Rows that still point here go when that one is indexed.
       if (known == catalog_->segments().end()) when_synced_.push_back([this, number = number] { bury(number); });
       continue;
     }
-    const auto merged = replaces.find(number);
+    const auto merged = found.replaces.find(number);
     if (known != catalog_->segments().end() && known->second.indexed_to >= length) {
       catalog_->segment(number).sealed = true;
-      if (merged != replaces.end()) {
+      if (merged != found.replaces.end()) {
         unsynced_.push_back(number);
         when_synced_.push_back([this, old = merged->second] { end_segments(old); });
       }
@@ -149,7 +172,7 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
     CatchUp work;
     work.number = number;
     work.end = length;
-    if (merged != replaces.end()) {
+    if (merged != found.replaces.end()) {
       work.owner = kOwnerMerged;
       work.replaces = merged->second;
       work.finished = [this, old = merged->second] { end_segments(old); };
@@ -157,7 +180,6 @@ bool StoreImpl::compare_segments(const std::vector<DirEntry>& files) {
     behind_.push_back(std::move(work));
     unsynced_.push_back(number);
   }
-  return true;
 }
 
 // The header of a segment, mended when it is damaged; nothing for a file that must be left alone.
@@ -247,7 +269,9 @@ void StoreImpl::sync_next() {
   };
   const std::string path = segment_path(options_.directory, number);
   if (doubtful_.count(number) != 0) {
-    write_again(env_, path, env_.disk.size(path).value_or(0), done);
+    const auto bytes = env_.disk.size(path);
+    if (bytes) return write_again(env_, path, *bytes, done);
+    env_.loop.post([done, error = bytes.error()] { done(tl::unexpected(error)); });
     return;
   }
   auto file = env_.disk.open_append(path);
@@ -364,17 +388,17 @@ bool StoreImpl::catch_up_file(CatchUp& work, uint64_t bytes_max) {
   if (!result) {
     env_.log.error("segment_unreadable", {{"file", path}, {"error", result.error().text}});
     damaged_records_++;
-    segment.indexed_to = work.end;
+    catalog_->indexed(work.number, work.end);
     return true;
   }
   note_damage(work.number, result->damage, result->damage_count);
   if (stopped) {
-    segment.indexed_to = reached;
+    catalog_->indexed(work.number, reached);
     return false;
   }
   if (result->torn_tail && work.number == newest_) cut_torn_tail(work, path, *result);
   const auto length = env_.disk.size(path);
-  segment.indexed_to = length ? *length : work.end;
+  catalog_->indexed(work.number, length ? *length : work.end);
   segment.sealed = true;
   return true;
 }
@@ -409,7 +433,13 @@ void StoreImpl::index_record(const CatchUp& work, const RecordView& record) {
   const auto bad = [&](const Error& error) {
     note_damage(work.number, {{record.offset, kRecordHeadBytes + record.body.size(), error.text}}, 1);
   };
-  switch (static_cast<SegmentRecord>(record.type)) {
+  const auto type = static_cast<SegmentRecord>(record.type);
+  // Among arrivals a Skeleton is what retention brought there; in a merged segment it is a parcel's rest.
+  if (type == SegmentRecord::kStoredHello || type == SegmentRecord::kRetired ||
+      (type == SegmentRecord::kSkeleton && work.owner == kOwnerArrivals)) {
+    catalog_->carried(work.number, kRecordHeadBytes + record.body.size());
+  }
+  switch (type) {
     case SegmentRecord::kStoredParcel:
     case SegmentRecord::kSkeleton:
       index_parcel(work, record);
@@ -425,6 +455,7 @@ void StoreImpl::index_record(const CatchUp& work, const RecordView& record) {
       if (!retired) return bad(retired.error());
       if (planted("store_forgets_retired")) return;
       for (const RetiredRun& run : retired->runs) catalog_->retire(retired->device, run.boot, run.ref, run.run);
+      for (const RetiredGap& gap : retired->gaps) catalog_->retire_gap(retired->device, gap.boot, gap.gap);
       return;
     }
     case SegmentRecord::kMerged: {

@@ -9,7 +9,7 @@
 namespace lambda::gateway {
 namespace {
 
-constexpr int kSchemaVersion = 2;
+constexpr int kSchemaVersion = 3;
 
 // Want of sync at a commit is meant: a power cut may take the newest commits away, never a part of one.
 constexpr const char* kSettings =
@@ -19,7 +19,7 @@ constexpr const char* kSettings =
 constexpr const char* kSchema =
     "CREATE TABLE segments(number INTEGER PRIMARY KEY, owner INTEGER, indexed_to INTEGER, sealed INTEGER, dead INTEGER,"
     " blocks INTEGER, small_blocks INTEGER, points INTEGER, received_min INTEGER, received_max INTEGER, t_min INTEGER,"
-    " t_max INTEGER);"
+    " t_max INTEGER, carried_bytes INTEGER);"
     "CREATE TABLE devices(id INTEGER PRIMARY KEY, name TEXT UNIQUE, points INTEGER, blocks INTEGER,"
     " chain_breaks INTEGER, last_received INTEGER, t_max INTEGER);"
     "CREATE TABLE boots(device INTEGER, boot INTEGER, id INTEGER UNIQUE, has_hello INTEGER, previous INTEGER,"
@@ -164,8 +164,9 @@ void Index::refuse(const std::string& doing) {
   if (error_) return;
   const int code = sqlite3_errcode(database_) & 0xFF;
   full_ = code == SQLITE_FULL;
-  error_ = Error{full_ ? ErrorCode::kFull : ErrorCode::kIo,
-                 std::string("index: ") + sqlite3_errmsg(database_) + " in: " + doing.substr(0, 60)};
+  const bool ours = code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE;  // it gave what we cannot read
+  const std::string said = ours ? "index: " : std::string("index: ") + sqlite3_errmsg(database_) + " in: ";
+  error_ = Error{full_ ? ErrorCode::kFull : ErrorCode::kIo, said + doing.substr(0, 60)};
 }
 
 void Index::changed() {
@@ -203,7 +204,7 @@ std::vector<IndexedSegment> Index::segments() {
   std::vector<IndexedSegment> all;
   Query query(*this,
               "SELECT number, owner, indexed_to, sealed, dead, blocks, small_blocks, points, received_min,"
-              " received_max, t_min, t_max FROM segments ORDER BY number");
+              " received_max, t_min, t_max, carried_bytes FROM segments ORDER BY number");
   while (query.step()) {
     IndexedSegment& segment = all.emplace_back();
     segment.number = query.count();
@@ -218,12 +219,13 @@ std::vector<IndexedSegment> Index::segments() {
     segment.received_max = query.number();
     segment.t_min = query.number();
     segment.t_max = query.number();
+    segment.carried_bytes = query.count();
   }
   return all;
 }
 
 void Index::put_segment(const IndexedSegment& s) {
-  Query(*this, "INSERT OR REPLACE INTO segments VALUES(?,?,?,?,?,?,?,?,?,?,?,?)")
+  Query(*this, "INSERT OR REPLACE INTO segments VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)")
       .bind(s.number)
       .bind(s.owner)
       .bind(s.indexed_to)
@@ -236,6 +238,7 @@ void Index::put_segment(const IndexedSegment& s) {
       .bind(s.received_max)
       .bind(s.t_min)
       .bind(s.t_max)
+      .bind(s.carried_bytes)
       .write();
 }
 
@@ -388,8 +391,15 @@ void Index::put_gap(int64_t boot, const GapView& gap) {
 }
 
 bool Index::has_gap(int64_t boot, const GapView& gap) {
-  Query query(*this, "SELECT 1 FROM gaps WHERE boot=? AND ref=? AND first=? AND count=?");
-  return query.bind(boot).bind(gap.ref).bind(gap.first_ordinal).bind(gap.count).step();
+  // Nearly always its own row is the first of these, or the run that it became a part of.
+  Query query(*this,
+              "SELECT 1 FROM (SELECT first, count FROM gaps WHERE boot=? AND ref=? AND first<=?"
+              " ORDER BY first DESC, count DESC LIMIT 16) WHERE first+count>=?");
+  return query.bind(boot).bind(gap.ref).bind(gap.first_ordinal).bind(gap.first_ordinal + gap.count).step();
+}
+
+bool Index::has_gaps(int64_t boot) {
+  return Query(*this, "SELECT 1 FROM gaps WHERE boot=? LIMIT 1").bind(boot).step();
 }
 
 std::vector<GapView> Index::gaps(int64_t boot) {
@@ -432,6 +442,23 @@ void Index::write_parcels() {
         .write();
   }
   parcels_.clear();
+}
+
+std::vector<uint32_t> Index::declared_refs(int64_t boot) {
+  std::vector<uint32_t> refs;
+  Query query(*this, "SELECT ref FROM streams WHERE boot=? AND series!=0");
+  query.bind(boot);
+  while (query.step()) refs.push_back(query.small());
+  return refs;
+}
+
+void Index::drop_clocks(int64_t boot) {
+  Query(*this, "DELETE FROM clocks WHERE boot=?").bind(boot).write();
+}
+
+bool Index::has_streams(int64_t boot) {
+  Query query(*this, "SELECT 1 FROM streams WHERE boot=? LIMIT 1");
+  return query.bind(boot).step();
 }
 
 void Index::drop_parcels_below(int64_t boot, uint64_t seq) {

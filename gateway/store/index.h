@@ -44,6 +44,9 @@ struct IndexedSegment {
   uint64_t blocks = 0, small_blocks = 0, points = 0;
   int64_t received_min = INT64_MAX, received_max = INT64_MIN;
   int64_t t_min = INT64_MAX, t_max = INT64_MIN;  // of the points, before clock offsets
+  // Of `indexed_to`: hellos, and what retention brought here. It outlives the segment, so that to delete that gains
+  // nothing of it.
+  uint64_t carried_bytes = 0;
 };
 
 struct DeviceRow {
@@ -128,6 +131,8 @@ class Index {
 
   std::optional<StreamRow> stream(int64_t boot, uint32_t ref);
   std::vector<StreamRow> streams(int64_t series);
+  bool has_streams(int64_t boot);
+  std::vector<uint32_t> declared_refs(int64_t boot);
   void put_stream(const StreamRow& stream);
   std::optional<int64_t> series(const std::string& gid);
   std::optional<SeriesRow> series_row(int64_t series);
@@ -140,7 +145,8 @@ class Index {
 
   // Blocks. `segments`: those to look in; what is found is in their order, by ordinal within each.
   void put_block(const BlockRow& row);
-  // Those that have ordinals of [first, end). Stops when `points_max` of these ordinals were found.
+  // Those that have ordinals of [first, end). Stops when `points_max` of these ordinals were found; one that stands in
+  // two segments, as while a merged one is being read, is one.
   std::vector<BlockRow> overlapping(int64_t stream, uint64_t first, uint64_t end, std::span<const uint64_t> segments,
                                     uint64_t points_max = UINT64_MAX);
   // Those that may have points in [from, to]; false from `visit` stops.
@@ -155,7 +161,8 @@ class Index {
   void drop_held(uint64_t segment);
 
   void put_gap(int64_t boot, const GapView& gap);
-  bool has_gap(int64_t boot, const GapView& gap);
+  bool has_gaps(int64_t boot);
+  bool has_gap(int64_t boot, const GapView& gap);  // as it is, or as a part of a longer one
   std::vector<GapView> gaps(int64_t boot);
 
   std::optional<ParcelDigests> parcel(int64_t boot, uint64_t seq);
@@ -165,6 +172,7 @@ class Index {
   // The statement of the highest seq wins, in whatever order they come.
   void put_clock(int64_t boot, const ClockView& clock, uint64_t seq);
   std::vector<ClockView> clocks(int64_t boot);
+  void drop_clocks(int64_t boot);
 
  private:
   class Query;

@@ -75,8 +75,10 @@ std::vector<BlockRow> Index::overlapping(int64_t stream, uint64_t first, uint64_
                                          std::span<const uint64_t> segments, uint64_t points_max) {
   std::vector<BlockRow> all;
   std::vector<BlockRow> rows;
+  RunSet found;
+  uint64_t points = 0;
   for (const uint64_t segment : segments) {
-    if (points_max == 0) break;
+    if (points >= points_max) break;
     rows = gathered_of(stream, segment);
     // Extents of a stream in a segment do not overlap: the last one that begins before, and those after it.
     Query query(*this,
@@ -94,7 +96,7 @@ std::vector<BlockRow> Index::overlapping(int64_t stream, uint64_t first, uint64_
       const uint64_t high = std::min(end, row.end());
       if (low >= high) continue;
       all.push_back(row);
-      points_max -= std::min(points_max, high - low);
+      if (points_max != UINT64_MAX) points += found.add(low, high);
     }
   }
   return all;

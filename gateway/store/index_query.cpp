@@ -70,7 +70,9 @@ std::string_view Index::Query::blob() {
 
 RunSet Index::Query::runs() {
   auto decoded = RunSet::decode(blob());
-  return decoded ? std::move(*decoded) : RunSet();
+  if (decoded) return std::move(*decoded);
+  index_.refuse("runs that cannot be read");  // none at all would be believed, and everything taken twice
+  return {};
 }
 
 std::optional<Digest> Index::Query::digest() {

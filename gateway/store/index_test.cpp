@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <random>
 
+#include "gateway/store/catalog.h"
+
 namespace lambda::gateway {
 namespace {
 
@@ -102,6 +104,59 @@ TEST(Index, FindsBlocksInMemoryAndInTheFileAlike) {
     EXPECT_TRUE((*index)->ok());
   }
   std::filesystem::remove_all(directory);
+}
+
+// A merged segment and its source are both in force while the merged one is being read.
+TEST(Index, AnOrdinalThatStandsInTwoSegmentsHidesNoOtherOne) {
+  bool made = false;
+  auto index = Index::open("", &made);
+  ASSERT_TRUE(index.has_value());
+  (*index)->put_block({1, 10, 10, 0, 0, 0, 1, 0, 10});
+  (*index)->put_block({1, 0, 10, 0, 0, 0, 2, 0, 10});
+  (*index)->put_block({1, 0, 10, 0, 0, 0, 3, 0, 10});
+  const std::vector<uint64_t> segments{3, 2, 1};
+  for (int round = 0; round < 2; ++round) {
+    const auto rows = (*index)->overlapping(1, 0, 20, segments, 20);
+    ASSERT_EQ(rows.size(), 3u);
+    EXPECT_EQ(rows.back().segment, 1u);
+    EXPECT_EQ((*index)->overlapping(1, 0, 10, segments, 10).size(), 1u) << "nothing more is to be found";
+    (*index)->commit();
+  }
+}
+
+TEST(Catalog, ABootForgetsTheSegmentsBelowTheOldestInForce) {
+  bool made = false;
+  auto catalog = Catalog::open("", 1u << 20, 256, &made);
+  ASSERT_TRUE(catalog.has_value());
+  Catalog& all = **catalog;
+  const auto bring = [&](uint64_t segment) {
+    Arrival arrival;
+    arrival.device = "press-7";
+    arrival.boot = 11;
+    arrival.segment = segment;
+    PlacedBlock block;
+    block.ref = 1;
+    block.first = segment * 10;
+    block.count = 10;
+    block.t_min = block.t_max = static_cast<int64_t>(segment);
+    arrival.blocks.push_back(block);
+    all.settle(std::move(arrival));
+  };
+  for (const uint64_t segment : {1u, 2u, 4u, 5u, 6u, 9u}) bring(segment);
+  const auto row = [&] {
+    all.write_boots();
+    return all.index().boots(all.device("press-7").row.id).at(0);
+  };
+  using Numbers = std::vector<uint64_t>;
+  EXPECT_EQ(row().segments.runs().size(), 3u);
+  EXPECT_EQ(all.segments_of(row()), (Numbers{9, 6, 5, 4, 2, 1}));
+  EXPECT_EQ(all.segments_in(2, 6), (Numbers{2, 4, 5, 6}));
+  EXPECT_EQ(Catalog::segments_of(row(), {2, 3, 5, 6, 7, 8, 9, 10}), (Numbers{9, 6, 5, 2}));
+  EXPECT_EQ(Catalog::segments_of(row(), {}), Numbers{});
+  for (const uint64_t segment : {1u, 2u, 4u}) all.end_segment(segment);
+  bring(10);
+  EXPECT_EQ(row().segments.runs(), (std::vector<OrdinalRun>{{4, 7}, {9, 11}}));
+  EXPECT_EQ(all.segments_of(row()), (Numbers{10, 9, 6, 5}));
 }
 
 TEST(Index, TheMemoryOfGatheredBlocksIsBounded) {

@@ -187,6 +187,10 @@ class Checker {
         for (const RetiredRun& run : retired->runs) {
           retired_[{retired->device, run.boot, run.ref}].add(run.run.first, run.run.end);
         }
+        for (const RetiredGap& one : retired->gaps) {
+          const GapView& gap = one.gap;
+          gaps_[{retired->device, one.boot, gap.ref}].add(gap.first_ordinal, gap.first_ordinal + gap.count);
+        }
         return {};
       }
       case SegmentRecord::kMerged: {

@@ -127,6 +127,8 @@ bool MergeJob::gather() {
   if (!stopped) {
     source_at_ = kFileHeaderBytes;
     if (++source_ == sources_.end()) {
+      records_ += retired_.append_to(*buffer_);
+      retired_.clear();
       sort_pieces();
       stage_ = Stage::kWrite;
     }
@@ -148,11 +150,18 @@ void MergeJob::gather_record(uint64_t segment, const RecordView& record) {
       add_piece(merged->device, segment, record.offset + kRecordHeadBytes, merged->block, merged->block.accepted[0]);
       return;
     }
+    case SegmentRecord::kRetired: {
+      const auto retired = parse_retired(record.body);
+      if (!retired) {
+        failure_ = retired.error().text;
+        return;
+      }
+      return retired_.add(*retired);
+    }
     case SegmentRecord::kReplaces:
     case SegmentRecord::kEnd:
       return;
     case SegmentRecord::kStoredHello:
-    case SegmentRecord::kRetired:
     case SegmentRecord::kSkeleton:
       break;
   }
@@ -287,7 +296,6 @@ bool MergeJob::write_group(size_t from, size_t to) {
     }
     points.insert(points.end(), part->begin(), part->end());
   }
-  if (planted("store_merge_drops_point") && points.size() > 2) points[1].bits ^= 1;
   if (planted("store_merge_ends_unverified") && points.size() > 2) points[1].bits ^= 1;
   int64_t tick = 0;
   for (const Point& point : points) tick = std::gcd(tick, point.time_ms - points[0].time_ms);
@@ -437,6 +445,7 @@ void MergeJob::reset() {
   buffer_ = std::make_shared<std::vector<std::byte>>();
   names_.clear();
   name_at_.clear();
+  retired_.clear();
   pieces_.clear();
   pieces_.shrink_to_fit();
   merged_.clear();

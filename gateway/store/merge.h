@@ -1,13 +1,16 @@
 // Rewrites sealed segments whose blocks are small: parcels become Skeletons, their blocks Merged records of up to 1,024
 // consecutive points. proto/segment.md says what that means; this says when it is believed.
 //
+// What retention left behind in the sources is written once, runs that touch as one.
+//
 // Invariants
 // - Nothing is published before every merged block was read back from the disk, decoded and found equal, point by
 // point,
 //   to the blocks it was made of, decoded again.
 // - A segment with damage is not merged: what cannot be read now might be read by other means later.
 // - What failed once is not tried again by this process.
-// Memory: about 80 bytes for each block of the sources, whose bytes together are at most segment_bytes_max.
+// Memory: about 80 bytes for each block of the sources, whose bytes together are at most segment_bytes_max, and
+// retired_set.h for their Retired records.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +20,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gateway/store/retired_set.h"
 #include "gateway/store/store_impl.h"
 
 namespace lambda::gateway {
@@ -85,6 +89,7 @@ class MergeJob {
   std::shared_ptr<std::vector<std::byte>> buffer_ = std::make_shared<std::vector<std::byte>>();
   std::vector<std::string> names_;
   std::unordered_map<std::string, uint32_t> name_at_;
+  RetiredSet retired_;  // of all sources
   std::vector<Piece> pieces_;
   std::vector<Merged> merged_;
   size_t next_ = 0;

@@ -14,7 +14,7 @@ namespace pb = ::lambda::v1;
 
 // Ordinals stay below this, so that they fit a signed column and first + count never wraps.
 constexpr uint64_t kOrdinalMax = uint64_t{1} << 63;
-constexpr size_t kRetiredRunsMax = 50'000;  // of one record: at most 34 bytes each, far below 4 MiB
+constexpr size_t kRetiredRunsMax = 50'000;  // and gaps, of one record: at most 41 bytes each, half of 4 MiB
 
 tl::unexpected<Error> corrupt(std::string text) {
   return fail(ErrorCode::kCorrupt, std::move(text));
@@ -254,6 +254,13 @@ Result<RetiredRecord> parse_retired(std::span<const std::byte> body) {
     }
     record.runs.push_back({run.boot(), run.ref(), {run.first_ordinal(), run.first_ordinal() + run.count()}});
   }
+  for (const pb::GapRun& gap : retired.gaps()) {
+    if (gap.count() == 0 || gap.first_ordinal() >= kOrdinalMax || gap.count() > kOrdinalMax - gap.first_ordinal()) {
+      return corrupt("a retired gap outside the ordinals");
+    }
+    record.gaps.push_back(
+        {gap.boot(), {gap.ref(), gap.first_ordinal(), gap.count(), static_cast<GapReason>(gap.reason())}});
+  }
   return record;
 }
 
@@ -327,19 +334,35 @@ void append_stored_hello(std::vector<std::byte>& out, const HelloRecord& hello) 
   append_record(out, static_cast<uint8_t>(SegmentRecord::kStoredHello), raw(stored.SerializeAsString()));
 }
 
-void append_retired(std::vector<std::byte>& out, const RetiredRecord& retired) {
-  for (size_t from = 0; from < retired.runs.size(); from += kRetiredRunsMax) {
+uint64_t append_retired(std::vector<std::byte>& out, const RetiredRecord& retired) {
+  uint64_t records = 0;
+  size_t run_at = 0;
+  size_t gap_at = 0;
+  while (run_at < retired.runs.size() || gap_at < retired.gaps.size()) {
     pb::Retired message;
     message.set_device(retired.device);
-    for (size_t i = from; i < std::min(retired.runs.size(), from + kRetiredRunsMax); ++i) {
+    size_t room = kRetiredRunsMax;
+    for (; run_at < retired.runs.size() && room > 0; ++run_at, --room) {
+      const RetiredRun& from = retired.runs[run_at];
       pb::Run* run = message.add_runs();
-      run->set_boot(retired.runs[i].boot);
-      run->set_ref(retired.runs[i].ref);
-      run->set_first_ordinal(retired.runs[i].run.first);
-      run->set_count(retired.runs[i].run.count());
+      run->set_boot(from.boot);
+      run->set_ref(from.ref);
+      run->set_first_ordinal(from.run.first);
+      run->set_count(from.run.count());
+    }
+    for (; gap_at < retired.gaps.size() && room > 0; ++gap_at, --room) {
+      const RetiredGap& from = retired.gaps[gap_at];
+      pb::GapRun* gap = message.add_gaps();
+      gap->set_boot(from.boot);
+      gap->set_ref(from.gap.ref);
+      gap->set_first_ordinal(from.gap.first_ordinal);
+      gap->set_count(from.gap.count);
+      gap->set_reason(static_cast<pb::GapReason>(from.gap.reason));
     }
     append_record(out, static_cast<uint8_t>(SegmentRecord::kRetired), raw(message.SerializeAsString()));
+    ++records;
   }
+  return records;
 }
 
 Status append_skeleton(std::vector<std::byte>& out, std::span<const std::byte> stored_parcel_body,

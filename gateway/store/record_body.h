@@ -53,9 +53,14 @@ struct RetiredRun {
   uint32_t ref = 0;
   OrdinalRun run;
 };
+struct RetiredGap {
+  uint64_t boot = 0;
+  GapView gap;
+};
 struct RetiredRecord {
   std::string device;
   std::vector<RetiredRun> runs;
+  std::vector<RetiredGap> gaps;
 };
 
 struct MergedRecord {
@@ -87,8 +92,8 @@ struct AcceptedRun {
 size_t append_stored_parcel(std::vector<std::byte>& out, const StoreRequest& request, bool partial,
                             std::span<const AcceptedRun> accepted);
 void append_stored_hello(std::vector<std::byte>& out, const HelloRecord& hello);
-// As many records as the bound of a record's size asks for.
-void append_retired(std::vector<std::byte>& out, const RetiredRecord& retired);
+// As many records as the bound of a record's size asks for; returns how many.
+uint64_t append_retired(std::vector<std::byte>& out, const RetiredRecord& retired);
 // The Skeleton of a StoredParcel's body whose blocks have these content roots (in their order).
 Status append_skeleton(std::vector<std::byte>& out, std::span<const std::byte> stored_parcel_body,
                        std::span<const Digest> roots);

@@ -5,6 +5,7 @@
 
 #include "base/record/record.h"
 #include "gateway/store/inspect.h"
+#include "gateway/store/retired_set.h"
 #include "gateway/store/test_world.h"
 
 namespace lambda::gateway {
@@ -41,7 +42,7 @@ TEST(SegmentRecords, TheWorkedExampleIsWhatIsWritten) {
     ASSERT_EQ(writer.append({1'700'000'000'000 + i * 1000, 0x4035000000000000}), AppendResult::kOk);
   }
   append_merged(out, "press-7", writer.seal());
-  append_retired(out, {"press-7", {{0x1122334455667788, 1, {0, 5}}}});
+  append_retired(out, {"press-7", {{0x1122334455667788, 1, {0, 5}}}, {}});
   append_end(out, {3, out.size()});
   EXPECT_EQ(out, read_hex(std::string(LAMBDA_SOURCE_DIR) + "/proto/vectors/segment/merged.hex"));
 }
@@ -61,6 +62,46 @@ TEST(SegmentRecords, TheWorkedExampleIsRead) {
   EXPECT_EQ(world.store->devices().at(0).points, 8u);
 }
 
+TEST(SegmentRecords, TheWorkedExampleOfAGapIsWhatIsWritten) {
+  std::vector<std::byte> out;
+  EXPECT_EQ(append_retired(out, {"press-7", {}, {{0x1122334455667788, {1, 5, 3, GapReason::kCorrupt}}}}), 1u);
+  const std::string body(reinterpret_cast<const char*>(out.data()) + kRecordHeadBytes, out.size() - kRecordHeadBytes);
+  EXPECT_EQ(body, "\x0a\x07press-7\x1a\x11\x09\x88\x77\x66\x55\x44\x33\x22\x11\x10\x01\x18\x05\x20\x03\x28\x05");
+}
+
+TEST(SegmentRecords, RetiredRunsAndGapsComeBackHoweverManyTheyAre) {
+  RetiredSet set;
+  for (uint64_t i = 0; i < 60'000; ++i) {
+    set.add_run("press-7", UINT64_MAX, 1, {i * 4, i * 4 + 2});
+    set.add_gap("press-7", UINT64_MAX, {1, i * 4 + 2, 1, GapReason::kMemory});
+    set.add_gap("press-7", UINT64_MAX, {1, i * 4 + 3, 1, GapReason::kCorrupt});  // touches no other of its reason
+    set.add_gap("press-8", 2, {4'000'000'000, i * 3, 3, GapReason::kRefused});
+  }
+  TestWorld world;
+  auto& file = world.disk.files["/store/x"].bytes;
+  std::vector<std::byte> out;
+  append_file_header(out, {FileKind::kSegment, 1, 0, kOwnerArrivals});
+  const uint64_t count = set.append_to(out);
+  EXPECT_EQ(count, 4u + 1);
+  file.assign(reinterpret_cast<const char*>(out.data()), out.size());
+  RetiredSet back;
+  uint64_t gaps = 0;
+  const auto scanned = scan_records(world.disk, "/store/x", 0, [&](const RecordView& record) {
+    const auto retired = parse_retired(record.body);
+    EXPECT_TRUE(retired.has_value());
+    if (retired) back.add(*retired);
+    if (retired) gaps += retired->gaps.size();
+    return true;
+  });
+  ASSERT_TRUE(scanned.has_value());
+  EXPECT_EQ(scanned->damage_count, 0u);
+  EXPECT_EQ(gaps, 120'000u + 1);
+  std::vector<std::byte> again;
+  append_file_header(again, {FileKind::kSegment, 1, 0, kOwnerArrivals});
+  EXPECT_EQ(back.append_to(again), count);
+  EXPECT_EQ(again, out);
+}
+
 TEST(SegmentRecords, BodiesCutAnywhereOrWithAnyBitFlippedAreReadOrRefused) {
   TestWorld world;
   world.open();
@@ -72,7 +113,10 @@ TEST(SegmentRecords, BodiesCutAnywhereOrWithAnyBitFlippedAreReadOrRefused) {
     bodies.emplace_back(record.body.begin(), record.body.end());
     return true;
   });
-  ASSERT_EQ(bodies.size(), 2u);
+  std::vector<std::byte> retired;
+  append_retired(retired, {"press-7", {{3, 1, {0, 5}}}, {{3, {1, 5, 300, GapReason::kCorrupt}}}});
+  bodies.emplace_back(retired.begin() + kRecordHeadBytes, retired.end());
+  ASSERT_EQ(bodies.size(), 3u);
   const auto all = [](std::span<const std::byte> body) {
     int taken = 0;
     if (const auto parcel = parse_stored_parcel(body)) {

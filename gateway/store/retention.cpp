@@ -25,17 +25,17 @@ bool RetentionJob::slice() {
   return false;
 }
 
-// The segment whose newest arrival is the oldest; merged segments have high numbers and old content.
+// By bytes, only what a deletion would free is counted. The segment whose newest arrival is the oldest; merged segments
+// have high numbers and old content.
 bool RetentionJob::choose() {
   const StoreOptions& options = store_.options_;
   if ((options.retention_bytes_max == 0 && options.retention_age_ms_max == 0) || !store_.behind_.empty()) return false;
   uint64_t bytes = 0;
   const IndexedSegment* oldest = nullptr;
   for (const auto& [number, segment] : store_.catalog_->segments()) {
-    if (segment.dead) continue;
-    bytes += segment.indexed_to;
     // One that holds no points any more goes by being merged.
-    if (segment.blocks == 0) continue;
+    if (segment.dead || segment.blocks == 0) continue;
+    bytes += segment.indexed_to - std::min(segment.indexed_to, segment.carried_bytes);
     if (oldest == nullptr || segment.received_max < oldest->received_max) oldest = &segment;
   }
   if (oldest == nullptr) return false;
@@ -88,7 +88,7 @@ void RetentionJob::read_record(const RecordView& record) {
       if (!parcel) return;
       for (const StoredBlock& block : parcel->blocks) {
         for (const OrdinalRun& run : block.accepted) {
-          held_[{parcel->device, parcel->boot, block.info.ref}].add(run.first, run.end);
+          retired_.add_run(parcel->device, parcel->boot, block.info.ref, run);
         }
       }
       carry(record, *parcel);
@@ -97,25 +97,21 @@ void RetentionJob::read_record(const RecordView& record) {
     case SegmentRecord::kMerged: {
       const auto merged = parse_merged(record.body);
       if (!merged) return;
-      const OrdinalRun run = merged->block.accepted[0];
-      held_[{merged->device, merged->block.info.boot, merged->block.info.ref}].add(run.first, run.end);
+      retired_.add_run(merged->device, merged->block.info.boot, merged->block.info.ref, merged->block.accepted[0]);
       return;
     }
     case SegmentRecord::kRetired: {
-      const auto retired = parse_retired(record.body);
-      if (!retired) return;
-      for (const RetiredRun& run : retired->runs) {
-        retired_[{retired->device, run.boot, run.ref}].add(run.run.first, run.run.end);
-      }
+      if (const auto retired = parse_retired(record.body)) retired_.add(*retired);
       return;
     }
     case SegmentRecord::kStoredHello: {
       const auto hello = parse_stored_hello(record.body);
-      if (!hello || !outlives(hello->device, hello->boot)) return;
-      Carried carried;
-      append_record(carried.record, record.type, record.body);
-      carried.always = true;
-      carried_.push_back(std::move(carried));
+      if (!hello) return;
+      const BootFacts boot = facts(hello->device, hello->boot);
+      if (!boot.outlives && !has_left_anything(boot)) return;
+      std::vector<std::byte>& carried = hellos_[{hello->device, hello->boot}];
+      carried.clear();  // one is enough
+      append_record(carried, record.type, record.body);
       return;
     }
     case SegmentRecord::kReplaces:
@@ -124,35 +120,47 @@ void RetentionJob::read_record(const RecordView& record) {
   }
 }
 
-// A boot that has points elsewhere, or that is its device's latest and may bring more.
-bool RetentionJob::outlives(const std::string& device_name, uint64_t boot_id) {
-  const auto known = outlives_.find({device_name, boot_id});
-  if (known != outlives_.end()) return known->second;
-  bool answer = false;
-  if (const Device* device = store_.catalog_->find_device(device_name)) {
+RetentionJob::BootFacts RetentionJob::facts(const std::string& device_name, uint64_t boot_id) {
+  const auto [found, fresh] = facts_.try_emplace(device_name);
+  const Device* device = fresh ? store_.catalog_->find_device(device_name) : nullptr;
+  if (device != nullptr) {
     store_.catalog_->write_boots();
-    const std::vector<BootRow> boots = store_.catalog_->index().boots(device->row.id);
+    Index& index = store_.catalog_->index();
+    const std::vector<BootRow> boots = index.boots(device->row.id);
     const auto ranks = store_.boot_ranks(boots);
     for (const BootRow& boot : boots) {
-      if (boot.boot != boot_id) continue;
       const std::vector<uint64_t> segments = store_.catalog_->segments_of(boot);
-      answer = ranks.at(boot.id) + 1 == ranks.size() ||
-               std::any_of(segments.begin(), segments.end(), [&](uint64_t number) { return number != number_; });
+      BootFacts& of = found->second[boot.boot];
+      of.outlives = ranks.at(boot.id) + 1 == ranks.size() ||
+                    std::any_of(segments.begin(), segments.end(), [&](uint64_t number) { return number != number_; });
+      of.id = boot.id;
     }
   }
-  return outlives_[{device_name, boot_id}] = answer;
+  const auto boot = found->second.find(boot_id);
+  return boot == found->second.end() ? BootFacts{} : boot->second;
+}
+
+bool RetentionJob::has_left_anything(const BootFacts& boot) {
+  Index& index = store_.catalog_->index();
+  return index.has_streams(boot.id) || index.has_gaps(boot.id);
 }
 
 // Names and clocks outlive the points that came with them: later points of the boot need them.
 void RetentionJob::carry(const RecordView& record, const ParcelRecord& parcel) {
-  if (parcel.declarations.empty() && parcel.clocks.empty() && parcel.gaps.empty()) return;
+  const bool outlives = facts(parcel.device, parcel.boot).outlives;
   // A gap is kept even of a boot that has nothing else here: what comes of it later, out of an older backlog, would
   // leave a hole that nothing explains.
-  if ((parcel.gaps.empty() || planted("store_forgets_old_gaps")) && !outlives(parcel.device, parcel.boot)) return;
+  if (outlives || !planted("store_forgets_old_gaps")) {
+    for (const GapView& gap : parcel.gaps) retired_.add_gap(parcel.device, parcel.boot, gap);
+  }
+  if (parcel.declarations.empty() && parcel.clocks.empty()) return;
+  if (!outlives) {
+    dropped_.insert({parcel.device, parcel.boot});
+    return;
+  }
   Carried carried;
   carried.device = parcel.device;
   carried.boot = parcel.boot;
-  carried.always = !parcel.gaps.empty();
   for (const Declared& declared : parcel.declarations) carried.refs.push_back(declared.ref);
   for (const ClockView& clock : parcel.clocks) carried.clocks.push_back(clock.segment);
   if (static_cast<SegmentRecord>(record.type) == SegmentRecord::kSkeleton) {
@@ -175,11 +183,15 @@ void RetentionJob::carry(const RecordView& record, const ParcelRecord& parcel) {
 
 // The newest word on each declaration and clock segment lives on; older ones that add nothing do not.
 void RetentionJob::append_carried(std::vector<std::byte>& out, uint64_t* count) {
+  for (const auto& [boot, record] : hellos_) {
+    out.insert(out.end(), record.begin(), record.end());
+    ++*count;
+  }
   std::set<Key> refs;
   std::set<Key> clocks;
   std::vector<const Carried*> kept;
   for (auto at = carried_.rbegin(); at != carried_.rend(); ++at) {
-    bool news = at->always;
+    bool news = false;
     for (const uint32_t ref : at->refs) news = refs.insert({at->device, at->boot, ref}).second || news;
     for (const uint32_t clock : at->clocks) news = clocks.insert({at->device, at->boot, clock}).second || news;
     if (news) kept.push_back(&*at);
@@ -192,29 +204,18 @@ void RetentionJob::append_carried(std::vector<std::byte>& out, uint64_t* count) 
 }
 
 void RetentionJob::write() {
-  std::map<std::string, RetiredRecord> records;
-  for (const auto* sets : {&held_, &retired_}) {
-    for (const auto& [key, runs] : *sets) {
-      const auto& [device, boot, ref] = key;
-      records[device].device = device;
-      for (const OrdinalRun& run : runs.runs()) records[device].runs.push_back({boot, ref, run});
-    }
-  }
   std::vector<std::byte> bytes;
   uint64_t count = 0;
   append_carried(bytes, &count);
+  count += retired_.append_to(bytes);
   retired_.clear();
-  for (const auto& [device, record] : records) {
-    append_retired(bytes, record);
-    ++count;
-  }
   stage_ = Stage::kForget;
   if (bytes.empty()) return store_.drive_retention();
   waiting_ = true;
   store_.write_background(std::move(bytes), count, [this, alive = std::weak_ptr(alive_)](const Status& status) {
     if (alive.expired() || planted("store_retires_before_sync")) return;
     waiting_ = false;
-    if (!status && !planted("store_retire_unsynced")) {
+    if (!status) {
       // Nothing was deleted; it is tried again when somebody asks.
       store_.env_.log.error("retention_failed", {{"segment", number_}, {"error", status.error().text}});
       return reset();
@@ -227,7 +228,28 @@ void RetentionJob::write() {
   }
 }
 
+// Names that are gone must not count as known: what came under them would have none once the index is computed again.
+// False: such a boot brought something in the meantime, so that it keeps its names.
+bool RetentionJob::undeclare_dropped() {
+  facts_.clear();
+  std::vector<Boot*> boots;
+  for (const auto& [device_name, boot_id] : dropped_) {
+    const Device* device = store_.catalog_->find_device(device_name);
+    Boot* boot = device == nullptr ? nullptr : store_.catalog_->find_boot(*device, boot_id);
+    if (boot == nullptr) continue;
+    if (boot->under_way != 0 || facts(device_name, boot_id).outlives) return false;
+    boots.push_back(boot);
+  }
+  for (const Boot* boot : boots) store_.catalog_->undeclare(*boot);
+  return true;
+}
+
 bool RetentionJob::forget() {
+  if (!undeclare_dropped()) {
+    // What was written is known twice for a while; the next attempt carries the names on.
+    reset();
+    return false;
+  }
   store_.counters_.retired_points += store_.catalog_->segment(number_).points;
   store_.counters_.retired_segments++;
   store_.env_.log.info("segment_retired", {{"segment", number_}});
@@ -239,9 +261,10 @@ bool RetentionJob::forget() {
 void RetentionJob::reset() {
   stage_ = Stage::kIdle;
   number_ = 0;
-  held_.clear();
   retired_.clear();
-  outlives_.clear();
+  dropped_.clear();
+  facts_.clear();
+  hellos_.clear();
   carried_.clear();
 }
 

@@ -143,7 +143,9 @@ struct StoreImpl::DeviceView {
   std::map<int64_t, BootView> boots;  // by row
 };
 
-StoreImpl::DeviceView StoreImpl::view_device(const Device& device, int64_t from_ms, int64_t to_ms) {
+// `segments`: those of [from_ms, to_ms].
+StoreImpl::DeviceView StoreImpl::view_device(const Device& device, int64_t from_ms, int64_t to_ms,
+                                             const std::vector<uint64_t>& segments) {
   DeviceView view;
   view.name = device.row.name;
   const std::vector<BootRow> rows = catalog_->index().boots(device.row.id);
@@ -163,7 +165,9 @@ StoreImpl::DeviceView StoreImpl::view_device(const Device& device, int64_t from_
     // offset_max is subtracted from the start and offset_min from the end, so that no block is missed.
     boot.low = shifted(from_ms, -boot.offset_max);
     boot.high = shifted(to_ms, -boot.offset_min);
-    if (boot.may_have) boot.segments = catalog_->segments_of(row, boot.low, boot.high);
+    if (!boot.may_have) continue;
+    const bool plain = boot.low == from_ms && boot.high == to_ms;  // its clock was right
+    boot.segments = Catalog::segments_of(row, plain ? segments : catalog_->segments_in(boot.low, boot.high));
   }
   return view;
 }
@@ -188,23 +192,22 @@ Result<query::Selection> StoreImpl::select(const std::vector<query::Matcher>& ma
     }
   }
   catalog_->write_boots();
-  std::map<int64_t, const Device*> devices;
-  for (const auto& [device_name, device] : catalog_->devices()) devices[device.row.id] = &device;
 
   std::vector<std::pair<query::Labels, SeriesRow>> wanted;
   catalog_->index().each_series(device_id, name, [&](const SeriesRow& row) {
-    const auto device = devices.find(row.device);
-    if (device == devices.end()) return true;
-    query::Labels labels = full_labels(row, device->second->row.name, options_.site);
+    const Device* device = catalog_->find_device(row.device);
+    if (device == nullptr) return true;
+    query::Labels labels = full_labels(row, device->row.name, options_.site);
     if (set->matches(labels)) wanted.emplace_back(std::move(labels), row);
     return wanted.size() <= series_max * 4;  // series without points in the range do not count
   });
+  const std::vector<uint64_t> segments = catalog_->segments_in(from_ms, to_ms);
   std::map<int64_t, DeviceView> views;
   uint64_t blocks = 0;
   for (auto& [labels, row] : wanted) {
-    const Device& device = *devices[row.device];
+    const Device& device = *catalog_->find_device(row.device);
     auto view = views.find(row.device);
-    if (view == views.end()) view = views.emplace(row.device, view_device(device, from_ms, to_ms)).first;
+    if (view == views.end()) view = views.emplace(row.device, view_device(device, from_ms, to_ms, segments)).first;
     auto cursor = select_series(row, view->second, from_ms, to_ms, &blocks, &selection);
     if (blocks > kSelectedBlocksMax) return fail(ErrorCode::kFull, "the selection has more than 2,000,000 blocks");
     if (!cursor) continue;

@@ -6,12 +6,9 @@
 #include "gateway/store/merge.h"
 #include "gateway/store/retention.h"
 #include "gateway/store/store_impl.h"
+#include "lambda/messages.h"
 
 namespace lambda::gateway {
-
-namespace {
-constexpr size_t kAckRangesMax = 64;
-}
 
 Result<std::unique_ptr<Store>> Store::open(Env& env, const StoreOptions& options) {
   auto store = std::make_unique<StoreImpl>(env, options);
@@ -110,10 +107,12 @@ const StoreCounters& StoreImpl::counters() const {
   c.chain_breaks = chain_breaks_before_ + catalog_->chain_breaks();
   c.segments = 0;
   c.segment_bytes = 0;
+  c.carried_bytes = 0;
   for (const auto& [number, segment] : catalog_->segments()) {
     if (segment.dead) continue;
     c.segments++;
     c.segment_bytes += segment.indexed_to;
+    c.carried_bytes += segment.blocks == 0 ? segment.indexed_to : segment.carried_bytes;
   }
   return c;
 }
@@ -183,10 +182,14 @@ Result<std::vector<Point>> StoreImpl::read_block(const std::string& path, const 
   return points;
 }
 
-// Each boot's place among its device's: after its previous one; else by start, then by id. Chains of hostile hellos
-// that run in a circle are cut where they would.
+// Each boot's place among its device's: after its previous one; else by start, then by id. One whose hello has not come
+// is the latest if it has points, and the first if nothing of it is here but what retention left. Chains of hostile
+// hellos that run in a circle are cut where they would.
 std::map<int64_t, uint32_t> StoreImpl::boot_ranks(const std::vector<BootRow>& boots) {
-  const auto started = [](const BootRow& row) { return row.has_hello ? row.started_ms : INT64_MAX; };
+  const auto started = [](const BootRow& row) {
+    if (row.has_hello) return row.started_ms;
+    return row.t_min <= row.t_max ? INT64_MAX : INT64_MIN;
+  };
   std::map<uint64_t, size_t> at;
   for (size_t i = 0; i < boots.size(); ++i) at[boots[i].boot] = i;
   using Key = std::tuple<int64_t, uint64_t, size_t>;

@@ -32,7 +32,11 @@ struct StoreOptions {
   std::string directory;
   std::string site;
   uint64_t segment_bytes_max = 64u << 20;
-  uint64_t retention_bytes_max = 0;         // 0: as much as the disk has, above the watermark
+  // Of segments with points; the oldest go when they are more. 0: as much as the disk has, above the watermark. What is
+  // kept of deleted segments for ever (retired ordinals, gaps, hellos, names that are needed) does not count and is not
+  // bounded: it grows with boots and series, not with points, and is rewritten with runs merged. It is counted in
+  // StoreCounters::carried_bytes.
+  uint64_t retention_bytes_max = 0;
   int64_t retention_age_ms_max = 0;         // 0: for ever
   uint64_t free_bytes_min = 256u << 20;     // below: kFull, acks are withheld
   uint64_t free_bytes_resume = 320u << 20;  // and taken up again above
@@ -113,9 +117,9 @@ struct DeviceTotals {
 
 struct StoreCounters {
   uint64_t parcels_stored, parcels_duplicate, parcels_conflict, points_stored, points_duplicate, blocks_stored, syncs,
-      sync_errors, append_errors, segments, segment_bytes, retired_segments, retired_points, merged_blocks,
-      merge_mismatches, damaged_records, torn_bytes, index_rebuilds, parcels_withheld_full, parcels_withheld_busy,
-      chain_breaks, index_commits_early;  // at the bound of rows or bytes, not by age
+      sync_errors, append_errors, segments, segment_bytes, carried_bytes, retired_segments, retired_points,
+      merged_blocks, merge_mismatches, damaged_records, torn_bytes, index_rebuilds, parcels_withheld_full,
+      parcels_withheld_busy, chain_breaks, index_commits_early;  // at the bound of rows or bytes, not by age
 };
 
 class Store : public query::SeriesSource {

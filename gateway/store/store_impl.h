@@ -89,6 +89,7 @@ class StoreImpl final : public Store {
     uint64_t waiting_bytes = 0;
     std::vector<std::byte> bytes;
     uint64_t records = 0;
+    uint64_t carried_bytes = 0;  // IndexedSegment::carried_bytes
     std::vector<Item> items;
     std::vector<Stream*> staged;                             // with something pending
     std::vector<Boot*> boots;                                // of the parcels
@@ -148,7 +149,17 @@ class StoreImpl final : public Store {
   Status open_catalog();
   Status close_catalog();
   Status load();
+  // The segments of a folder.
+  struct FoundSegments {
+    std::map<uint64_t, uint64_t> bytes;               // by number: the file's length
+    std::map<uint64_t, std::set<uint64_t>> replaces;  // by each merged one in force
+    std::set<uint64_t> replaced;                      // by any of them
+  };
   bool compare_segments(const std::vector<DirEntry>& files);
+  FoundSegments find_segments(const std::vector<DirEntry>& files);
+  void read_headers(FoundSegments* found);
+  bool index_is_covered(const FoundSegments& found);
+  void queue_catch_up(const FoundSegments& found);
   void sync_found();
   void sync_next();
   void found_synced(uint64_t number, const Status& status);
@@ -187,7 +198,7 @@ class StoreImpl final : public Store {
 
   // ---- select.cpp
   struct DeviceView;
-  DeviceView view_device(const Device& device, int64_t from_ms, int64_t to_ms);
+  DeviceView view_device(const Device& device, int64_t from_ms, int64_t to_ms, const std::vector<uint64_t>& segments);
   std::unique_ptr<query::SeriesCursor> select_series(const SeriesRow& series, const DeviceView& view, int64_t from_ms,
                                                      int64_t to_ms, uint64_t* blocks, query::Selection* selection);
 

@@ -1,6 +1,7 @@
 // What a user of the store sees: what is stored, what is refused, what a crash leaves.
 #include "gateway/store/store.h"
 #include "base/record/record.h"
+#include "gateway/store/record_body.h"
 
 #include "gateway/store/test_world.h"
 
@@ -208,6 +209,24 @@ TEST(Store, WhatAStartCannotSyncIsWrittenAgainBeforeItIsBelieved) {
   EXPECT_EQ(read_series(*world.store, 1).size(), 20u);
 }
 
+TEST(Store, WhatAStartWritesAgainLosesNothingWhenItsLengthCannotBeTold) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  world.put(device.parcel({test_block(1, 0, 10)}, {1}));
+  world.kill();
+  world.disk.fail_syncs = 1;
+  world.disk.fail_sizes = 1;
+  auto opened = Store::open(world.env, world.options);
+  ASSERT_TRUE(opened.has_value()) << opened.error().text;
+  world.store = std::move(*opened);
+  for (int i = 0; i < 10 && !world.store->ready(); ++i) world.loop.run(true);
+  ASSERT_TRUE(world.store->ready());
+  EXPECT_EQ(world.disk.fail_syncs, 0);
+  EXPECT_EQ(world.disk.fail_sizes, 0);
+  EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
+}
+
 TEST(Store, APointThatStandsInTwoSegmentsCountsOnce) {
   TestWorld world;
   world.open();
@@ -220,6 +239,39 @@ TEST(Store, APointThatStandsInTwoSegmentsCountsOnce) {
   world.open();
   EXPECT_TRUE(world.log.has("points_twice"));
   EXPECT_EQ(world.store->devices()[0].points, 10u);
+  EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
+}
+
+TEST(Store, APointOfAMergedSegmentThatAnotherOneHoldsTooCountsOnce) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  const StoreRequest parcel = device.parcel({test_block(1, 0, 10)}, {1});
+  const std::string_view block = parcel.blocks[0].bytes;
+  std::vector<uint8_t> space(1'024);
+  BlockOptions options;
+  options.boot = device.boot;
+  options.ref = 1;
+  options.write_boot = true;
+  BlockWriter writer(space, options);
+  std::vector<Point> points(kBlockPointsMax);
+  BlockInfo info;
+  ASSERT_TRUE(
+      decode_block({reinterpret_cast<const uint8_t*>(block.data()), block.size()}, device.boot, &info, points).ok());
+  for (uint32_t i = 0; i < info.count; ++i) ASSERT_EQ(writer.append(points[i]), AppendResult::kOk);
+  world.put(parcel);
+  world.kill();
+  std::vector<std::byte> merged;
+  append_file_header(merged, {FileKind::kSegment, 9, 0, kOwnerMerged});
+  append_replaces(merged, std::vector<uint64_t>{8});
+  append_merged(merged, device.name, writer.seal());
+  append_end(merged, {2, merged.size()});
+  world.disk.files["/store/" + numbered_name("seg-", 9)].bytes.assign(reinterpret_cast<const char*>(merged.data()),
+                                                                      merged.size());
+  world.open();
+  EXPECT_TRUE(world.log.has("points_twice segment=9"));
+  EXPECT_EQ(world.store->devices()[0].points, 10u);
+  EXPECT_EQ(world.store->devices()[0].blocks, 1u);
   EXPECT_EQ(read_series(*world.store, 1).size(), 10u);
 }
 

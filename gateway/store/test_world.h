@@ -136,6 +136,7 @@ class TestDisk final : public Disk {
     return count;
   }
   Result<uint64_t> size(const std::string& path) override {
+    if (fail_sizes > 0 && --fail_sizes == 0) return fail(ErrorCode::kIo, path + ": planted");
     const auto found = files.find(path);
     if (found == files.end()) return fail(ErrorCode::kNotFound, path + ": no such file");
     return uint64_t{found->second.bytes.size()};
@@ -212,6 +213,7 @@ class TestDisk final : public Disk {
   uint64_t syncs = 0, appended_bytes = 0;
   int fail_appends = 0;  // n: the n-th from now fails
   int fail_syncs = 0;
+  int fail_sizes = 0;
   int sync_turns = 0;  // of the loop between a sync and its answer: what comes meanwhile meets a disk at work
   ErrorCode append_error = ErrorCode::kIo;
   std::string flip_in;  // the end of a file's name: what is appended there is altered

@@ -152,6 +152,9 @@ class Balance:
             for run in message.messages(2):
                 self.owner_of(run.fixed64(1), message.text(1), where)
                 self.retired.setdefault((run.fixed64(1), run.uint(2)), Flags()).set(run.uint(3), run.uint(4))
+            for gap in message.messages(3):
+                self.owner_of(gap.fixed64(1), message.text(1), where)
+                self.dropped.setdefault((gap.fixed64(1), gap.uint(2)), Flags()).set(gap.uint(3), gap.uint(4))
         elif kind == SKELETON:
             self._skeleton(files.Message(body), stubs, where)
         elif kind == MERGED:

@@ -203,7 +203,8 @@ port = {self.gateway_port}
         port = free_port()
         if sources is None:
             # Only the synthetic source: its values are unique.
-            names = ("cpu", "memory", "load", "disk", "filesystem", "network", "self")
+            names = ("cpu", "memory", "load", "disk", "filesystem", "network", "pressure", "sockets", "processes", "time",
+                     "sensors", "cgroup", "self")
             sources = "".join(f"[sources.{source}]\nenabled = false\n" for source in names) if series else ""
             if series:
                 sources += f"[sources.synthetic]\nenabled = true\nseries = {series}\ninterval_ms = {interval_ms}\n"

@@ -118,6 +118,12 @@ void visit_record(const RecordView& record, const Visit& visit, SegmentContent* 
         content->retired.insert({retired.device(), run.boot(), run.ref(), run.first_ordinal() + i});
       }
     }
+    for (const auto& gap : retired.gaps()) {
+      for (uint64_t i = 0; i < gap.count() && i < 1'000'000; ++i) {
+        content->gaps[{retired.device(), gap.boot(), gap.ref(), gap.first_ordinal() + i}] |=
+            1u << static_cast<uint32_t>(gap.reason());
+      }
+    }
   }
   if (record.type == 4) {
     v1::Skeleton skeleton;

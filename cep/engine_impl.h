@@ -1,0 +1,164 @@
+// The engine's inside: its parts, and what their members do in engine.cpp (rules, snapshots) and engine_push.cpp
+// (events and time).
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "cep/agenda.h"
+#include "cep/engine.h"
+#include "cep/horizon.h"
+#include "cep/mutant.h"
+#include "cep/readers.h"
+#include "cep/rule_runner.h"
+
+namespace lambda::cep {
+
+class Engine::Impl final : public RunnerHost {
+ public:
+  // One engine of several that share the devices, and the table of texts.
+  struct Part {
+    uint32_t number = 0;  // its devices are those of this number, of `count`
+    uint32_t count = 1;
+    bool divided = true;  // runs the rules that can be divided by device
+    bool whole = true;    // runs the others
+    bool holds = false;   // keeps its outputs, in outputs_, for somebody to fetch after each call
+    std::shared_ptr<Symbols> symbols;
+  };
+  Impl(const EngineSettings& settings, BatchSink sink, Part part)
+      : part_(std::move(part)),
+        symbols_(*part_.symbols),
+        settings_(settings),
+        at_once_(settings.at_once && !any_mutant()),
+        sink_(std::move(sink)),
+        tables_(catalog_),
+        evaluator_(symbols_),
+        columns_(evaluator_),
+        outputs_(symbols_),
+        agenda_([this](RuleId rule, KeyId x, KeyId y) { return rules_[rule]->keys.compare(x, y, symbols_); }) {
+    (void)horizons_for({});  // knows when each device was last heard of, whatever rules come
+  }
+
+  std::vector<Diagnostic> create(std::string_view text);
+  std::vector<Diagnostic> replace(std::string_view text);
+  Status remove(std::string_view name);
+  void push(const Batch& batch);
+  void advance_to(int64_t t);
+  std::string snapshot() const;
+  Status restore(std::string_view bytes);
+
+  // For the rules.
+  void schedule_horizon(RuleRunner& rule, const Item& item) override;
+  void schedule_clock(const Item& item) override;
+  void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) override;
+  OutputQueue& outputs() override { return outputs_; }
+  TimelineId timeline_of(const Value& device) override { return devices_.find_or_add(device); }
+  int64_t clock() const override { return clock_.now(); }
+  const Catalog& catalog() const override { return catalog_; }
+  bool says_each_limit() const override { return part_.holds; }
+  // What remove() would say.
+  Status can_remove(std::string_view name) const;
+
+  const Part part_;
+  Catalog catalog_;
+  Symbols& symbols_;
+  EngineCounters counters_;
+
+ private:
+  friend class Engine;
+  friend class ShardedEngine;
+  // ---- engine_push.cpp
+  void push_lines(const Batch& batch);
+  void push_together(const Batch& batch);
+  Event hear(const Batch& batch, size_t row, bool& guarded);
+  bool one_horizon(Readers& readers) const;
+  void push_rows(const Batch& batch);
+  void push_each(const Batch& batch);
+  void push_one(Readers& readers, const Batch& batch, uint32_t row);
+  int64_t lag_end(const Readers::Together& group, uint32_t row) const;
+  TimelineId timeline_at(const Batch& batch, int device, size_t row) {
+    return device < 0 ? kSharedTimeline : devices_.find_or_add(batch.columns[static_cast<size_t>(device)].at(row));
+  }
+  bool is_mine(const Batch& batch, size_t row);
+  void tick(const Batch& batch, size_t row, Readers* lagging);
+  void flush() {
+    if (!part_.holds) {
+      outputs_.flush(sink_);
+    }
+  }
+  Moment moment_of(const Batch& batch, size_t row);
+  void run_beside(Readers& readers, const Batch& batch, const Event& event, const Moment& moment, uint32_t row,
+                  bool is_due, bool guarded);
+  bool step_over(const Event& event, int64_t t);
+  bool step_over_only(Horizons& horizons, const Event& event, int64_t t);
+  void catch_up(Readers& readers);
+  void look_up(Readers::Together& group);
+  void take_due(TimelineId timeline, bool all);
+  bool may_be_due(TimelineId timeline);
+  void put_due_on_agenda();
+  void give(const Event& event, const Moment& moment, bool alone);
+  void start_rules(const Moment& moment);
+  void sweep_lists();
+  void run_line(const Event* event, const Moment* moment, bool alone);
+  RuleNumbers restore_rules(StateReader& in);
+  // ---- engine_rules.cpp
+  bool can_be_divided(const RulePlan& plan, std::span<const RulePlan> others) const;
+  void refuse_divided_sources(const RulePlan& plan, std::vector<Diagnostic>& errors) const;
+  std::unique_ptr<RuleRunner> make_rule(RulePlan plan, bool is_divided);
+  void connect(RuleRunner& rule);
+  void disconnect(RuleRunner& rule);
+  void note_reads();
+  std::optional<RulePlan> bind_replacement(const ast::CreateRule& statement, std::vector<Diagnostic>& errors);
+  // replace() and remove() in two steps, with the outputs of alerts that end fetched in between.
+  std::vector<Diagnostic> stage_replace(std::string_view text);
+  void commit_replace();
+  void commit_remove(std::string_view name);
+  void stage(RulePlan plan);
+  void withdraw(RuleRunner& rule);
+  void forget_items(RuleId rule);
+  std::optional<RuleId> find_rule(std::string_view name) const;
+  Horizons& horizons_for(const Options& options);
+  Readers& readers(StreamId stream);
+
+  static constexpr uint64_t kListBytesMin = 8 << 20;
+
+  const EngineSettings settings_;
+  const bool at_once_;
+  BatchSink sink_;
+  Tables tables_;
+  Evaluator evaluator_;
+  ColumnEvaluator columns_;
+  OutputQueue outputs_;
+  ArrivalClock clock_;
+  Devices devices_;
+  std::deque<Horizons> horizons_;
+  bool any_site_ = false;
+  ItemHeap clock_items_;
+  Agenda agenda_;
+  std::vector<Item> due_;
+  std::vector<Value> row_;
+  std::vector<std::unique_ptr<RuleRunner>> rules_;
+  struct Staged {
+    std::unique_ptr<RuleRunner> rule;
+    bool goes_on;
+  };
+  std::vector<Staged> staged_;
+  std::vector<Readers> readers_;  // by stream
+  std::vector<uint32_t> candidates_;
+  std::vector<uint8_t> part_of_text_;  // by symbol
+  uint64_t sweep_lists_at_ = kListBytesMin;
+  uint64_t arrivals_ = 0;
+  size_t started_ = 0;  // rules, from the first on
+
+  // Of push_together(): the events, and what they found the time to be.
+  Batch chunk_;
+  std::vector<int64_t> clocks_;
+  std::vector<TimelineId> timelines_;
+  Rows rows_;
+  std::vector<uint32_t> other_at_;
+  bool is_catching_up_ = false;
+  std::vector<uint64_t> hits_;  // of look_up(): a bit for each rule
+};
+
+}  // namespace lambda::cep

@@ -1,0 +1,29 @@
+// What is said beside a result. The words are Prometheus': dashboards and people search for them.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "query/expression.h"
+
+namespace lambda::query {
+
+struct Notes {
+  std::set<std::string> warnings;  // the answer may be wrong or partial
+  std::set<std::string> infos;     // probably a mistake in the question
+
+  // `at` is the part of the question that is meant.
+  void warn(const std::string& what, const Expression& at);
+  void inform(const std::string& what, const Expression& at);
+
+  // NaN, or not within [0, 1].
+  void check_quantile(double quantile, const Expression& at);
+  // A metric whose name does not sound like a counter.
+  void check_counter(std::string_view metric, const Expression& at);
+};
+
+// " for metric name \"up\"", or nothing when there is no name.
+std::string for_metric(std::string_view metric);
+
+}  // namespace lambda::query

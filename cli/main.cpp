@@ -112,7 +112,12 @@ class CommandLine {
     command->add_option("--end", query_.end, "Last moment of a range query (default now)");
     command->add_option("--step", query_.step, "Between two moments: 15s, 0.5 (default: about 250 points)");
     add_server_options(*command, query_.server);
-    command->callback([this] { run = [this] { return cli::query(output, query_, OsClock().utc_ms(), call_http); }; });
+    command->add_option("--watch", watch_s_, "Ask again every so many seconds, until Ctrl-C")
+        ->check(CLI::Range(1, 86'400))
+        ->type_name("SECONDS");
+    command->callback([this] {
+      run = [this] { return watch_s_ == 0 ? cli::query(output, query_, OsClock().utc_ms(), call_http) : run_watch(); };
+    });
   }
 
   void add_devices() {
@@ -300,6 +305,25 @@ class CommandLine {
     });
   }
 
+  int run_watch() {
+    OsLoop loop;
+    bool interrupted = false;
+    for (const int number : {SIGINT, SIGTERM}) {
+      loop.on_signal(number, [&] {
+        interrupted = true;
+        loop.stop();
+      });
+    }
+    const auto pause = [&] {
+      const auto timer = loop.after(int64_t{watch_s_} * 1000, [&] { loop.stop(); });
+      loop.run();
+      loop.cancel(timer);
+      return !interrupted;
+    };
+    const bool terminal = output_is_terminal() && !output.json;
+    return cli::watch(output, query_, {terminal, pause, [] { return OsClock().utc_ms(); }}, call_http);
+  }
+
   int run_export() {
     World world;
     bool interrupted = false;
@@ -316,6 +340,7 @@ class CommandLine {
   cli::StoreOptions store_;
   cli::SpoolOptions spool_;
   cli::QueryOptions query_;
+  int watch_s_ = 0;  // 0: once
   cli::Server devices_server_;
   cli::EnrollOptions enroll_;
   cli::RevokeOptions revoke_;

@@ -86,8 +86,10 @@ int show(Output& output, const std::string& url, const HttpResponse& response) {
       return kExitDone;
     }
     print_result(output, value_at(body, "data"));
-    for (const json& warning : value_at(body, "warnings")) {
-      output.err << "lambda: warning: " << (warning.is_string() ? warning.get<std::string>() : warning.dump()) << "\n";
+    for (const auto& [list, word] : {std::pair{"warnings", "warning"}, std::pair{"infos", "info"}}) {
+      for (const json& text : value_at(body, list)) {
+        output.err << "lambda: " << word << ": " << (text.is_string() ? text.get<std::string>() : text.dump()) << "\n";
+      }
     }
     return kExitDone;
   }
@@ -183,6 +185,23 @@ int query(Output& output, const QueryOptions& options, int64_t now_ms, const Ask
     return report(output, response.error());
   }
   return show(output, call.url, *response);
+}
+
+int watch(Output& output, const QueryOptions& options, const Watching& watching, const Ask& ask) {
+  constexpr const char* kClear = "\x1b[H\x1b[2J";  // to the corner, and everything away
+  int status = kExitDone;
+  for (bool first = true;; first = false) {
+    if (watching.clear) {
+      output.out << kClear;
+    } else if (!first) {
+      output.out << "\n";
+    }
+    status = query(output, options, watching.now_ms(), ask);
+    output.out.flush();
+    if (status == kExitUsage || !output.out || !watching.pause()) {
+      return status;
+    }
+  }
 }
 
 }  // namespace lambda::cli

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "base/result.h"
@@ -20,6 +21,17 @@ struct QueryOptions {
 // Times: RFC 3339, seconds since 1970, "now", or so long before now: "now-1h30m".
 Result<int64_t> parse_moment_ms(const std::string& text, int64_t now_ms);
 
+// Prints the answer once. The exit status of README.md.
 int query(Output& output, const QueryOptions& options, int64_t now_ms, const Ask& ask);
+
+// Asks again and again. On a terminal (`clear`) each answer takes the place of the one before, else an empty line
+// stands between them. A server that does not answer or refuses is asked again: it may be starting. A wrong command
+// line ends it. Otherwise `pause` says when it is over, and the status of the last answer is returned.
+struct Watching {
+  bool clear;
+  std::function<bool()> pause;  // waits; false: enough
+  std::function<int64_t()> now_ms;
+};
+int watch(Output& output, const QueryOptions& options, const Watching& watching, const Ask& ask);
 
 }  // namespace lambda::cli

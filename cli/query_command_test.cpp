@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <sstream>
+#include <vector>
 
 namespace lambda::cli {
 namespace {
@@ -130,6 +131,51 @@ TEST_F(QueryCommand, SurvivesAnswersThatAreNone) {
     EXPECT_TRUE(status == kExitDone || status == kExitFailed) << body;
     EXPECT_FALSE(status == kExitFailed && err.str().empty()) << body;
   }
+}
+
+TEST_F(QueryCommand, ShowsInfosBesideTheAnswer) {
+  answer->body = R"({"status":"success","data":{"resultType":"scalar","result":[1,"2"]},"infos":["no counter"]})";
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(out.str(), "2\n");
+  EXPECT_EQ(err.str(), "lambda: info: no counter\n");
+}
+
+TEST_F(QueryCommand, WatchesUntilItIsEnough) {
+  options.expression = "up";
+  options.time = "now-1m";
+  int64_t now_ms = kNowMs;
+  int pauses = 0;
+  const Watching watching{false,
+                          [&] {
+                            now_ms += 2'000;
+                            return ++pauses < 3;
+                          },
+                          [&] { return now_ms; }};
+  std::vector<std::string> times;
+  const auto ask = [&](const HttpCall& call) -> Result<HttpResponse> {
+    times.push_back(call.parameters.find("time")->second);
+    if (times.size() == 2) {  // it restarts just now
+      return fail(ErrorCode::kUnavailable, "cannot connect");
+    }
+    return HttpResponse{200, "application/json",
+                        R"({"status":"success","data":{"resultType":"scalar","result":[1,"5"]}})"};
+  };
+  EXPECT_EQ(watch(output, options, watching, ask), kExitDone);
+  EXPECT_EQ(times, (std::vector<std::string>{"1699999940", "1699999942", "1699999944"}));
+  EXPECT_EQ(out.str(), "5\n\n\n5\n");
+  EXPECT_EQ(err.str(), "lambda: cannot connect\n");
+}
+
+TEST_F(QueryCommand, WatchesInPlaceOnATerminalAndEndsAtOnceWhenItsCommandLineIsWrong) {
+  options.expression = "up";
+  answer->body = R"({"status":"success","data":{"resultType":"scalar","result":[1,"5"]}})";
+  const Watching watching{true, [] { return false; }, [] { return kNowMs; }};
+  const auto ask = [&](const HttpCall&) { return answer; };
+  EXPECT_EQ(watch(output, options, watching, ask), kExitDone);
+  EXPECT_EQ(out.str(), "\x1b[H\x1b[2J5\n");
+  options.time = "later";
+  const Watching endless{false, [] { return true; }, [] { return kNowMs; }};
+  EXPECT_EQ(watch(output, options, endless, ask), kExitUsage);
 }
 
 }  // namespace

@@ -118,7 +118,7 @@ class Computing {
       return tl::unexpected(samples.error());
     }
     for (std::string& warning : series.cursor->warnings()) {
-      running_.notes.warnings.insert(std::move(warning));
+      Notes::add(running_.notes.warnings, std::move(warning));
     }
     series.cursor.reset();
     if (auto charged = running_.budget.charge(samples->size()); !charged) {

@@ -211,10 +211,12 @@ Result<QueryResult> Evaluation::run(const std::function<bool()>& cancelled) {
   if (result) {
     Notes& notes = running.notes;
     for (const auto& [at, selection] : state_->selections) {
-      notes.warnings.insert(selection.warnings.begin(), selection.warnings.end());
+      for (const std::string& warning : selection.warnings) {
+        Notes::add(notes.warnings, warning);
+      }
     }
-    result->warnings.assign(notes.warnings.begin(), notes.warnings.end());
-    result->infos.assign(notes.infos.begin(), notes.infos.end());
+    result->warnings = Notes::shown(notes.warnings, "warning");
+    result->infos = Notes::shown(notes.infos, "info");
   }
   return result;
 }

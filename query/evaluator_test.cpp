@@ -102,6 +102,22 @@ TEST(Answers, SayWhatIsProbablyAMistakeApartFromWhatIsWrong) {
             std::vector<std::string>{"PromQL warning: quantile value should be between 0 and 1, got 7 (2:30)"});
 }
 
+TEST(Answers, CarryTenNotesOfAKindAndSayHowManyMoreThereAre) {
+  MemorySource source;
+  for (int i = 0; i < 25; ++i) {
+    source.add({{"__name__", "b"}, {"le", "wide-" + std::to_string(i)}}, 0, 1);
+  }
+  const auto result = evaluate(source, "histogram_quantile(0.5, b)", at(0));
+  ASSERT_TRUE(result.has_value());
+  ASSERT_EQ(result->warnings.size(), 11u);
+  EXPECT_EQ(result->warnings.back(), "15 more warning annotations omitted");
+  for (int i = 0; i < 2'000; ++i) {
+    source.add({{"__name__", "b"}, {"le", "wider-" + std::to_string(i)}}, 0, 1);
+  }
+  EXPECT_EQ(evaluate(source, "histogram_quantile(0.5, b)", at(0))->warnings.back(),
+            "990 or more warning annotations omitted");
+}
+
 TEST(Answers, DropNamesAtOnceUnlessToldOtherwise) {
   MemorySource source;
   source.add({{"__name__", "x"}, {"__type__", "gauge"}, {"a", "1"}}, 0, 1);

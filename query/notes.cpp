@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "query/labels.h"
 #include "query/number.h"
@@ -15,12 +16,31 @@ std::string place_of(const Expression& at) {
 
 }  // namespace
 
+void Notes::add(std::set<std::string>& notes, std::string note) {
+  if (notes.size() < kNotesHeldMax) {
+    notes.insert(std::move(note));
+  }
+}
+
+std::vector<std::string> Notes::shown(const std::set<std::string>& notes, std::string_view kind) {
+  std::vector<std::string> out(notes.begin(), notes.end());
+  // That the answer is partial is what must not be left out; only sources say that.
+  std::stable_partition(out.begin(), out.end(), [](const std::string& note) { return !note.starts_with("PromQL "); });
+  if (out.size() > kNotesShownMax) {
+    const size_t more = out.size() - kNotesShownMax;
+    out.resize(kNotesShownMax);
+    out.push_back(std::to_string(more) + (notes.size() == kNotesHeldMax ? " or more " : " more ") + std::string(kind) +
+                  " annotations omitted");
+  }
+  return out;
+}
+
 void Notes::warn(const std::string& what, const Expression& at) {
-  warnings.insert("PromQL warning: " + what + place_of(at));
+  add(warnings, "PromQL warning: " + what + place_of(at));
 }
 
 void Notes::inform(const std::string& what, const Expression& at) {
-  infos.insert("PromQL info: " + what + place_of(at));
+  add(infos, "PromQL info: " + what + place_of(at));
 }
 
 void Notes::check_quantile(double quantile, const Expression& at) {

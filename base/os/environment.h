@@ -1,4 +1,4 @@
-// The environment's variables of this process.
+// What surrounds this process: the environment's variables, and a terminal or none.
 #pragma once
 
 #include <optional>
@@ -7,5 +7,7 @@
 namespace lambda {
 
 std::optional<std::string> os_environment(const std::string& name);
+// Whether somebody reads standard output as it comes.
+bool output_is_terminal();
 
 }  // namespace lambda

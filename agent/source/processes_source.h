@@ -3,8 +3,9 @@
 //
 // A program is all processes of one name, as the kernel has it (15 bytes). Its processor time counts from its
 // processes' first collection on and never goes down. Told are the `top` by processor time since the collection before
-// and the `top` by resident memory, of those that used any; a program that is not among them has no point then. At most kProcessNamesMax
-// different names are told of in a life of the source: further ones are counted (lambda_process_names_refused_total).
+// and the `top` by resident memory, of those that used any; a program that is not among them has no point then. At most
+// kProcessNamesMax different names are told of in a life of the source: further ones are counted
+// (lambda_process_names_refused_total).
 #pragma once
 
 #include <array>

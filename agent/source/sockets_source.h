@@ -1,7 +1,7 @@
 // /proc/net/sockstat, sockstat6: node_sockstat_*; /proc/net/tcp, tcp6: node_tcp_connection_states{state}. For the
 // latter the kernel walks its whole table of connections, however few there are: 3 ms for each of the two files where
-// the table has 262,144 places. Hence the longer interval. Past kHostFileBytesMax (some 28,000 connections) the states are
-// not told, and that is the collection's error.
+// the table has 262,144 places. Hence the longer interval. Past kHostFileBytesMax (some 28,000 connections) the states
+// are not told, and that is the collection's error.
 #pragma once
 
 #include <array>

@@ -174,6 +174,23 @@ def the_port_of_http_is_taken(setup):
     listen(setup, "http.port")
 
 
+@mistake("agent", "agent.toml:", "statsd.address", "statsd.from_anywhere", checked=True)
+def statsd_for_everyone_by_mistake(setup):
+    setup.keys.update({"statsd.enabled": "true", "statsd.address": '"0.0.0.0"'})
+
+
+@mistake("agent", "statsd", "in use")
+def the_port_of_statsd_is_taken(setup):
+    setup.keys.update({"statsd.enabled": "true", "statsd.port": worlds.free_port()})
+    setup.taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    setup.taken.bind(("127.0.0.1", setup.keys["statsd.port"]))
+
+
+@mistake("agent", "statsd", "/nowhere/statsd.sock", "No such file")
+def a_folder_for_the_socket_of_statsd_that_is_not_there(setup):
+    setup.keys.update({"statsd.enabled": "true", "statsd.address": '""', "statsd.socket": '"/nowhere/statsd.sock"'})
+
+
 @mistake("gateway", "broker", "port")
 def the_port_of_the_broker_is_taken(setup):
     listen(setup, "broker.port")

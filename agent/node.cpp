@@ -73,6 +73,7 @@ Status Node::Parts::start() {
       [this] {
         if (connection != nullptr) connection->wake();
       });
+  memory->store().tick(env.clock.mono_ms());  // it must know the time before it seals: retention counts from then
   uint64_t previous = 0;
   if (auto status = find_old_boots(*listing, &previous); !status) return status;
   begin_boot(previous, listing->number_max + 1);

@@ -45,12 +45,15 @@ class ChainMachine final : public Machine {
     bool reads_run = false;  // the filter
     std::vector<Capture> captures;
   };
-  // Its captured values are slots_ from run * slots on. A key's runs are a list, the oldest first.
-  struct Run {
+  // A key's runs are a list, the oldest first. Few captured values are with the run: one line of the cache holds it
+  // all.
+  static constexpr size_t kSlotsInside = 2;
+  struct alignas(64) Run {
     uint32_t next = kNone;
     uint32_t step = 0;  // that it waits for
     uint64_t age = 0;   // order of beginning
     int64_t deadline = cep::Run::kNever;
+    Value slots[kSlotsInside];
   };
   struct Group {
     uint32_t first = kNone;
@@ -74,7 +77,13 @@ class ChainMachine final : public Machine {
   void start_deadline(Group& group, KeyId key, uint32_t run, int64_t t);
   void queue(KeyId key, int64_t due);
   const Value* frame(uint32_t run, KeyId key);
-  Value* slots(uint32_t run) { return slots_.data() + size_t{run} * plan_.slots.size(); }
+  bool slots_inside() const { return plan_.slots.size() <= kSlotsInside; }
+  const Value* slots(uint32_t run) const {
+    return slots_inside() ? runs_[run].slots : slots_.data() + size_t{run} * plan_.slots.size();
+  }
+  Value* slots(uint32_t run) {
+    return slots_inside() ? runs_[run].slots : slots_.data() + size_t{run} * plan_.slots.size();
+  }
 
   const RuleContext& context_;
   const PatternPlan& plan_;
@@ -86,8 +95,8 @@ class ChainMachine final : public Machine {
   std::vector<Value> frame_;  // Frame::kRun of the run at work
   std::vector<Group> groups_;
   std::vector<Run> runs_;
-  std::vector<Value> slots_;
-  uint32_t free_ = kNone;  // list of runs that are none
+  std::vector<Value> slots_;  // captured values by run, when they are more
+  uint32_t free_ = kNone;     // list of runs that are none
   size_t held_runs_ = 0;
   uint64_t last_age_ = 0;
 };
@@ -217,7 +226,10 @@ void ChainMachine::begin(KeyId key, const Event& event, const Moment& moment) {
   }
   Group& group = groups_[key];
   const uint32_t run = add(group);
-  std::ranges::copy(fresh_slots_, slots(run));
+  Value* captured = slots(run);
+  for (size_t slot = 0; slot < fresh_slots_.size(); ++slot) {
+    captured[slot] = fresh_slots_[slot];
+  }
   runs_[run].step = 1;
   runs_[run].age = ++last_age_;
   runs_[run].deadline = cep::Run::kNever;
@@ -279,7 +291,7 @@ uint32_t ChainMachine::add(Group& group) {
   if (run == kNone) {
     run = static_cast<uint32_t>(runs_.size());
     runs_.emplace_back();
-    slots_.resize(slots_.size() + plan_.slots.size());
+    slots_.resize(slots_.size() + (slots_inside() ? 0 : plan_.slots.size()));
   } else {
     free_ = runs_[run].next;
   }
@@ -373,7 +385,7 @@ void ChainMachine::save(StateWriter& out) const {
       out.u64(runs_[run].age);
       out.i64(runs_[run].deadline);
       for (size_t slot = 0; slot < plan_.slots.size(); ++slot) {
-        out.value(slots_[size_t{run} * plan_.slots.size() + slot]);
+        out.value(slots(run)[slot]);
       }
     }
   }

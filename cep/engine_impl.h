@@ -103,7 +103,7 @@ class Engine::Impl final : public RunnerHost {
   void run_line(const Event* event, const Moment* moment, bool alone);
   RuleNumbers restore_rules(StateReader& in);
   // ---- engine_rules.cpp
-  bool can_be_divided(const RulePlan& plan, std::span<const RulePlan> others) const;
+  bool can_be_divided(const RulePlan& plan) const;
   void refuse_divided_sources(const RulePlan& plan, std::vector<Diagnostic>& errors) const;
   std::unique_ptr<RuleRunner> make_rule(RulePlan plan, bool is_divided);
   void connect(RuleRunner& rule);

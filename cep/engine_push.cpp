@@ -23,12 +23,13 @@ void Engine::Impl::push(const Batch& batch) {
   sweep_lists();
   Readers& readers = this->readers(batch.stream);
   const bool together = at_once_ && batch.rows > 1 && !readers.together().empty();
-  if (batch.rows <= OutputQueue::kLinesMax) {
+  const size_t most = readers.rows_at_once();
+  if (batch.rows <= most) {
     together ? push_together(batch) : push_lines(batch);
     return;
   }
-  for (size_t begin = 0; begin < batch.rows; begin += OutputQueue::kLinesMax) {
-    cut_batch(batch, begin, std::min<size_t>(OutputQueue::kLinesMax, batch.rows - begin), chunk_);
+  for (size_t begin = 0; begin < batch.rows; begin += most) {
+    cut_batch(batch, begin, std::min(most, batch.rows - begin), chunk_);
     together ? push_together(chunk_) : push_lines(chunk_);
   }
 }

@@ -85,30 +85,30 @@ std::vector<Diagnostic> Engine::Impl::create(std::string_view text) {
     sort_by_place(errors);
     return errors;
   }
-  std::vector<bool> divided;
+  std::vector<bool> is_read(catalog_.stream_count());
   for (const RulePlan& plan : plans) {
-    divided.push_back(can_be_divided(plan, plans));
+    for (const StreamUse& use : plan.streams) {
+      is_read[use.stream] = true;
+    }
   }
-  for (size_t i = 0; i < plans.size(); ++i) {
-    rules_.push_back(make_rule(std::move(plans[i]), divided[i]));
+  for (RulePlan& plan : plans) {
+    const bool is_divided = !is_read[plan.output_stream] && can_be_divided(plan);
+    rules_.push_back(make_rule(std::move(plan), is_divided));
     connect(*rules_.back());
   }
   note_reads();
   return {};
 }
 
-// Does the rule say the same when each part of the devices is another engine's? Its keys must be theirs alone, nobody
-// may read it or be read by it, its bounds must not be counted over all keys, and it must not make texts, because the
-// table of texts is shared. An ANTI JOIN waits for devices that nobody has heard of. `others`: created with it.
-bool Engine::Impl::can_be_divided(const RulePlan& plan, std::span<const RulePlan> others) const {
+// Does the rule, if nobody reads it, say the same when each part of the devices is another engine's? Its keys must be
+// theirs alone, it must read no other rule, its bounds must not be counted over all keys, and it must not make texts,
+// because the table of texts is shared. An ANTI JOIN waits for devices that nobody has heard of.
+bool Engine::Impl::can_be_divided(const RulePlan& plan) const {
   const Options usual;
-  const bool is_read = std::ranges::any_of(others, [&](const RulePlan& other) {
-    return std::ranges::find(other.streams, plan.output_stream, &StreamUse::stream) != other.streams.end();
-  });
   const bool reads = std::ranges::any_of(
       plan.streams, [&](const StreamUse& use) { return catalog_.stream(use.stream).rule.has_value(); });
-  return plan.horizon != HorizonClass::kSite && plan.source != ast::SourceKind::kAntiJoin && !is_read && !reads &&
-         plan.prints && !makes_texts(plan) && plan.options.max_keys == usual.max_keys &&
+  return plan.horizon != HorizonClass::kSite && plan.source != ast::SourceKind::kAntiJoin && !reads && plan.prints &&
+         !makes_texts(plan) && plan.options.max_keys == usual.max_keys &&
          plan.options.max_state_bytes == usual.max_state_bytes;
 }
 
@@ -273,7 +273,7 @@ std::optional<RulePlan> Engine::Impl::bind_replacement(const ast::CreateRule& st
 // The rule that is to stand in the place of another, with that one's state if it can go on with it.
 void Engine::Impl::stage(RulePlan plan) {
   const RuleRunner& old = *rules_[plan.id];
-  const bool is_divided = can_be_divided(plan, {}) && !old.read;
+  const bool is_divided = !old.read && can_be_divided(plan);
   std::unique_ptr<RuleRunner> rule = make_rule(std::move(plan), is_divided);
   bool goes_on = false;
   if (is_divided == old.is_divided &&

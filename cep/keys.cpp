@@ -23,11 +23,10 @@ std::optional<KeyDirectory::Found> KeyDirectory::add(const Value* key, TimelineI
   KeyId id = static_cast<KeyId>(entries_.size());
   uint32_t generation = 0;
   if (count_ >= max_) {
-    if (first_idle_ == kNone) {
+    id = take_longest_idle();
+    if (id == kNone) {
       return std::nullopt;
     }
-    id = first_idle_;
-    unlink(id);
     erase(id);
     generation = entries_[id].generation + 1;
     ++evicted_;
@@ -36,6 +35,9 @@ std::optional<KeyDirectory::Found> KeyDirectory::add(const Value* key, TimelineI
     entries_.emplace_back();
     values_.insert(values_.end(), key, key + width_);
     ++count_;
+    if (count_ == max_) {
+      queue_idle();
+    }
   }
   Entry entry;
   entry.timeline = timeline;
@@ -113,27 +115,29 @@ void KeyDirectory::rehash(size_t slots) {
   }
 }
 
-void KeyDirectory::set_idle(KeyId id, bool idle) {
-  if (width_ == 0 || entries_[id].idle == idle) {
-    return;
+// All that are idle, in the order in which they became so.
+void KeyDirectory::queue_idle() {
+  idle_.clear();
+  next_idle_ = 0;
+  for (KeyId id = 0; id < entries_.size(); ++id) {
+    if (entries_[id].idle_since != 0) {
+      idle_.push_back({entries_[id].idle_since, id});
+    }
   }
-  if (!idle) {
-    unlink(id);
-    return;
-  }
-  Entry& entry = entries_[id];
-  entry.idle = true;
-  entry.previous_idle = last_idle_;
-  entry.next_idle = kNone;
-  (last_idle_ == kNone ? first_idle_ : entries_[last_idle_].next_idle) = id;
-  last_idle_ = id;
+  std::ranges::sort(idle_, {}, &Idle::since);
 }
 
-void KeyDirectory::unlink(KeyId id) {
-  Entry& entry = entries_[id];
-  (entry.previous_idle == kNone ? first_idle_ : entries_[entry.previous_idle].next_idle) = entry.next_idle;
-  (entry.next_idle == kNone ? last_idle_ : entries_[entry.next_idle].previous_idle) = entry.previous_idle;
-  entry.idle = false;
+// kNone: nobody is idle.
+KeyId KeyDirectory::take_longest_idle() {
+  while (next_idle_ < idle_.size()) {
+    const Idle first = idle_[next_idle_++];
+    if (entries_[first.id].idle_since == first.since) {
+      return first.id;
+    }
+  }
+  idle_.clear();
+  next_idle_ = 0;
+  return kNone;
 }
 
 int KeyDirectory::compare(KeyId x, KeyId y, const Symbols& symbols) const {
@@ -151,7 +155,7 @@ int KeyDirectory::compare(KeyId x, KeyId y, const Symbols& symbols) const {
 
 size_t KeyDirectory::bytes() const {
   return values_.capacity() * sizeof(Value) + entries_.capacity() * sizeof(Entry) +
-         (slots_.capacity() + by_symbol_.capacity()) * sizeof(uint32_t);
+         (slots_.capacity() + by_symbol_.capacity()) * sizeof(uint32_t) + idle_.capacity() * sizeof(Idle);
 }
 
 void KeyDirectory::save(StateWriter& out) const {
@@ -161,16 +165,13 @@ void KeyDirectory::save(StateWriter& out) const {
   out.u32(static_cast<uint32_t>(entries_.size()));
   for (KeyId id = 0; id < entries_.size(); ++id) {
     out.u32(entries_[id].timeline);
-    out.flag(entries_[id].idle);
+    out.u64(entries_[id].idle_since);
     out.u32(entries_[id].generation);
     for (size_t i = 0; i < width_; ++i) {
       out.value(values(id)[i]);
     }
   }
-  out.u32(first_idle_);  // the order of the list
-  for (uint32_t id = first_idle_; id != kNone; id = entries_[id].next_idle) {
-    out.u32(entries_[id].next_idle);
-  }
+  out.u64(idle_clock_);
   out.u64(evicted_);
 }
 
@@ -179,12 +180,12 @@ void KeyDirectory::load(StateReader& in) {
     return;
   }
   *this = KeyDirectory(width_, max_);
-  const size_t count = in.count(9 + width_);
-  std::vector<bool> idle(count);
+  const size_t count = in.count(16 + width_);
+  std::vector<uint64_t> idle_since(count);
   std::vector<Value> key(width_);
   for (size_t i = 0; i < count && in.ok(); ++i) {
     const TimelineId timeline = in.u32();
-    idle[i] = in.flag();
+    idle_since[i] = in.u64();
     const uint32_t generation = in.u32();
     for (Value& value : key) {
       value = in.value();
@@ -196,13 +197,16 @@ void KeyDirectory::load(StateReader& in) {
     }
     entries_[i].generation = generation;
   }
-  for (uint32_t id = in.u32(); id != kNone && in.ok(); id = in.u32()) {
-    if (id >= count || !idle[id]) {
+  idle_clock_ = in.u64();
+  for (size_t i = 0; i < count && in.ok(); ++i) {
+    if (idle_since[i] > idle_clock_) {
       in.refuse();
       return;
     }
-    idle[id] = false;  // once
-    set_idle(id, true);
+    entries_[i].idle_since = idle_since[i];
+  }
+  if (count_ >= max_) {
+    queue_idle();
   }
   evicted_ = in.u64();
 }

@@ -49,7 +49,18 @@ class KeyDirectory {
   uint64_t evicted() const { return evicted_; }
 
   // To be said after each piece of work on a key.
-  void set_idle(KeyId id, bool idle);
+  void set_idle(KeyId id, bool idle) {
+    if (width_ == 0 || (entries_[id].idle_since != 0) == idle) {
+      return;
+    }
+    entries_[id].idle_since = idle ? ++idle_clock_ : 0;
+    if (idle && count_ >= max_) {
+      idle_.push_back({idle_clock_, id});
+      if (idle_.size() > 2 * entries_.size() + 64) {
+        queue_idle();  // most of them are not idle any more
+      }
+    }
+  }
 
   // Order of keys in outputs (8).
   int compare(KeyId x, KeyId y, const Symbols& symbols) const;
@@ -63,10 +74,12 @@ class KeyDirectory {
   static constexpr uint64_t kStraightPerKey = 4;
   struct Entry {
     TimelineId timeline = kSharedTimeline;
-    uint32_t next_idle = kNone;  // a list, the one that is idle longest first
-    uint32_t previous_idle = kNone;
     uint32_t generation = 0;
-    bool idle = false;
+    uint64_t idle_since = 0;  // by idle_clock_; 0: not idle
+  };
+  struct Idle {
+    uint64_t since;
+    KeyId id;
   };
 
   // Is the key in by_symbol_? Only for the first texts of the engine: the array must not grow with strangers.
@@ -81,7 +94,8 @@ class KeyDirectory {
   void insert(KeyId id);
   void erase(KeyId id);
   void rehash(size_t slots);
-  void unlink(KeyId id);
+  void queue_idle();
+  KeyId take_longest_idle();
 
   size_t width_ = 0;
   uint64_t max_;
@@ -91,8 +105,10 @@ class KeyDirectory {
   std::vector<Entry> entries_;
   std::vector<uint32_t> slots_;      // open addressing, linear probing; kNone: empty
   std::vector<uint32_t> by_symbol_;  // width 1 and TEXT: straight from the symbol, kNone: none
-  uint32_t first_idle_ = kNone;
-  uint32_t last_idle_ = kNone;
+  uint64_t idle_clock_ = 0;          // counts what becomes idle
+  // While the directory is full: who became idle when, in that order, from next_idle_ on; some are not idle any more.
+  std::vector<Idle> idle_;
+  size_t next_idle_ = 0;
 };
 
 inline std::optional<KeyId> KeyDirectory::find(const Value* key) const {

@@ -38,16 +38,19 @@ void Readers::sort_out() {
   all_ = {};
   alone_ = {};
   together_.clear();
+  size_t count = 0;  // of rules that take many at once
   for (uint32_t number = 0; number < rules_.size(); ++number) {
     add_to(all_, number);
     rules_[number]->together_of = RuleRunner::kNoStream;
     if (rules_[number]->takes_rows()) {
       rules_[number]->together_of = schema_->id;
       add_together(*rules_[number]);
+      ++count;
     } else {
       add_to(alone_, number);
     }
   }
+  rows_at_once_ = std::clamp<size_t>(kOutputsMax / std::max<size_t>(count, 1), 1, OutputQueue::kLinesMax);
   for (Group* group : {&all_, &alone_}) {
     for (Indexed& indexed : group->indexed) {
       indexed.index.build();

@@ -45,6 +45,12 @@ class Readers {
     std::vector<uint32_t> at;
     size_t late = 0;
   };
+  // How many events may be taken at once, so that no more than kOutputsMax rows come of it.
+  static constexpr size_t kOutputsMax = 1 << 18;
+  size_t rows_at_once() {
+    sort_out();
+    return rows_at_once_;
+  }
   std::vector<Together>& together() {
     sort_out();
     return together_;
@@ -75,6 +81,7 @@ class Readers {
   Group all_;
   Group alone_;
   std::vector<Together> together_;
+  size_t rows_at_once_ = OutputQueue::kLinesMax;
 };
 
 }  // namespace lambda::cep

@@ -195,9 +195,11 @@ size_t ShardedEngine::set_table(TableId table, std::span<const std::vector<Value
 }
 
 void ShardedEngine::push(const Batch& batch) {
-  for (size_t begin = 0; begin < batch.rows; begin += OutputQueue::kLinesMax) {
+  size_t most = OutputQueue::kLinesMax;  // what each takes in one piece: their lines are merged
+  state_->each([&](Engine::Impl& engine) { most = std::min(most, engine.readers(batch.stream).rows_at_once()); });
+  for (size_t begin = 0; begin < batch.rows; begin += most) {
     Batch chunk;
-    cut_batch(batch, begin, std::min<size_t>(OutputQueue::kLinesMax, batch.rows - begin), chunk);
+    cut_batch(batch, begin, std::min(most, batch.rows - begin), chunk);
     state_->run(chunk.rows >= kRowsToDivideMin, [&](Engine::Impl& engine) { engine.push(chunk); });
     state_->say();
   }

@@ -73,11 +73,6 @@ std::optional<Diagnostic> unsupported_part(const RulePlan& plan) {
   const auto without = [&](const char* what) {
     return Diagnostic{plan.at, std::string("rule ") + plan.name + ": " + what + " is not supported by this version"};
   };
-  if (plan.window) {
-    if (plan.emit.kind == ast::EmitKind::kEarly && (!plan.order_by.empty() || plan.limit)) {
-      return without("EMIT EARLY together with ORDER BY or LIMIT");
-    }
-  }
   if (plan.pattern && plan.pattern->starts_with_absence && plan.pattern->skip != ast::Skip::kNone) {
     return without("SKIP over a pattern that begins with NOT");
   }

@@ -78,7 +78,12 @@ class WindowMachine final : public Machine {
   void load(StateReader& in) override;
 
  private:
-  enum Tag : uint8_t { kEnd, kOrderedEnd, kGap, kEarly, kForget };
+  enum Tag : uint8_t { kEnd, kOrderedEnd, kGap, kEarly, kForget, kOrderedEarly };
+  struct Candidate {
+    KeyId key;
+    std::vector<Value> row;
+    std::vector<Value> order;
+  };
 
   void take(KeyId key, const Moment& moment, const Frames& frames);
   void into_fixed(KeyId key, const Moment& moment);
@@ -91,6 +96,10 @@ class WindowMachine final : public Machine {
   void add_to(Window& window, const Moment& moment);
   void close(KeyId key, size_t index, const Moment& moment);
   void close_ordered(const Moment& moment);
+  void early_ordered(const Moment& moment);
+  std::vector<Candidate> candidates(const std::vector<KeyId>& keys, int64_t end);
+  bool is_before(const Candidate& x, const Candidate& y) const;
+  void print_ordered(std::vector<Candidate>& rows, const Moment& moment, uint64_t& place);
   void early(KeyId key, const Moment& moment);
   void keep_row(std::vector<Row>& rows, const Moment& moment);
   void forget(const Window& window) {
@@ -133,6 +142,7 @@ class WindowMachine final : public Machine {
   std::vector<Value> group_row_;
   std::vector<Group> groups_;
   std::map<int64_t, std::vector<KeyId>> ends_;  // ordered_: who has a window that ends there
+  LazyTimer early_;                             // ordered_: the tick of all keys together
   std::vector<std::vector<Accumulator>> spare_;
   uint64_t next_serial_ = 0;
   size_t held_windows_ = 0;
@@ -291,8 +301,9 @@ Window& WindowMachine::open(KeyId key, int64_t start, int64_t end, int64_t t) {
   if (context_.plan.emit.kind == ast::EmitKind::kEarly) {
     const int64_t every = context_.plan.emit.every_ms;
     const int64_t tick = mutant(Mutant::kEarlyFromEvent) ? t + every : floor_to(t + every - 1, every);
-    if ((!group.early.armed() || tick < group.early.due) && group.early.arm(tick)) {
-      queue(kEarly, tick, Place::kTimer, Rank::kEarly, key);
+    LazyTimer& timer = ordered_ ? early_ : group.early;
+    if ((!timer.armed() || tick < timer.due) && timer.arm(tick)) {
+      queue(ordered_ ? kOrderedEarly : kEarly, tick, Place::kTimer, Rank::kEarly, ordered_ ? kNoKey : key);
     }
   }
   return added;
@@ -353,6 +364,19 @@ void WindowMachine::fill_from_rows(KeyId key, const Rows& rows, int64_t start, i
 void WindowMachine::on_item(const Item& item, const Moment& moment) {
   if (item.tag == kOrderedEnd) {
     close_ordered(moment);
+    return;
+  }
+  if (item.tag == kOrderedEarly) {
+    switch (early_.on_item(item.time)) {
+      case LazyTimer::Came::kNothing:
+        break;
+      case LazyTimer::Came::kQueueAgain:
+        queue(kOrderedEarly, early_.due, item.place, item.rank, kNoKey);
+        break;
+      case LazyTimer::Came::kDue:
+        early_ordered(moment);
+        break;
+    }
     return;
   }
   if (item.key >= groups_.size()) {
@@ -418,25 +442,32 @@ void WindowMachine::close(KeyId key, size_t index, const Moment& moment) {
 
 // All rows of one window end at once: HAVING, ORDER BY, LIMIT (37).
 void WindowMachine::close_ordered(const Moment& moment) {
-  struct Candidate {
-    KeyId key;
-    std::vector<Value> row;
-    std::vector<Value> order;
-  };
   const auto end = ends_.find(moment.t);
   if (end == ends_.end()) {
     return;
   }
   const std::vector<KeyId> keys = std::move(end->second);
   ends_.erase(end);
-  std::vector<Candidate> rows;
-  const RulePlan& rule = context_.plan;
+  std::vector<Candidate> rows = candidates(keys, moment.t);
   for (const KeyId key : keys) {
     auto& windows = groups_[key].windows;
     const auto window = std::ranges::find(windows, moment.t, &Window::end);
-    fill(key, *window, moment.t);
     forget(*window);
     windows.erase(window);
+  }
+  uint64_t place = 0;
+  print_ordered(rows, moment, place);
+  for (const KeyId key : keys) {
+    context_.keys.set_idle(key, is_idle(key) && results_.is_idle(key));
+  }
+}
+
+// The rows that the keys' windows with this end would make, as far as HAVING lets them.
+std::vector<WindowMachine::Candidate> WindowMachine::candidates(const std::vector<KeyId>& keys, int64_t end) {
+  std::vector<Candidate> rows;
+  const RulePlan& rule = context_.plan;
+  for (const KeyId key : keys) {
+    fill(key, *std::ranges::find(groups_[key].windows, end, &Window::end), end);
     Frames frames;
     frames[Frame::kGroup] = group_row_.data();
     if (context_.evaluator.is_true(rule.having, frames)) {
@@ -447,26 +478,33 @@ void WindowMachine::close_ordered(const Moment& moment) {
       rows.push_back(std::move(candidate));
     }
   }
+  return rows;
+}
+
+bool WindowMachine::is_before(const Candidate& x, const Candidate& y) const {
   const Symbols& symbols = context_.evaluator.symbols();
-  const auto missing = [](const Value& x) { return x.is_null() || (x.type == Type::kDouble && x.d != x.d); };
-  std::ranges::sort(rows, [&](const Candidate& x, const Candidate& y) {
-    for (size_t i = 0; i < rule.order_by.size(); ++i) {
-      const bool descending = rule.order_by[i].descending;
-      const bool x_last = missing(x.order[i]);
-      const bool y_last = missing(y.order[i]);
-      if (x_last != y_last) {
-        return mutant(Mutant::kOrderNullFirst) && descending ? x_last : y_last;
-      }
-      const int order = x_last ? 0 : compare_values(x.order[i], y.order[i], symbols);
-      if (order != 0) {
-        return descending ? order > 0 : order < 0;
-      }
+  const auto missing = [](const Value& v) { return v.is_null() || (v.type == Type::kDouble && v.d != v.d); };
+  for (size_t i = 0; i < context_.plan.order_by.size(); ++i) {
+    const bool descending = context_.plan.order_by[i].descending;
+    const bool x_last = missing(x.order[i]);
+    const bool y_last = missing(y.order[i]);
+    if (x_last != y_last) {
+      return mutant(Mutant::kOrderNullFirst) && descending ? x_last : y_last;
     }
-    const int order = context_.keys.compare(x.key, y.key, symbols);
-    return mutant(Mutant::kOrderTiesDescend) ? order > 0 : order < 0;
-  });
+    const int order = x_last ? 0 : compare_values(x.order[i], y.order[i], symbols);
+    if (order != 0) {
+      return descending ? order > 0 : order < 0;
+    }
+  }
+  const int order = context_.keys.compare(x.key, y.key, symbols);
+  return mutant(Mutant::kOrderTiesDescend) ? order > 0 : order < 0;
+}
+
+// `place`: of the next row among those of the moment.
+void WindowMachine::print_ordered(std::vector<Candidate>& rows, const Moment& moment, uint64_t& place) {
+  const RulePlan& rule = context_.plan;
+  std::ranges::sort(rows, [this](const Candidate& x, const Candidate& y) { return is_before(x, y); });
   std::unordered_map<Value, uint64_t, decltype([](const Value& v) { return hash_value(v); })> taken;
-  uint64_t place = 0;
   for (const Candidate& row : rows) {
     if (rule.limit) {
       Frames frames;
@@ -480,8 +518,22 @@ void WindowMachine::close_ordered(const Moment& moment) {
     group_row_ = row.row;
     print(row.key, moment, place++, 0);
   }
-  for (const KeyId key : keys) {
-    context_.keys.set_idle(key, is_idle(key) && results_.is_idle(key));
+}
+
+// Each window that is open at this tick, the oldest first, with its own ORDER BY and LIMIT.
+void WindowMachine::early_ordered(const Moment& moment) {
+  uint64_t place = 0;
+  bool any = false;
+  for (auto end = ends_.upper_bound(moment.t); end != ends_.end(); ++end) {
+    any = true;
+    std::vector<Candidate> rows = candidates(end->second, end->first);
+    print_ordered(rows, moment, place);
+  }
+  const int64_t every = context_.plan.emit.every_ms;
+  const int64_t now = context_.host.horizon_of(kSharedTimeline);
+  const int64_t next = any ? next_tick(moment.t + every, every, now, context_.counters.ticks_skipped) : 0;
+  if (any && early_.arm(next)) {
+    queue(kOrderedEarly, next, Place::kTimer, Rank::kEarly, kNoKey);
   }
 }
 
@@ -509,6 +561,7 @@ void WindowMachine::early(KeyId key, const Moment& moment) {
 
 void WindowMachine::save(StateWriter& out) const {
   out.u64(next_serial_);
+  early_.save(out);
   out.u32(static_cast<uint32_t>(groups_.size()));
   for (const Group& group : groups_) {
     group.save(out);
@@ -520,6 +573,7 @@ void WindowMachine::load(StateReader& in) {
   ends_.clear();
   held_windows_ = held_rows_ = sample_bytes_ = 0;
   next_serial_ = in.u64();
+  early_.load(in);
   groups_.resize(in.count(48));
   for (KeyId key = 0; key < groups_.size() && in.ok(); ++key) {
     groups_[key].load(in, arguments_.size());

@@ -1,6 +1,7 @@
 // The cases of cep/test/cases: NAME.sql with rules, NAME.jsonl with events (and NAME.table-T.jsonl with the rows of T),
 // NAME.out with what `lambda cep run` prints of them, or NAME.err with the errors of `lambda cep check`.
-// A case says the same whatever the batches and shards, and when the state is saved and restored after any event.
+// A case says the same whatever the batches and shards (here the devices are divided over threads), and when the state
+// is saved and restored after any event.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -137,6 +138,21 @@ INSTANTIATE_TEST_SUITE_P(Cases, CepCase, ::testing::ValuesIn(case_names()), [](c
   std::ranges::replace(name, '-', '_');
   return name;
 });
+
+TEST(CepCases, EachSentenceHasOneAndTheReadmeNamesIt) {
+  const std::string readme = read_file(kCases.parent_path() / "README.md");
+  std::map<std::string, size_t> cases_of;
+  for (const std::string& name : case_names()) {
+    const size_t dash = name.find('-');
+    ++cases_of[name.substr(0, dash)];
+    EXPECT_TRUE(name.starts_with("00-") || readme.find(name.substr(dash + 1)) != std::string::npos) << name;
+  }
+  EXPECT_EQ(cases_of.count("07b"), 1u);
+  for (int sentence = 1; sentence <= 47; ++sentence) {
+    const std::string number = (sentence < 10 ? "0" : "") + std::to_string(sentence);
+    EXPECT_GE(cases_of[number], 1u) << "no case for sentence " << sentence;
+  }
+}
 
 TEST(CepCommand, ExitsWithOneForFilesAndTwoForRules) {
   Runner runner;

@@ -239,7 +239,7 @@ void Engine::Impl::run_line(const Event* event, const Moment* moment, bool alone
       due.arrival = item.arrival;
       // Time passed through the item's instant on its way from the last line to this one, unless it came too late for
       // that.
-      const bool swept = item.place != Place::kEvent && item.time > clock_.before();
+      const bool swept = item.place != Place::kEvent && item.time >= clock_.before();
       due.clock = swept ? item.time : clock_.now();
       due.on_input = mutant(Mutant::kTimerHasInput) && moment != nullptr ? moment->on_input : -1;
       rules_[item.rule]->run(item, due);

@@ -24,6 +24,13 @@ TEST(Engine, KeepsNothingOfATextWithAnError) {
   EXPECT_EQ(engine.rule_count(), 1u);
 }
 
+TEST(Engine, ANumberThatNoDoubleHoldsIsAnErrorAndNotZero) {
+  Engine engine({}, [](const Output&) {});
+  const auto errors = engine.create(kStream + "CREATE RULE r AS SELECT v FROM temp WHERE v > 1e400;");
+  ASSERT_FALSE(errors.empty());
+  EXPECT_NE(errors[0].text.find("too large"), std::string::npos) << errors[0].text;
+}
+
 TEST(Engine, TakesRulesLaterAndTheySeeEventsFromThen) {
   TestEngine engine(kStream + "CREATE RULE first AS SELECT v FROM temp DO log();\n");
   engine.push("temp", 1, {engine.text("a"), Value::of_int(1)});

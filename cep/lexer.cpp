@@ -141,7 +141,7 @@ class Lexer {
     const std::string_view digits = text_.substr(begin_, digits_end - begin_);
     const std::string_view unit = text_.substr(digits_end, at_ - digits_end);
     double d = 0;
-    std::from_chars(digits.data(), digits.data() + digits.size(), d);
+    const bool fits = std::from_chars(digits.data(), digits.data() + digits.size(), d).ec == std::errc();
     if (!unit.empty()) {
       duration(d, unit);
       return;
@@ -151,7 +151,7 @@ class Lexer {
     if (whole && std::from_chars(digits.data(), digits.data() + digits.size(), token.i).ec != std::errc()) {
       fail("the number " + std::string(digits) + " does not fit in 64 bits");
     }
-    if (!whole && !std::isfinite(d)) {
+    if (!whole && !fits) {
       fail("the number " + std::string(digits) + " is too large");
     }
   }

@@ -166,6 +166,9 @@ void Engine::push(const Batch& batch) {
 void Engine::advance_to(int64_t t) {
   impl_->advance_to(t);
 }
+void Engine::advance_clock(int64_t at) {
+  impl_->advance_clock(at);
+}
 std::string Engine::snapshot() const {
   return impl_->snapshot();
 }

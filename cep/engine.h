@@ -75,6 +75,9 @@ class Engine {
   void push(const Batch& batch);
   // Everything up to and including `t` is in, on every timeline (1).
   void advance_to(int64_t t);
+  // It is `at` where events arrive; no device was heard of. Timers of the arrival clock that are due before it run, and
+  // devices that are silent for long become idle. What is said does not depend on how often this is called.
+  void advance_clock(int64_t at);
 
   // All state, as bytes; tables and rules are not in it.
   std::string snapshot() const;

@@ -45,6 +45,7 @@ class Engine::Impl final : public RunnerHost {
   Status remove(std::string_view name);
   void push(const Batch& batch);
   void advance_to(int64_t t);
+  void advance_clock(int64_t at);
   std::string snapshot() const;
   Status restore(std::string_view bytes);
 

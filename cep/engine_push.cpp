@@ -159,6 +159,32 @@ void Engine::Impl::advance_to(int64_t t) {
   flush();
 }
 
+void Engine::Impl::advance_clock(int64_t at) {
+  LAMBDA_ASSERT(at >= -kEventTimeMax && at <= kEventTimeMax);
+  if (at <= clock_.now()) {
+    return;
+  }
+  sweep_lists();
+  clock_.on_event(at);
+  Moment moment;
+  moment.t = at;
+  moment.clock = clock_.now();
+  moment.place = Place::kTimer;
+  start_rules(moment);
+  outputs_.set_line(0);
+  due_.clear();
+  for (Horizons& horizons : horizons_) {
+    if (any_site_) {
+      horizons.refresh_site();
+    }
+    horizons.take_due(kForeignTimeline, false, due_);
+  }
+  agenda_.begin_advance();
+  put_due_on_agenda();
+  run_line(nullptr, nullptr, false);
+  flush();
+}
+
 // Forgets the lists of outputs that are gone, when they have become as many again as are held.
 void Engine::Impl::sweep_lists() {
   if (symbols_.list_bytes() < sweep_lists_at_ || !part_.whole) {

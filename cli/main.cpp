@@ -20,6 +20,7 @@
 #include "cli/output.h"
 #include "cli/promql_test_command.h"
 #include "cli/query_command.h"
+#include "cli/rules_command.h"
 #include "cli/server.h"
 #include "cli/site_commands.h"
 #include "cli/spool_command.h"
@@ -96,6 +97,7 @@ class CommandLine {
     add_store();
     add_spool();
     add_cep();
+    add_rules();
     add_promql();
   }
 
@@ -292,6 +294,49 @@ class CommandLine {
     });
   }
 
+  void add_rules() {
+    auto* command = app.add_subcommand("rules", "Look after the rules of a running gateway");
+    command->require_subcommand(1);
+    const auto add = [&](const char* name, const char* help, const std::function<int()>& action) {
+      auto* made = command->add_subcommand(name, help);
+      add_server_options(*made, rules_.server);
+      made->callback([this, action] { run = action; });
+      return made;
+    };
+    add("list", "Files, rules, what they counted, and what is wrong with them",
+        [this] { return cli::rules_list(output, rules_, call_http); });
+    add("alerts", "What is pending and what fires", [this] { return cli::rules_alerts(output, rules_, call_http); });
+    add("show", "Print a file", [this] { return cli::rules_show(output, rules_, call_http); })
+        ->add_option("name", rules_.name, "pumps or pumps.sql")
+        ->required();
+    add("remove", "Remove a file; its alerts are resolved",
+        [this] { return cli::rules_remove(output, rules_, call_http); })
+        ->add_option("name", rules_.name, "pumps or pumps.sql")
+        ->required();
+    for (const bool fresh : {true, false}) {
+      auto* put = add(fresh ? "add" : "replace",
+                      fresh ? "Check a file and run it; exit 2 if there is an error in it"
+                            : "The same for a file that is there; rules of the same shape keep their state",
+                      [this, fresh] {
+                        Files files;
+                        return cli::rules_put(output, rules_, fresh, files.disk, call_http);
+                      });
+      put->add_option("file", rules_.file, "CREATE statements, or rows of a table (.jsonl)")
+          ->required()
+          ->type_name("FILE");
+      put->add_option("--name", rules_.name, "What the gateway calls it (default: the file's name)");
+    }
+    auto* check =
+        command->add_subcommand("check", "Complain about a file of rules, without a gateway; exit 2 on errors");
+    check->add_option("file", cep_.rules_file, "CREATE statements")->required()->type_name("FILE");
+    check->callback([this] {
+      run = [this] {
+        Files files;
+        return cli::cep_check(output, cep_, files.disk);
+      };
+    });
+  }
+
   void add_promql() {
     auto* command = app.add_subcommand("promql", "Check what this program makes of PromQL");
     command->require_subcommand(1);
@@ -347,6 +392,7 @@ class CommandLine {
   cli::BlockOptions block_;
   cli::CepOptions cep_;
   bool cep_list_ = false;
+  cli::RulesOptions rules_;
   cli::PromqlTestOptions promql_test_;
 };
 

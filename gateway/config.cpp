@@ -109,6 +109,44 @@ void ingest_keys(ConfigTable& table, GatewayConfig& config) {
   table.integer("quarantine.device_files_max", quarantine.device_files_max, 0, 1'000'000, "The same in files.");
 }
 
+Status http_url(const std::string& value) {
+  if (value.rfind("http://", 0) == 0 || value.rfind("https://", 0) == 0) return {};
+  return fail(ErrorCode::kInvalid, "\"" + value + "\" is no address; write http://host:port");
+}
+
+void rules_keys(ConfigTable& table, GatewayConfig& config) {
+  RulesOptions& rules = config.rules;
+  table.text("rules.directory", rules.directory,
+             "NAME.sql: rules; NAME.jsonl: rows of their tables; empty: inside store.directory.");
+  table.flag("rules.exec", rules.exec, "Rules may run programs of this machine: DO exec('/path', ...).");
+  table.text_list("rules.alertmanagers", rules.alertmanagers, 8,
+                  "Prometheus Alertmanagers that are told of every alert: http://host:9093.", http_url);
+  table.text("rules.ca_file", rules.ca_file, "Whom https receivers are trusted by; empty: what the system trusts.");
+  table.integer("rules.block_delay_ms", rules.block_delay_ms, 1'000, kYearMs,
+                "How late a device's blocks may be: idle and max_delay of rules that do not set them.");
+  table.integer("rules.gather_ms", rules.gather_ms, 0, 60'000,
+                "Points of a device that arrive within are sorted by time before rules see them.");
+  table.integer("rules.snapshot_interval_ms", rules.snapshot_interval_ms, 100, 3'600'000,
+                "How often the state is saved; a restart reads again what arrived since.");
+  table.integer("rules.input_bytes_max", rules.input_bytes_max, 1u << 20, kTera,
+                "Further behind the store than this: the oldest segments are passed over.");
+  table.integer("rules.live_points_max", rules.live_points_max, 1, 10'000'000,
+                "Live points waiting for the engine; further ones are left to the blocks.");
+  table.integer("rules.outbox_bytes_max", rules.outbox_bytes_max, 1u << 16, uint64_t{64} << 30,
+                "Events on their way to receivers that are away; past it the oldest are dropped.");
+  table.integer("rules.alerts_max", rules.alerts_max, 1, 10'000'000, "Pending and firing; further ones are refused.");
+  table.integer("rules.files_max", rules.files_max, 1, 100'000, "Files in the folder; further ones are not read.");
+  table.integer("rules.file_bytes_max", rules.file_bytes_max, 1024, 16u << 20, "A longer file is not read.");
+  table.integer("rules.text_bytes_max", rules.text_bytes_max, 1u << 20, uint64_t{4} << 30,
+                "Of different texts in points, until the rules are read again; further ones are null.");
+  table.integer("rules.log_lines_per_s_max", rules.log_lines_per_s_max, 1, 1'000'000, "Of log(); the rest is counted.");
+  table.integer("rules.webhook_timeout_ms", rules.webhook_timeout_ms, 100, 600'000, "Of one question to a receiver.");
+  table.integer("rules.retry_ms_max", rules.retry_ms_max, 1'000, 3'600'000,
+                "The longest pause before a receiver is tried again.");
+  table.integer("rules.exec_ms_max", rules.exec_ms_max, 100, 3'600'000, "A program that runs longer is killed.");
+  table.integer("rules.exec_count_max", rules.exec_count_max, 1, 256, "Programs that run at once; further ones wait.");
+}
+
 }  // namespace
 
 std::unique_ptr<ConfigTable> gateway_config_table(GatewayConfig& config) {
@@ -124,6 +162,7 @@ std::unique_ptr<ConfigTable> gateway_config_table(GatewayConfig& config) {
   http_keys(*table, config.http);
   store_keys(*table, config);
   ingest_keys(*table, config);
+  rules_keys(*table, config);
   log_keys(*table, config.log);
   return table;
 }

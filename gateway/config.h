@@ -10,6 +10,7 @@
 #include "base/env/network.h"
 #include "gateway/broker/mosquitto_config.h"
 #include "gateway/ingest/ingest.h"
+#include "gateway/rules/rules.h"
 #include "gateway/store/store.h"
 
 namespace lambda::gateway {
@@ -35,6 +36,7 @@ struct GatewayConfig {
   StoreOptions store;
   IngestLimits ingest;
   QuarantineOptions quarantine;  // directory empty: <store.directory>/quarantine
+  RulesOptions rules;            // directory empty: <store.directory>/rules
 
   GatewayConfig() {
     store.directory = "/var/lib/lambda-gateway/store";

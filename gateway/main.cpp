@@ -7,6 +7,7 @@
 
 #include "base/os/disk.h"
 #include "base/os/environment.h"
+#include "base/os/http_client.h"
 #include "base/os/log.h"
 #include "base/os/loop.h"
 #include "base/os/network.h"
@@ -79,9 +80,12 @@ int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
     log.error("not_started", {{"why", can.error().text}});
     return 1;
   }
-  Workers workers(kQueryThreads);
-  auto node = std::make_unique<Node>(env, std::move(config),
-                                     [&workers](std::function<void()> task) { workers.run(std::move(task)); });
+  network.serve_changes();  // files of rules
+  OsHttpClient http(loop);
+  Workers workers(kQueryThreads), engine(1);
+  NodeHelpers helpers{[&workers](std::function<void()> task) { workers.run(std::move(task)); },
+                      [&engine](std::function<void()> task) { engine.run(std::move(task)); }, &http};
+  auto node = std::make_unique<Node>(env, std::move(config), std::move(helpers));
   if (auto started = node->start(); !started) {
     log.error("not_started", {{"why", started.error().text}});
     return 1;
@@ -106,6 +110,7 @@ int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
   });
   loop.run();
   workers.finish();  // queries read the store
+  engine.finish();
   node.reset();
   return 0;
 }

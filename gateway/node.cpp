@@ -58,6 +58,7 @@ struct Node::Parts {
   std::unique_ptr<SessionEnder> sessions;
   std::unique_ptr<Ingest> ingest;
   std::unique_ptr<MessageBus> bus;
+  std::unique_ptr<Rules> rules;
   std::unique_ptr<Api> api;
   std::unique_ptr<HttpServer> http;
 
@@ -69,16 +70,19 @@ struct Node::Parts {
   int64_t registry_looked_ms = 0;
   bool registry_error_told = false;
   EventLoop::TimerId connect_timer = 0, registry_timer = 0, background_timer = 0, stop_timer = 0;
-  bool stopping = false;
+  bool stopping = false, left = false;
   int64_t stop_by_mono_ms = 0;
   std::function<void()> stopped;
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);
 };
 
-Node::Node(Env& env, GatewayConfig config, query::HttpApi::Executor executor)
-    : env_(env), config_(std::move(config)), executor_(std::move(executor)) {
+Node::Node(Env& env, GatewayConfig config, NodeHelpers helpers)
+    : env_(env), config_(std::move(config)), helpers_(std::move(helpers)) {
   config_.store.site = config_.site;
   if (config_.quarantine.directory.empty()) config_.quarantine.directory = config_.store.directory + "/quarantine";
+  if (config_.rules.directory.empty()) config_.rules.directory = config_.store.directory + "/rules";
+  config_.rules.site = config_.site;
+  config_.rules.gateway = config_.gateway;
   if (config_.broker_names.empty()) config_.broker_names = default_names(env_, config_.broker_address);
 }
 
@@ -95,6 +99,9 @@ Store& Node::store() {
 }
 const Ingest& Node::ingest() const {
   return *parts_->ingest;
+}
+Rules& Node::rules() {
+  return *parts_->rules;
 }
 bool Node::ready() const {
   return parts_ && parts_->api && parts_->api->ready();
@@ -141,6 +148,7 @@ Status Node::start() {
           return EvictionFiles{files->ca_file, files->certificate_file, files->key_file};
         });
   }
+  if (auto started = start_rules(); !started) return started;
   ApiView view{config_.site,
                config_.gateway,
                p.store.get(),
@@ -150,8 +158,9 @@ Status Node::start() {
                p.sessions.get(),
                [this] { return parts_->connected && parts_->unconfirmed.empty(); },
                [this] { return parts_->connections; },
-               env_.clock.mono_ms()};
-  p.api = std::make_unique<Api>(env_, std::move(view), executor_);
+               env_.clock.mono_ms(),
+               p.rules.get()};
+  p.api = std::make_unique<Api>(env_, std::move(view), helpers_.queries);
   auto http = env_.network.listen_http(config_.http, [this](const HttpRequest& request, HttpServer::Respond respond) {
     parts_->api->handle(request, std::move(respond));
   });
@@ -168,6 +177,17 @@ Status Node::start() {
                                     {"broker", broker_url()},
                                     {"devices", static_cast<uint64_t>(p.registry.devices().size())}});
   return {};
+}
+
+Status Node::start_rules() {
+  Rules::Port port;
+  port.publish = [this](const std::string& topic, const std::string& message) -> Status {
+    if (!parts_->bus) return fail(ErrorCode::kUnavailable, "not connected to the broker");
+    return parts_->bus->publish(topic, std::as_bytes(std::span(message.data(), message.size())), 1, false);
+  };
+  parts_->rules =
+      std::make_unique<Rules>(env_, config_.rules, *parts_->store, helpers_.http, std::move(port), helpers_.rules);
+  return parts_->rules->start();
 }
 
 Status Node::open_site() {
@@ -282,6 +302,7 @@ void Node::on_connected() {
   if (p.broker) p.broker->proved();
   env_.log.info("broker_connected", {{"url", broker_url()}});
   p.ingest->connected();
+  p.rules->connected();
 }
 
 void Node::poll_registry() {
@@ -361,6 +382,8 @@ Status Node::reload(const GatewayConfig& config) {
        config.http.address == config_.http.address && config.http.port == config_.http.port &&
            config.http.token == config_.http.token && config.http.certificate_file == config_.http.certificate_file &&
            config.http.key_file == config_.http.key_file && config.http.client_ca_file == config_.http.client_ca_file},
+      {"rules", config.rules.exec == config_.rules.exec && config.rules.alertmanagers == config_.rules.alertmanagers &&
+                    (config.rules.directory.empty() || config.rules.directory == config_.rules.directory)},
       {"store", new_store.directory == old_store.directory &&
                     new_store.segment_bytes_max == old_store.segment_bytes_max &&
                     new_store.retention_bytes_max == old_store.retention_bytes_max &&
@@ -374,6 +397,7 @@ Status Node::reload(const GatewayConfig& config) {
   config_.ingest = config.ingest;
   config_.registry_poll_ms = config.registry_poll_ms;
   if (parts_ && parts_->ingest) parts_->ingest->set_limits(config.ingest);
+  if (parts_ && parts_->rules) parts_->rules->reload();
   return {};
 }
 
@@ -399,7 +423,18 @@ void Node::finish_stop() {
     return;
   }
   if (!decided) env_.log.warn("stopped_with_messages_waiting", {{"messages", p.ingest->waiting_messages()}});
-  p.stop_timer = env_.loop.after(100, [this] {
+  // The rules' state is worth a moment, not more: without it the next start reads again what arrived since the last.
+  p.stop_timer = env_.loop.after(kStopMsMax, [this] { leave(); });
+  p.rules->stop([this] {
+    env_.loop.cancel(parts_->stop_timer);
+    leave();
+  });
+}
+
+void Node::leave() {
+  if (parts_->left) return;
+  parts_->left = true;
+  parts_->stop_timer = env_.loop.after(100, [this] {
     Parts& rest = *parts_;
     if (rest.bus) rest.bus->disconnect();
     if (rest.broker) rest.broker->stop();

@@ -1,7 +1,8 @@
 // A gateway: site, broker, ingest, store and HTTP interface, composed. Knows the world only through Env, so that main
 // and the simulator build the same thing.
 //
-// Threading: everything on the loop thread, but for query evaluation, which goes to `executor` when there is one.
+// Threading: everything on the loop thread, but for query evaluation and the rule engine, which go to executors when
+// there are some.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +11,23 @@
 #include <string>
 
 #include "base/env/env.h"
+#include "base/env/http_client.h"
 #include "base/result.h"
 #include "gateway/config.h"
 #include "query/http_api.h"
 
 namespace lambda::gateway {
 
+// What a node may have beside its Env.
+struct NodeHelpers {
+  query::HttpApi::Executor queries;  // empty: evaluated on the loop
+  Rules::Executor rules;             // the same; must run one task after the other
+  HttpClient* http = nullptr;        // null: rules' webhooks wait for ever
+};
+
 class Node {
  public:
-  Node(Env& env, GatewayConfig config, query::HttpApi::Executor executor = {});
+  Node(Env& env, GatewayConfig config, NodeHelpers helpers = {});
   // Without stop() before, it ends as a crash does: nothing is waited for.
   ~Node();
   Node(const Node&) = delete;
@@ -41,6 +50,7 @@ class Node {
   std::string broker_url() const;
   Store& store();                // after start()
   const Ingest& ingest() const;  // after start()
+  Rules& rules();                // after start()
 
  private:
   struct Parts;
@@ -55,10 +65,12 @@ class Node {
   void poll_registry();
   void background();
   void finish_stop();
+  Status start_rules();
+  void leave();
 
   Env& env_;
   GatewayConfig config_;
-  query::HttpApi::Executor executor_;
+  NodeHelpers helpers_;
   std::unique_ptr<Parts> parts_;
 };
 

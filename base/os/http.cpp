@@ -93,9 +93,11 @@ HttpResponse text_answer(int status, std::string text) {
 }
 
 struct Core {
-  Core(EventLoop& l, HttpOptions o, HttpServer::Handler h) : options(std::move(o)), loop(l), handler(std::move(h)) {}
+  Core(EventLoop& l, HttpOptions o, HttpServer::Handler h, bool c)
+      : options(std::move(o)), changes(c), loop(l), handler(std::move(h)) {}
 
   const HttpOptions options;
+  const bool changes;  // PUT and DELETE are answered
   EventLoop& loop;
   HttpServer::Handler handler;                                       // called and cleared on the loop thread
   const std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // loop thread only
@@ -166,7 +168,9 @@ class Connection final : public Session {
     for (const auto& [name, value] : response.headers) out.set(name, value);
     out.set("X-Content-Type-Options", "nosniff");
     if (response.status == 401) out.set(http::field::www_authenticate, "Bearer");
-    if (response.status == 405) out.set(http::field::allow, "GET, HEAD, POST");
+    if (response.status == 405 && out.count(http::field::allow) == 0) {
+      out.set(http::field::allow, core_.changes ? "GET, HEAD, POST, PUT, DELETE" : "GET, HEAD, POST");
+    }
     out.keep_alive(keep_alive_);
     out.body() = std::move(response.body);
     out.prepare_payload();
@@ -257,9 +261,11 @@ class Connection final : public Session {
       value = value.empty() ? std::string(field.value()) : value + ", " + std::string(field.value());
     }
     if (!authorised(request)) return refuse(401, "a bearer token is needed");
-    const bool known = head_only_ || message.method() == http::verb::get || message.method() == http::verb::post;
-    if (!known) return refuse(405, "only GET, HEAD and POST are answered");
-    request.method = message.method() == http::verb::post ? "POST" : "GET";
+    const http::verb method = message.method();
+    const bool change = core_.changes && (method == http::verb::put || method == http::verb::delete_);
+    const bool known = head_only_ || change || method == http::verb::get || method == http::verb::post;
+    if (!known) return refuse(405, "this method is not answered here");
+    request.method = head_only_ ? "GET" : std::string(message.method_string());
 
     const std::string target(message.target());
     const auto query = target.find('?');
@@ -438,7 +444,7 @@ Status set_up_tls(Core& core) {
 }  // namespace
 
 Result<std::unique_ptr<HttpServer>> make_beast_server(EventLoop& loop, Log& log, HttpOptions options,
-                                                      HttpServer::Handler handler) {
+                                                      HttpServer::Handler handler, bool changes) {
   error_code error;
   const auto address = net::ip::make_address(options.address, error);
   if (error) return fail(ErrorCode::kInvalid, "http: \"" + options.address + "\" is no IP address");
@@ -446,7 +452,7 @@ Result<std::unique_ptr<HttpServer>> make_beast_server(EventLoop& loop, Log& log,
     return fail(ErrorCode::kDenied,
                 "http: " + options.address + " is not a loopback address; set a token or ask for client certificates");
   }
-  auto core = std::make_shared<Core>(loop, std::move(options), std::move(handler));
+  auto core = std::make_shared<Core>(loop, std::move(options), std::move(handler), changes);
   if (auto status = set_up_tls(*core); !status) return tl::unexpected(status.error());
 
   const tcp::endpoint endpoint(address, core->options.port);

@@ -46,7 +46,7 @@ std::unique_ptr<MessageBus> OsNetwork::bus(BusOptions options, MessageBus::Handl
 }
 
 Result<std::unique_ptr<HttpServer>> OsNetwork::listen_http(HttpOptions options, HttpServer::Handler handler) {
-  return make_beast_server(loop_, log_, std::move(options), std::move(handler));
+  return make_beast_server(loop_, log_, std::move(options), std::move(handler), changes_);
 }
 
 Status can_listen(const std::string& address, uint16_t port, int64_t wait_ms) {

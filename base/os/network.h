@@ -16,12 +16,15 @@ namespace lambda {
 class OsNetwork final : public Network {
  public:
   OsNetwork(EventLoop& loop, Log& log) : loop_(loop), log_(log) {}
+  // Servers made from now on hand PUT and DELETE to their handlers too, as HttpRequest::method says; others answer 405.
+  void serve_changes() { changes_ = true; }
   std::unique_ptr<MessageBus> bus(BusOptions options, MessageBus::Handlers handlers) override;
   Result<std::unique_ptr<HttpServer>> listen_http(HttpOptions options, HttpServer::Handler handler) override;
 
  private:
   EventLoop& loop_;
   Log& log_;
+  bool changes_ = false;
 };
 
 // Whether a server may listen there: binds and lets go again. `address` is an IP address. kUnavailable: taken by
@@ -32,6 +35,6 @@ Status can_listen(const std::string& address, uint16_t port, int64_t wait_ms = 0
 // The two behind it, each in a .cpp of its own.
 std::unique_ptr<MessageBus> make_paho_bus(EventLoop& loop, Log& log, BusOptions options, MessageBus::Handlers handlers);
 Result<std::unique_ptr<HttpServer>> make_beast_server(EventLoop& loop, Log& log, HttpOptions options,
-                                                      HttpServer::Handler handler);
+                                                      HttpServer::Handler handler, bool changes);
 
 }  // namespace lambda

@@ -190,7 +190,7 @@ Result<FileHeader> parse_file_header(std::span<const std::byte> bytes) {
   if (get(bytes.data() + 6, 2) != 0) return fail(ErrorCode::kCorrupt, "file header: bytes 6 and 7 are not zero");
   FileHeader header;
   const auto kind = static_cast<uint8_t>(bytes[5]);
-  if (kind != 'S' && kind != 'P' && kind != 'J') {
+  if (kind != 'S' && kind != 'P' && kind != 'J' && kind != 'O') {
     return fail(ErrorCode::kUnsupported, "file header: kind " + std::to_string(kind) + " at byte 5");
   }
   header.kind = static_cast<FileKind>(kind);

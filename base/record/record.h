@@ -17,7 +17,7 @@ inline constexpr size_t kFileHeaderBytes = 32;
 inline constexpr size_t kRecordHeadBytes = 16;
 inline constexpr uint32_t kRecordBodyBytesMax = 4u << 20;
 
-enum class FileKind : uint8_t { kSegment = 'S', kSpool = 'P', kJournal = 'J' };
+enum class FileKind : uint8_t { kSegment = 'S', kSpool = 'P', kJournal = 'J', kOutbox = 'O' };
 
 struct FileHeader {
   FileKind kind = FileKind::kSegment;

@@ -37,6 +37,10 @@ bool Api::ready() const {
 }
 
 void Api::handle(const HttpRequest& request, HttpServer::Respond respond) {
+  if (view_.rules != nullptr && serves_rules(request.path)) {
+    answer_rules(*view_.rules, request, std::move(respond));
+    return;
+  }
   if (query::HttpApi::serves(request.path)) {
     query_.handle(request, std::move(respond));
     return;
@@ -156,6 +160,7 @@ void Api::gauge(std::string name, std::string help, std::function<double()> read
 void Api::register_metrics() {
   register_ingest();
   register_store();
+  if (view_.rules != nullptr) view_.rules->register_metrics(metrics_);
   gauge("lambda_gateway_ready", "1: the index is complete and the broker connected.",
         [this] { return ready() ? 1.0 : 0.0; });
   gauge("lambda_gateway_up_seconds", "Since the start.",

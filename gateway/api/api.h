@@ -1,8 +1,9 @@
-// The gateway's HTTP interface, read only:
+// The gateway's HTTP interface, read only but for the files of rules:
 //
 //   /api/v1/query ... (query/http_api.h)     Prometheus' questions
 //   /api/v1/lambda/devices                   last seen, lag, backlog, gaps, clock offset, chain breaks of each device
 //   /api/v1/lambda/status                    this gateway: store, ingest, broker
+//   /api/v1/alerts, rules, lambda/rules ...   gateway/rules/rules_api.h
 //   /healthz                                 200: the loop runs
 //   /readyz                                  200: the store's index is complete, the broker is connected and has
 //                                            confirmed the subscriptions; else 503
@@ -21,6 +22,7 @@
 #include "gateway/broker/broker.h"
 #include "gateway/broker/session_ender.h"
 #include "gateway/ingest/ingest.h"
+#include "gateway/rules/rules_api.h"
 #include "gateway/site/registry.h"
 #include "gateway/store/store.h"
 #include "query/http_api.h"
@@ -40,6 +42,7 @@ struct ApiView {
   std::function<bool()> bus_connected;        // and the broker has confirmed the subscriptions of this connection
   std::function<uint64_t()> bus_connections;  // since the start
   int64_t started_mono_ms = 0;
+  Rules* rules = nullptr;
 };
 
 class Api {

@@ -473,7 +473,9 @@ void StoreImpl::finish_batch(const std::shared_ptr<Batch>& batch, const Status& 
   deferred_.clear();
   decide_waiting();
   launch();
-  answer(batch, status);
+  const std::weak_ptr<int> alive = alive_;
+  if (batch->records > 0 && status && when_stored_) when_stored_();
+  if (!alive.expired()) answer(batch, status);
 }
 
 // Nothing of it is pending any more.

@@ -56,7 +56,8 @@ bool MergeJob::choose() {
   const auto usable = [&](const IndexedSegment& segment) {
     return !segment.dead && segment.sealed && segment.number != store_.writer_.active() &&
            store_.unmergeable_.count(segment.number) == 0 && !store_.retiring(segment.number) &&
-           segment.indexed_to > kFileHeaderBytes;
+           segment.indexed_to > kFileHeaderBytes &&
+           (segment.owner != kOwnerArrivals || segment.number < store_.held_from_);
   };
   if (!store_.behind_.empty()) return false;  // the index must know all of them
   const auto collect = [&](const auto& wanted) {

@@ -17,6 +17,7 @@
 
 #include "base/record/record.h"
 #include "gateway/store/catalog.h"
+#include "gateway/store/follow.h"
 #include "gateway/store/record_body.h"
 #include "gateway/store/segment_writer.h"
 #include "gateway/store/store.h"
@@ -42,7 +43,7 @@ class RetentionJob;
 Result<std::vector<Point>> read_points(Disk& disk, const std::string& path, const BlockRow& row, uint64_t boot,
                                        BlockInfo* info);
 
-class StoreImpl final : public Store {
+class StoreImpl final : public Store, public StoreFollow {
  public:
   StoreImpl(Env& env, StoreOptions options);
   ~StoreImpl() override;
@@ -56,6 +57,11 @@ class StoreImpl final : public Store {
   bool full() const override { return full_; }
   std::vector<DeviceTotals> devices() override;
   const StoreCounters& counters() const override;
+  Arrivals arrivals(StorePlace from) override;
+  void hold_arrivals(StorePlace from) override { held_from_ = from.segment; }
+  void when_stored(std::function<void()> stored) override { when_stored_ = std::move(stored); }
+  std::optional<KnownSeries> series_of(const std::string& device, uint64_t boot, uint32_t ref) override;
+  std::vector<ClockView> clocks_of(const std::string& device, uint64_t boot) override;
   bool merge_slice() override;
   bool retention_slice() override;
   Result<query::Selection> select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
@@ -243,6 +249,8 @@ class StoreImpl final : public Store {
   std::set<uint64_t> unmergeable_;  // damaged, or their merging failed: not tried again
   std::unique_ptr<MergeJob> merge_;
   std::unique_ptr<RetentionJob> retention_;
+  uint64_t held_from_ = UINT64_MAX;  // hold_arrivals()
+  std::function<void()> when_stored_;
   bool merge_driven_ = false, retention_driven_ = false, drop_driven_ = false;
   std::shared_ptr<ReadCounters> read_counters_ = std::make_shared<ReadCounters>();
   mutable StoreCounters counters_{};  // those kept elsewhere are brought in by counters()

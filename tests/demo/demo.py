@@ -3,14 +3,20 @@
 
   demo.py --bin DIR [--seconds N] [--keep DIR]
 
-Last line: {"made":N,"stored":N,"buffered":N,"dropped":N,"lost":N,"doubled":N}, counted from the raw files by
-tests/check/balance.py. Exit status 0 only if made = stored + buffered + dropped, at least 80 % of what was made is
-stored, and nothing is lost or doubled.
+A rule of the gateway watches the machine's processors; the demo makes them busy for a while, so that an alert fires and
+is resolved.
+
+Last line: {"made":N,"stored":N,"buffered":N,"dropped":N,"lost":N,"doubled":N,"alerts_fired":N,"alerts_cleared":N}: the
+points counted from the raw files by tests/check/balance.py, the alerts by their ids in the gateway's log. Exit status 0
+only if made = stored + buffered + dropped, at least 80 % of what was made is stored, nothing is lost or doubled, and an
+alert fired and was cleared.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
+import re
 import shutil
 import signal
 import socket
@@ -79,6 +85,44 @@ class Program:
         return self.process is not None and self.process.poll() is None
 
 
+def user_seconds():
+    """Processor time that programs of normal priority had since the machine's start, of all processors together."""
+    with open("/proc/stat", encoding="ascii") as file:
+        return int(file.readline().split()[1]) / os.sysconf("SC_CLK_TCK")
+
+
+def user_share(seconds):
+    """The share of the processors that such programs have now, before the demo makes any load: 0 to 1."""
+    before, started = user_seconds(), time.monotonic()
+    time.sleep(seconds)
+    return (user_seconds() - before) / (time.monotonic() - started) / (os.cpu_count() or 1)
+
+
+def spin(until):
+    while time.monotonic() < until:
+        sum(range(10_000))
+
+
+class Load:
+    """Processes that make all processors busy for a while."""
+
+    def __init__(self):
+        self.processes = []
+
+    def start(self, seconds):
+        self.end()
+        until = time.monotonic() + seconds
+        self.processes = [multiprocessing.Process(target=spin, args=(until,), daemon=True) for _ in range(2 * (os.cpu_count() or 1))]
+        for process in self.processes:
+            process.start()
+
+    def end(self):
+        for process in self.processes:
+            process.terminate()
+            process.join()
+        self.processes = []
+
+
 class Demo:
     def __init__(self, binaries, folder):
         self.binaries, self.folder = binaries, folder
@@ -119,6 +163,19 @@ keep = true        # the checker counts what was made from the journals
 [http]
 port = {self.agent_port}
 """)
+        # Above what others need already, in the middle between that and all there is.
+        quiet = user_share(1.5)
+        self.busy_at = quiet + (1 - quiet) / 2
+        os.makedirs(f"{folder}/gateway/rules", exist_ok=True)
+        self.write("gateway/rules/cpu.sql", f"""\
+-- The share of a second that programs of normal priority had of a processor, over the last four seconds.
+CREATE STREAM node_cpu_seconds_total (dev TEXT, cpu TEXT, mode TEXT, value DOUBLE);
+CREATE RULE cpu_share AS SELECT dev, cpu, rate(value) AS share FROM node_cpu_seconds_total WHERE mode = 'user'
+  PARTITION BY dev, cpu WINDOW SLIDE 4s;
+CREATE RULE processor_busy AS SELECT dev, cpu, share FROM cpu_share PARTITION BY dev, cpu
+  ALERT ON share > {self.busy_at:.3f} CLEAR share < {self.busy_at:.3f} FOR 1s DO log();
+""")
+        self.load = Load()
         self.gateway = Program("gateway", [self.program("lambda-gateway"), "--config", self.path("gateway.toml")], folder)
         self.agent = Program("agent", [self.program("lambda-agent"), "--config", self.path("agent.toml")], folder)
 
@@ -160,6 +217,13 @@ port = {self.agent_port}
             return get_json(f"http://127.0.0.1:{self.agent_port}/api/v1/lambda/status")
         except (OSError, ValueError):
             return None
+
+    def alerts(self):
+        """(fired, cleared): different alerts in the gateway's log; a gateway that was killed may write one again."""
+        with open(self.gateway.log_path, encoding="utf-8", errors="replace") as log:
+            lines = log.readlines()
+        ids = lambda event: len({found for line in lines if event in line for found in re.findall(r"\bid=\"?([0-9a-f]{32})", line)})
+        return ids("alert_firing"), ids("alert_resolved")
 
     def newest(self, port, expression):
         """Values of an instant query, one for each series; nothing while the program is down."""
@@ -225,7 +289,9 @@ def run_demo(demo, seconds):
         return (demo.status() or {}).get("backlog_parcels", 0) >= 2
 
     quarter = max(3.0, (seconds - 12) / 4)
-    show(quarter)
+    demo.load.start(quarter)
+    show(quarter, "all processors busy")
+    demo.load.end()
     demo.gateway.end(signal.SIGKILL)
     show(elapsed() + quarter / 2, "gateway killed (SIGKILL)", unacked)
     demo.agent.end(signal.SIGKILL)
@@ -241,6 +307,13 @@ def run_demo(demo, seconds):
     print("       both killed, with parcels in flight", flush=True)
     demo.start_gateway()
     demo.start_agent()
+    if demo.alerts()[1] == 0:  # the quiet after the load may have been too short
+        show(elapsed() + 3, "both restarted")
+        if demo.alerts()[0] == 0:
+            demo.load.start(6)
+            show(elapsed() + 6, "all processors busy")
+            demo.load.end()
+        show(elapsed() + 12, "quiet", lambda: demo.alerts()[1] > 0)
     show(max(elapsed() + 2, seconds - 8), "both restarted")
     print("       draining", flush=True)
     end = time.monotonic() + 5
@@ -273,9 +346,14 @@ def main():
         *findings, last = counted.stdout.splitlines() or ["{}"]
         print("\n".join(findings))
         balance = {key: json.loads(last).get(key) for key in BALANCE}
+        balance["alerts_fired"], balance["alerts_cleared"] = demo.alerts()
         print(json.dumps(balance, separators=(",", ":")), flush=True)
-        failed = counted.returncode != 0 or None in balance.values()
+        no_alert = 0 in (balance["alerts_fired"], balance["alerts_cleared"])
+        if no_alert:
+            print(f"demo: no alert fired and was cleared; busy means {demo.busy_at:.2f} of a processor", file=sys.stderr)
+        failed = counted.returncode != 0 or None in balance.values() or no_alert
     finally:
+        demo.load.end()
         demo.agent.end(signal.SIGKILL)
         demo.gateway.end(signal.SIGKILL)
         if failed:

@@ -1,0 +1,559 @@
+#include "gateway/rules/rule_feed.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "base/record/record.h"
+#include "cep/shape.h"
+#include "gateway/rules/rule_json.h"
+#include "gateway/store/record_body.h"
+#include "query/json.h"
+
+namespace lambda::gateway {
+namespace {
+
+constexpr int64_t kSecondMs = 1'000;
+constexpr int64_t kTimeMsMax = int64_t{1} << 56;  // so that an offset can be added
+constexpr size_t kBatchRows = 1024;
+
+double to_number(const BlockInfo& info, uint64_t bits) {
+  if (info.type == ValueType::kF64) return std::bit_cast<double>(bits);
+  const auto number = static_cast<double>(static_cast<int64_t>(bits));
+  return info.type == ValueType::kDec ? number / std::pow(10.0, std::min(info.scale, kScaleMax)) : number;
+}
+
+int64_t whole_second(int64_t ms) {
+  const int64_t rest = ms % kSecondMs;
+  return ms - (rest < 0 ? rest + kSecondMs : rest);
+}
+
+bool may_be_clock(int64_t ms) {
+  return ms > -kTimeMsMax && ms < kTimeMsMax;
+}
+
+}  // namespace
+
+struct RuleFeed::Column {
+  std::vector<double> numbers;
+  std::vector<cep::Symbol> texts;
+  std::vector<uint8_t> nulls;
+};
+
+RuleFeed::RuleFeed(Disk& disk, RuleFeedSettings settings) : disk_(disk), settings_(std::move(settings)) {
+  make_set({});
+}
+
+RuleFeed::~RuleFeed() = default;
+
+void RuleFeed::make_set(const RuleFolder& folder) {
+  set_ = make_rule_set(folder, settings_.rules, [this](std::span<const cep::Output> outputs) { take(outputs); });
+  facts_.clear();
+  const cep::Engine& engine = *set_->engine;
+  for (cep::RuleId id = 0; id < engine.rule_count(); ++id) {
+    const cep::RulePlan& plan = engine.rule(id);
+    auto facts = std::make_shared<RuleFacts>();
+    facts->name = plan.name;
+    facts->file = set_->file_of_rule[id];
+    facts->actions = plan.actions;
+    facts->shape = shape_of(plan, engine.catalog(), set_->engine->symbols());
+    facts->prints = plan.prints;
+    facts->alert = plan.alert.has_value();
+    facts->for_ms = plan.alert && plan.alert->for_ms ? *plan.alert->for_ms : 0;
+    facts_.push_back(std::move(facts));
+  }
+  reader_of_.clear();
+  for (size_t i = 0; i < set_->streams.size(); ++i) reader_of_[set_->streams[i].metric] = static_cast<int>(i);
+}
+
+std::vector<RuleFileState> RuleFeed::check(const RuleFolder& folder) const {
+  return make_rule_set(folder, settings_.rules, [](std::span<const cep::Output>) {})->files;
+}
+
+void RuleFeed::set_rules(const RuleFolder& folder) {
+  // Rows that wait belong to the rules that were there when they came.
+  release(INT64_MAX);
+  const bool had_rules = set_->engine->rule_count() > 0;
+  const std::string state = had_rules ? set_->engine->snapshot() : "";
+  folder_ = folder;
+  make_set(folder_);
+  if (had_rules && !set_->engine->restore(state)) {
+    counters_.begun_anew++;
+    make_set(folder_);
+  }
+  forget_series();
+  if (clock_ms_ != INT64_MIN) set_->engine->advance_clock(clock_ms_);
+}
+
+// What was given of them by the live lane must not be given again by a block.
+void RuleFeed::forget_series() {
+  LAMBDA_ASSERT(groups_.empty());
+  for (auto boot = boots_.begin(); boot != boots_.end();) {
+    std::erase_if(boot->second.series, [](const auto& entry) { return entry.second.live.empty(); });
+    boot = boot->second.series.empty() ? boots_.erase(boot) : std::next(boot);
+  }
+  series_count_ = 0;
+  for (auto& [key, boot] : boots_) {
+    boot.clocks_known = false;
+    for (auto& [ref, series] : boot.series) series.reader = -2;  // to be asked for
+    series_count_ += boot.series.size();
+  }
+}
+
+RuleFeed::Boot& RuleFeed::boot_of(const std::string& device, uint64_t boot) {
+  return boots_[{device, boot}];
+}
+
+void RuleFeed::bind(Series& series, const std::string& device, const std::string& name,
+                    const std::vector<std::pair<std::string, std::string>>& labels) {
+  const auto found = reader_of_.find(name);
+  series.reader = found == reader_of_.end() ? -1 : found->second;
+  series.columns.clear();
+  if (series.reader < 0) return;
+  const StreamColumns& stream = set_->streams[static_cast<size_t>(series.reader)];
+  cep::Engine& engine = *set_->engine;
+  const auto& schema = engine.catalog().stream(stream.stream).columns;
+  const auto text = [&engine](const std::string& value) {
+    const auto symbol = engine.symbols().try_intern(value);
+    return symbol ? cep::Value::of_text(*symbol) : cep::Value::null();
+  };
+  for (size_t i = 0; i < stream.from.size(); ++i) {
+    cep::Value value = cep::Value::null();
+    if (stream.from[i] == ColumnFrom::kDevice) value = text(device);
+    if (stream.from[i] == ColumnFrom::kSite) value = text(settings_.site);
+    if (stream.from[i] == ColumnFrom::kLabel) {
+      const auto label = std::ranges::find(labels, schema[i].name, [](const auto& pair) { return pair.first; });
+      if (label != labels.end()) value = text(label->second);
+    }
+    series.columns.push_back(value);
+  }
+}
+
+void RuleFeed::answer(const SeriesAnswer& answer) {
+  Boot& boot = boot_of(answer.device, answer.boot);
+  for (const auto& [ref, known] : answer.series) {
+    const auto [entry, fresh] = boot.series.try_emplace(ref);
+    series_count_ += fresh ? 1 : 0;
+    entry->second.reader = -1;
+    if (known) bind(entry->second, answer.device, known->name, known->labels);
+  }
+  for (const ClockView& clock : answer.clocks) boot.clocks[clock.segment] = clock;
+  boot.clocks_known = true;
+}
+
+Result<SeriesQuestion> RuleFeed::read(const std::vector<ArrivalsPiece>& pieces) {
+  SeriesQuestion question;
+  uint64_t bytes = 0;
+  for (const ArrivalsPiece& piece : pieces) {
+    const StorePlace begin{piece.segment, piece.begin}, end{piece.segment, piece.end};
+    if (end <= position_) continue;
+    if (set_->streams.empty()) {  // nobody would look at it
+      position_ = end;
+      continue;
+    }
+    bool stopped = false;
+    const uint64_t from = std::max(begin, position_).offset;
+    const auto scanned = scan_records(
+        disk_, piece.path, from,
+        [&](const RecordView& view) {
+          if (view.offset >= piece.end) return false;
+          const uint64_t after = view.offset + kRecordHeadBytes + view.body.size();
+          if (view.type == static_cast<uint8_t>(SegmentRecord::kStoredParcel)) {
+            const auto parcel = parse_stored_parcel(view.body);
+            if (parcel) {
+              if (!record(*parcel, &question)) {
+                stopped = true;
+                return false;
+              }
+            } else {
+              counters_.damaged_records++;
+            }
+          }
+          counters_.records++;
+          position_ = {piece.segment, after};
+          bytes += after - view.offset;
+          stopped = bytes >= settings_.piece_bytes_max || outputs_.size() >= settings_.outputs_max;
+          return !stopped;
+        },
+        HeaderRule::kMayBeDamaged);
+    if (!scanned) {
+      counters_.read_errors++;
+      return tl::unexpected(scanned.error());
+    }
+    counters_.damaged_records += scanned->damage_count;
+    if (stopped) return question;
+    position_ = end;
+  }
+  return question;
+}
+
+// False: `question` must be answered first.
+bool RuleFeed::record(const ParcelRecord& parcel, SeriesQuestion* question) {
+  if (!may_be_clock(parcel.received_ms)) return true;
+  Boot& boot = boot_of(parcel.device, parcel.boot);
+  for (const Declared& declared : parcel.declarations) {
+    const auto [entry, fresh] = boot.series.try_emplace(declared.ref);
+    series_count_ += fresh ? 1 : 0;
+    if (fresh || entry->second.reader == -2) bind(entry->second, parcel.device, declared.name, declared.labels);
+  }
+  for (const ClockView& clock : parcel.clocks) boot.clocks[clock.segment] = clock;
+  for (const StoredBlock& stored : parcel.blocks) {
+    const auto known = boot.series.find(stored.info.ref);
+    if ((known == boot.series.end() || known->second.reader == -2) &&
+        std::ranges::find(question->refs, stored.info.ref) == question->refs.end()) {
+      question->refs.push_back(stored.info.ref);
+    }
+  }
+  if (!question->refs.empty() || (!boot.clocks_known && !parcel.blocks.empty())) {
+    question->device = parcel.device;
+    question->boot = parcel.boot;
+    return false;
+  }
+  release(parcel.received_ms);
+  Group fresh{parcel.received_ms, {}};
+  const auto waiting = groups_.find(parcel.device);
+  Group& group = waiting == groups_.end() ? fresh : waiting->second;
+  const size_t before = group.rows.size();
+  for (const StoredBlock& stored : parcel.blocks) block(parcel, boot, stored, group);
+  gathered_ += group.rows.size() - before;
+  if (waiting == groups_.end() && !fresh.rows.empty()) groups_.emplace(parcel.device, std::move(fresh));
+  while (gathered_ > settings_.gather_rows_max) {
+    counters_.gather_early++;
+    const auto oldest = std::ranges::min_element(
+        groups_, {}, [](const auto& entry) { return std::pair(entry.second.first_at, entry.first); });
+    release(oldest->second.first_at + settings_.gather_ms);
+  }
+  if (series_count_ > settings_.series_max) {
+    counters_.series_forgotten += series_count_;
+    release(INT64_MAX);
+    forget_series();
+  }
+  return true;
+}
+
+void RuleFeed::block(const ParcelRecord& parcel, Boot& boot, const StoredBlock& stored, Group& group) {
+  Series& series = boot.series.find(stored.info.ref)->second;
+  if (series.reader < 0) {
+    counters_.blocks_passed++;
+    return;
+  }
+  int64_t offset_ms = 0;
+  if (const auto clock = boot.clocks.find(stored.info.clock); clock != boot.clocks.end()) {
+    if (!clock->second.known && clock->second.relative) {
+      counters_.timeless += stored.info.count;
+      return;
+    }
+    offset_ms = clock->second.known ? clock->second.offset_ms : 0;
+  }
+  BlockInfo info;
+  std::vector<Point> points(stored.info.count);
+  if (!may_be_clock(offset_ms) || !decode_block(stored.bytes, parcel.boot, &info, points).ok()) {
+    counters_.undecodable++;
+    return;
+  }
+  counters_.blocks_decoded++;
+  for (const OrdinalRun& accepted : stored.accepted) {
+    for (const OrdinalRun& run : series.live.missing(accepted.first, accepted.end)) {
+      for (uint64_t ordinal = run.first; ordinal < run.end; ++ordinal) {
+        const Point& point = points[ordinal - info.first_ordinal];
+        const double value = to_number(info, point.bits);
+        if (!may_be_clock(point.time_ms) || query::is_stale(value)) continue;
+        group.rows.push_back({point.time_ms + offset_ms, parcel.received_ms, value,
+                              static_cast<uint32_t>(series.reader), &series.columns});
+      }
+    }
+    series.blocks_end = std::max(series.blocks_end, accepted.end);
+    // A block brings each ordinal once: what was given live of it need not be remembered.
+    if (series.live.intersects(accepted.first, accepted.end)) {
+      RunSet rest;
+      for (const OrdinalRun& run : series.live.runs()) {
+        if (run.first < accepted.first) rest.add(run.first, std::min(run.end, accepted.first));
+        if (run.end > accepted.end) rest.add(std::max(run.first, accepted.end), run.end);
+      }
+      series.live = std::move(rest);
+    }
+  }
+}
+
+// Gives what was gathered for long enough, the oldest first.
+void RuleFeed::release(int64_t reached_ms) {
+  while (!groups_.empty()) {
+    const auto oldest = std::ranges::min_element(
+        groups_, {}, [](const auto& entry) { return std::pair(entry.second.first_at, entry.first); });
+    if (reached_ms < oldest->second.first_at + settings_.gather_ms) return;
+    Group group = std::move(oldest->second);
+    groups_.erase(oldest);
+    give(std::move(group));
+  }
+}
+
+void RuleFeed::give(Group group) {
+  gathered_ -= group.rows.size();
+  // Ticks come no further before this group; where there were none, as when it is read again, time goes as far.
+  move_clock(whole_second(group.first_at));
+  give_rows(group.rows);
+}
+
+void RuleFeed::give_rows(std::vector<Row>& rows) {
+  std::ranges::stable_sort(
+      rows, [](const Row& a, const Row& b) { return std::tie(a.t, a.reader) < std::tie(b.t, b.reader); });
+  for (size_t begin = 0; begin < rows.size();) {
+    size_t end = begin + 1;
+    while (end < rows.size() && end - begin < kBatchRows && rows[end].reader == rows[begin].reader) ++end;
+    push(&rows[begin], end - begin);
+    begin = end;
+  }
+}
+
+void RuleFeed::push(const Row* rows, size_t count) {
+  const StreamColumns& stream = set_->streams[rows[0].reader];
+  const size_t width = stream.from.size();
+  if (columns_.size() < width) columns_.resize(width);
+  t_.clear();
+  at_.clear();
+  for (size_t c = 0; c < width; ++c) {
+    columns_[c].numbers.clear();
+    columns_[c].texts.clear();
+    columns_[c].nulls.clear();
+  }
+  for (size_t i = 0; i < count; ++i) {
+    t_.push_back(rows[i].t);
+    at_.push_back(rows[i].at);
+    clock_ms_ = std::max(clock_ms_, rows[i].at);
+    for (size_t c = 0; c < width; ++c) {
+      if (stream.from[c] == ColumnFrom::kValue) {
+        columns_[c].numbers.push_back(rows[i].value);
+      } else {
+        const cep::Value& value = (*rows[i].columns)[c];
+        columns_[c].texts.push_back(value.is_null() ? 0 : value.text);
+        columns_[c].nulls.push_back(value.is_null() ? 1 : 0);
+      }
+    }
+  }
+  batch_.stream = stream.stream;
+  batch_.rows = count;
+  batch_.first_index = next_index_;
+  batch_.t = t_.data();
+  batch_.at = at_.data();
+  batch_.columns.clear();
+  for (size_t c = 0; c < width; ++c) {
+    if (stream.from[c] == ColumnFrom::kValue) {
+      batch_.columns.push_back({cep::Type::kDouble, columns_[c].numbers.data(), nullptr});
+    } else {
+      batch_.columns.push_back({cep::Type::kText, columns_[c].texts.data(), columns_[c].nulls.data()});
+    }
+  }
+  next_index_ += count;
+  counters_.events += count;
+  set_->engine->push(batch_);
+}
+
+void RuleFeed::live(const std::vector<LivePoint>& points, int64_t now_ms) {
+  std::vector<Row> rows;
+  for (const LivePoint& point : points) {
+    auto boot = boots_.find({point.device, point.boot});
+    if (boot == boots_.end() && point.series) boot = boots_.try_emplace({point.device, point.boot}).first;
+    if (boot == boots_.end() || !may_be_clock(now_ms)) {
+      counters_.live_unbound++;
+      continue;
+    }
+    auto found = boot->second.series.find(point.ref);
+    if (point.series && (found == boot->second.series.end() || found->second.reader == -2)) {
+      if (found == boot->second.series.end()) {
+        found = boot->second.series.try_emplace(point.ref).first;
+        ++series_count_;
+      }
+      bind(found->second, point.device, point.series->name, point.series->labels);
+    }
+    if (found == boot->second.series.end() || found->second.reader < 0) {
+      counters_.live_unbound++;
+      continue;
+    }
+    Series& series = found->second;
+    const bool known = point.ordinal < series.blocks_end || series.live.contains(point.ordinal, point.ordinal + 1);
+    if (known || !may_be_clock(point.time_ms)) {
+      counters_.live_known++;
+      continue;
+    }
+    series.live.add(point.ordinal, point.ordinal + 1);
+    counters_.live_events++;
+    if (query::is_stale(point.value)) continue;
+    rows.push_back({point.time_ms, now_ms, point.value, static_cast<uint32_t>(series.reader), &series.columns});
+  }
+  give_rows(rows);
+}
+
+void RuleFeed::tick(int64_t now_ms) {
+  if (!may_be_clock(now_ms)) return;
+  release(now_ms);
+  int64_t to_ms = now_ms;
+  for (const auto& [device, group] : groups_) to_ms = std::min(to_ms, group.first_at);
+  move_clock(whole_second(to_ms));
+}
+
+int64_t RuleFeed::release_at() const {
+  int64_t at = INT64_MAX;
+  for (const auto& [device, group] : groups_) at = std::min(at, group.first_at + settings_.gather_ms);
+  return at;
+}
+
+void RuleFeed::move_clock(int64_t to_ms) {
+  if (to_ms <= clock_ms_) return;
+  clock_ms_ = to_ms;
+  set_->engine->advance_clock(to_ms);
+}
+
+void RuleFeed::take(std::span<const cep::Output> outputs) {
+  cep::Symbols& symbols = set_->engine->symbols();
+  for (const cep::Output& output : outputs) {
+    const cep::RulePlan& plan = set_->engine->rule(output.rule);
+    RuleOutput words{facts_[output.rule], output.kind, output.late, output.t, output.on_input, {}, "{", ""};
+    if (output.kind == cep::OutputKind::kLimit) {
+      words.fields += "\"bound\":\"" + std::string(bound_name(output.bound)) +
+                      "\",\"max\":" + std::to_string(output.max) + ",\"dropped\":" + std::to_string(output.dropped) +
+                      "}";
+      outputs_.push_back(std::move(words));
+      continue;
+    }
+    for (const size_t item : set_->key_items[output.rule]) {
+      std::string text = label_text(output.fields[item], symbols);
+      if (!text.empty()) words.key.emplace_back(plan.items[item].name, std::move(text));
+    }
+    for (size_t i = 0; i < output.fields.size(); ++i) {
+      if (i > 0) words.fields += ',';
+      query::append_json_string(words.fields, plan.items[i].name);
+      words.fields += ':';
+      append_json_value(words.fields, output.fields[i], symbols);
+      const bool number = output.fields[i].type == cep::Type::kDouble || output.fields[i].type == cep::Type::kInt;
+      if (number && words.value.empty()) words.value = label_text(output.fields[i], symbols);
+    }
+    words.fields += '}';
+    outputs_.push_back(std::move(words));
+  }
+}
+
+// ---- state: version, place, counters, series with live points, gathered rows, the engine's
+
+std::string RuleFeed::save() const {
+  const cep::Symbols none;
+  cep::StateWriter out(none);
+  out.u32(1);
+  out.u64(position_.segment);
+  out.u64(position_.offset);
+  out.i64(clock_ms_);
+  out.u64(next_index_);
+  std::unordered_map<const void*, std::pair<const BootKey*, uint32_t>> owners;  // of columns, by address
+  uint32_t lively = 0;
+  for (const auto& [key, boot] : boots_) {
+    for (const auto& [ref, series] : boot.series) {
+      lively += series.live.empty() ? 0 : 1;
+      if (!groups_.empty()) owners[&series.columns] = {&key, ref};
+    }
+  }
+  out.u32(lively);
+  for (const auto& [key, boot] : boots_) {
+    for (const auto& [ref, series] : boot.series) {
+      if (series.live.empty()) continue;
+      out.text(key.first);
+      out.u64(key.second);
+      out.u32(ref);
+      out.u64(series.blocks_end);
+      out.text(series.live.encode());
+    }
+  }
+  out.u32(static_cast<uint32_t>(groups_.size()));
+  for (const auto& [device, group] : groups_) {
+    out.text(device);
+    out.i64(group.first_at);
+    out.u32(static_cast<uint32_t>(group.rows.size()));
+    for (const Row& row : group.rows) {
+      const auto& [key, ref] = owners.at(row.columns);
+      out.i64(row.t);
+      out.i64(row.at);
+      out.f64(row.value);
+      out.u64(key->second);
+      out.u32(ref);
+      out.text(set_->streams[row.reader].metric);
+      const auto& schema = set_->engine->catalog().stream(set_->streams[row.reader].stream).columns;
+      out.u32(static_cast<uint32_t>(schema.size()));
+      for (size_t c = 0; c < schema.size(); ++c) {
+        const cep::Value& value = (*row.columns)[c];
+        out.text(schema[c].name);
+        out.flag(!value.is_null());
+        out.text(value.is_null() ? std::string_view() : set_->engine->symbols().text(value.text));
+      }
+    }
+  }
+  out.text(set_->engine->rule_count() > 0 ? set_->engine->snapshot() : "");
+  return out.finish();
+}
+
+Status RuleFeed::restore(std::string_view bytes) {
+  cep::Symbols none;
+  auto in = cep::StateReader::open(bytes, none);
+  if (!in) return tl::unexpected(in.error());
+  if (in->u32() != 1) return fail(ErrorCode::kUnsupported, "the rules' state is of another version");
+  const StorePlace position{in->u64(), in->u64()};
+  const int64_t clock_ms = in->i64();
+  const uint64_t next_index = in->u64();
+  for (size_t n = in->count(24); n > 0 && in->ok(); --n) {
+    const std::string device = in->text();
+    const uint64_t boot = in->u64();
+    const uint32_t ref = in->u32();
+    Series series;
+    series.reader = -2;
+    series.blocks_end = in->u64();
+    auto live = RunSet::decode(in->text());
+    if (!live) in->refuse();
+    if (live) series.live = std::move(*live);
+    series_count_ += boot_of(device, boot).series.emplace(ref, std::move(series)).second ? 1 : 0;
+  }
+  for (size_t n = in->count(16); n > 0 && in->ok(); --n) {
+    const std::string device = in->text();
+    Group group{in->i64(), {}};
+    for (size_t rows = in->count(40); rows > 0 && in->ok(); --rows) {
+      Row row{};
+      row.t = in->i64();
+      row.at = in->i64();
+      row.value = in->f64();
+      const uint64_t boot = in->u64();
+      const uint32_t ref = in->u32();
+      const std::string metric = in->text();
+      std::vector<std::pair<std::string, std::string>> labels;
+      for (size_t columns = in->count(9); columns > 0 && in->ok(); --columns) {
+        std::string name = in->text();
+        const bool there = in->flag();
+        std::string text = in->text();
+        if (there) labels.emplace_back(std::move(name), std::move(text));
+      }
+      const auto [entry, fresh] = boot_of(device, boot).series.try_emplace(ref);
+      series_count_ += fresh ? 1 : 0;
+      if (fresh || entry->second.reader == -2) bind(entry->second, device, metric, labels);
+      if (entry->second.reader < 0) continue;  // no rule reads it any more
+      row.reader = static_cast<uint32_t>(entry->second.reader);
+      row.columns = &entry->second.columns;
+      group.rows.push_back(row);
+      ++gathered_;
+    }
+    if (!group.rows.empty()) groups_.emplace(device, std::move(group));
+  }
+  const std::string state = in->text();
+  Status good;
+  if (!in->ok() || !in->at_end()) good = fail(ErrorCode::kCorrupt, "the rules' state says nothing sensible");
+  if (good && !state.empty()) good = set_->engine->restore(state);
+  if (!good) {
+    groups_.clear();
+    gathered_ = 0;
+    boots_.clear();
+    series_count_ = 0;
+    make_set(folder_);
+    return good;
+  }
+  position_ = position;
+  next_index_ = next_index;
+  clock_ms_ = clock_ms;
+  if (clock_ms_ != INT64_MIN) set_->engine->advance_clock(clock_ms_);
+  return {};
+}
+
+}  // namespace lambda::gateway

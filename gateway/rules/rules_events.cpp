@@ -1,0 +1,127 @@
+// What rules said, on its way out.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "gateway/rules/alertmanager.h"
+#include "gateway/rules/rules.h"
+#include "query/duration.h"
+
+namespace lambda::gateway {
+namespace {
+
+constexpr size_t kBodyBytesMax = 256u << 10;
+
+// A level of a topic: what MQTT has a meaning for is replaced.
+std::string topic_level(const std::string& name) {
+  std::string out = name.substr(0, 64);
+  std::ranges::replace_if(
+      out, [](unsigned char c) { return c <= ' ' || c == '/' || c == '+' || c == '#' || c == 0x7F; }, '_');
+  return out;
+}
+
+}  // namespace
+
+void Rules::tell(const RuleEvent& event) {
+  if (!outbox_) return;
+  std::string body = event_body(event, options_.site, options_.gateway);
+  if (body.size() > kBodyBytesMax) {
+    counters_.events_too_large++;
+    RuleEvent smaller = event;
+    smaller.fields = "{}";
+    smaller.key.resize(std::min<size_t>(smaller.key.size(), 1));
+    body = event_body(smaller, options_.site, options_.gateway);
+    if (body.size() > kBodyBytesMax) return;
+  }
+  // Rows that only go to the log are not worth the disk; alerts are remembered whatever becomes of them.
+  const auto receivers = receivers_of(event);
+  const bool kept = event.kind != RuleEvent::Kind::kRow || !receivers.empty();
+  if (kept && !outbox_->put(event.id, receivers, body)) return;  // told before the crash
+  for (const cep::ActionPlan& action : event.actions) {
+    if (action.name == "log") log_event(event);
+    if (action.name != "live" || action.args.size() != 2 || event.kind == RuleEvent::Kind::kResolved) continue;
+    const auto duration_ms = query::parse_duration_ms(action.args[1]);
+    counters_.live_requests++;
+    if (port_.live && duration_ms) port_.live(action.args[0], *duration_ms);
+  }
+  if (delivery_ && !receivers.empty()) delivery_->wake();
+}
+
+std::vector<std::string> Rules::receivers_of(const RuleEvent& event) const {
+  std::vector<std::string> receivers;
+  const auto add = [&receivers](std::string receiver) {
+    if (std::ranges::find(receivers, receiver) == receivers.end()) receivers.push_back(std::move(receiver));
+  };
+  for (const cep::ActionPlan& action : event.actions) {
+    if (action.name == "mqtt") add("mqtt " + topic_level(action.args.empty() ? event.rule : action.args[0]));
+    if (action.name == "webhook" && !action.args.empty()) add("webhook " + action.args[0]);
+    if (action.name == "exec") add("exec " + nlohmann::json(action.args).dump());
+  }
+  // Alertmanagers hear of firing alerts again and again anyhow: resend().
+  if (event.kind == RuleEvent::Kind::kFiring || event.kind == RuleEvent::Kind::kResolved) {
+    for (const std::string& url : options_.alertmanagers) add("alertmanager " + url);
+  }
+  return receivers;
+}
+
+void Rules::log_event(const RuleEvent& event) {
+  const int64_t second = env_.clock.mono_ms() / 1000;
+  if (second != log_second_) log_lines_ = 0;
+  log_second_ = second;
+  if (++log_lines_ > options_.log_lines_per_s_max) {
+    counters_.log_lines_dropped++;
+    return;
+  }
+  std::string key;
+  for (const auto& [name, value] : event.key) key += (key.empty() ? "" : ",") + name + "=" + value;
+  if (event.kind == RuleEvent::Kind::kRow) {
+    env_.log.info("rule_row", {{"rule", event.rule}, {"t", event.t}, {"fields", event.fields}, {"late", event.late}});
+    return;
+  }
+  const char* name = event.kind == RuleEvent::Kind::kResolved   ? "alert_resolved"
+                     : event.kind == RuleEvent::Kind::kReminder ? "alert_reminder"
+                                                                : "alert_firing";
+  env_.log.write(event.kind == RuleEvent::Kind::kFiring ? LogLevel::kWarn : LogLevel::kInfo, name,
+                 {{"rule", event.rule},
+                  {"key", key},
+                  {"t", event.t},
+                  {"fields", event.fields},
+                  {"reason", event.reason},
+                  {"id", event.alert_id}});
+}
+
+// An Alertmanager takes an alert to be over when it hears no more of it, and forgets all when it restarts.
+void Rules::resend() {
+  const int64_t now_ms = env_.clock.mono_ms();
+  if (options_.alertmanagers.empty() || http_ == nullptr || now_ms - resent_mono_ms_ < kAlertmanagerHoldMs / 4) return;
+  resent_mono_ms_ = now_ms;
+  if (book_.firing() == 0) return;
+  auto all = nlohmann::json::array();
+  for (const auto& [name, alert] : book_.alerts(env_.clock.utc_ms())) {
+    if (!alert.firing) continue;
+    RuleEvent event;
+    event.kind = RuleEvent::Kind::kFiring;
+    event.rule = alert.rule;
+    event.key = alert.key;
+    event.fields = alert.fields;
+    event.t = env_.clock.utc_ms();
+    event.fired_ms = alert.fired_ms;
+    const auto one =
+        nlohmann::json::parse(alertmanager_body(event_body(event, options_.site, options_.gateway)), nullptr, false);
+    if (one.is_array() && !one.empty()) all.push_back(one[0]);
+  }
+  for (const std::string& url : options_.alertmanagers) {
+    HttpQuestion question;
+    question.method = "POST";
+    question.url = url + "/api/v2/alerts";
+    question.content_type = "application/json";
+    question.body = all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    question.timeout_ms = options_.webhook_timeout_ms;
+    question.ca_file = options_.ca_file;
+    // Whatever comes of it: it is sent again in a minute.
+    if (auto asked = http_->ask(std::move(question), [](const Result<HttpResponse>&) {}); !asked) {
+      env_.log.debug("alerts_not_resent", {{"to", url}, {"why", asked.error().text}});
+    }
+  }
+}
+
+}  // namespace lambda::gateway

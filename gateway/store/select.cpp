@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -55,12 +57,49 @@ void keep_winners(std::vector<Found>* found) {
 class StoreCursor final : public query::SeriesCursor {
  public:
   StoreCursor(Disk& disk, std::vector<BlockRef> blocks, int64_t from_ms, int64_t to_ms,
-              std::shared_ptr<ReadCounters> counters)
-      : disk_(disk), blocks_(std::move(blocks)), from_ms_(from_ms), to_ms_(to_ms), counters_(std::move(counters)) {}
+              std::shared_ptr<ReadCounters> counters, std::shared_ptr<Summaries> summaries)
+      : disk_(disk),
+        blocks_(std::move(blocks)),
+        from_ms_(from_ms),
+        to_ms_(to_ms),
+        counters_(std::move(counters)),
+        summaries_(std::move(summaries)) {}
 
-  Result<std::vector<query::Sample>> read(uint64_t samples_max) override {
+  Result<std::vector<query::Sample>> read(uint64_t samples_max) override { return read_blocks(blocks_, samples_max); }
+
+  std::vector<std::string> warnings() const override { return warnings_; }
+
+  // Blocks that no other one overlaps and no window divides come summed up; the others as read() gives them.
+  Result<Gathered> gather(const query::Windows& windows, uint64_t samples_max) override {
+    Gathered out;
+    std::vector<BlockRef> rest;
+    const std::vector<uint8_t> alone = find_alone();
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      const BlockRef& ref = blocks_[i];
+      const int64_t t_min = ref.row.t_min + ref.offset_ms;
+      const int64_t t_max = ref.row.t_max + ref.offset_ms;
+      const bool whole = alone[i] != 0 && t_min >= from_ms_ && t_max <= to_ms_ && !windows.divide(t_min, t_max);
+      const auto summary = whole ? sum_up(ref) : std::nullopt;
+      if (!summary) {
+        rest.push_back(ref);
+        continue;
+      }
+      if (out.runs.size() == samples_max) return too_many(samples_max);
+      out.runs.push_back(*summary);
+      out.runs.back().t_min += ref.offset_ms;
+      out.runs.back().t_max += ref.offset_ms;
+    }
+    std::ranges::sort(out.runs, {}, &query::RunSummary::t_min);
+    auto samples = read_blocks(rest, samples_max - out.runs.size());
+    if (!samples) return tl::unexpected(samples.error());
+    out.samples = std::move(*samples);
+    return out;
+  }
+
+ private:
+  Result<std::vector<query::Sample>> read_blocks(const std::vector<BlockRef>& blocks, uint64_t samples_max) {
     std::vector<Found> found;
-    for (const BlockRef& ref : blocks_) {
+    for (const BlockRef& ref : blocks) {
       read_one(ref, &found);
       // Samples that lose to others of their time do not count against the bound, but must not fill the memory either.
       if (found.size() / 2 > samples_max + kBlockPointsMax) keep_winners(&found);
@@ -74,9 +113,39 @@ class StoreCursor final : public query::SeriesCursor {
     return samples;
   }
 
-  std::vector<std::string> warnings() const override { return warnings_; }
+  // For each block whether its times lie apart from those of all others.
+  std::vector<uint8_t> find_alone() const {
+    std::vector<size_t> order(blocks_.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    const auto begin = [this](size_t i) { return blocks_[i].row.t_min + blocks_[i].offset_ms; };
+    const auto end = [this](size_t i) { return blocks_[i].row.t_max + blocks_[i].offset_ms; };
+    std::ranges::sort(order, {}, begin);
+    std::vector<uint8_t> alone(blocks_.size(), 1);
+    size_t furthest = 0;  // in `order`: of those before, the one that ends last
+    for (size_t i = 1; i < order.size(); ++i) {
+      if (begin(order[i]) <= end(order[furthest])) alone[order[i]] = alone[order[furthest]] = 0;
+      if (end(order[i]) > end(order[furthest])) furthest = i;
+    }
+    return alone;
+  }
 
- private:
+  // Of the accepted run, by its own times; nothing when it must be read.
+  std::optional<query::RunSummary> sum_up(const BlockRef& ref) {
+    if (const auto known = summaries_->find(ref.row); known.known) return known.summary;
+    BlockInfo info;
+    const auto points = read_points(disk_, ref.segment->path, ref.row, ref.boot, &info);
+    if (!points) return std::nullopt;  // reading it says what is wrong
+    std::vector<query::Sample> samples;
+    samples.reserve(ref.row.count);
+    for (uint64_t ordinal = ref.row.first; ordinal < ref.row.end(); ++ordinal) {
+      const Point& point = (*points)[ordinal - info.first_ordinal];
+      samples.push_back({point.time_ms, to_number(info, point.bits)});
+    }
+    const auto summary = query::summary_of(samples);
+    summaries_->keep(ref.row, summary);
+    return summary;
+  }
+
   static tl::unexpected<Error> too_many(uint64_t samples_max) {
     return fail(ErrorCode::kFull, "a series has more than " + std::to_string(samples_max) + " samples in this range");
   }
@@ -103,6 +172,7 @@ class StoreCursor final : public query::SeriesCursor {
   std::vector<BlockRef> blocks_;
   int64_t from_ms_, to_ms_;
   std::shared_ptr<ReadCounters> counters_;
+  std::shared_ptr<Summaries> summaries_;
   std::vector<std::string> warnings_;
 };
 
@@ -257,7 +327,7 @@ std::unique_ptr<query::SeriesCursor> StoreImpl::select_series(const SeriesRow& s
   std::sort(refs.begin(), refs.end(), [](const BlockRef& a, const BlockRef& b) {
     return std::tie(a.rank, a.row.stream, a.row.first) < std::tie(b.rank, b.row.stream, b.row.first);
   });
-  return std::make_unique<StoreCursor>(env_.disk, std::move(refs), from_ms, to_ms, read_counters_);
+  return std::make_unique<StoreCursor>(env_.disk, std::move(refs), from_ms, to_ms, read_counters_, summaries_);
 }
 
 }  // namespace lambda::gateway

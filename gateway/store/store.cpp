@@ -104,6 +104,8 @@ const StoreCounters& StoreImpl::counters() const {
   c.append_errors = written.append_errors;
   c.sync_errors = written.sync_errors + start_sync_errors_;
   c.damaged_records = damaged_records_ + read_counters_->damaged_blocks.load(std::memory_order_relaxed);
+  c.summary_hits = summaries_->hits();
+  c.summaries_dropped = summaries_->dropped();
   c.chain_breaks = chain_breaks_before_ + catalog_->chain_breaks();
   c.segments = 0;
   c.segment_bytes = 0;

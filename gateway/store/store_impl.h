@@ -20,6 +20,7 @@
 #include "gateway/store/record_body.h"
 #include "gateway/store/segment_writer.h"
 #include "gateway/store/store.h"
+#include "gateway/store/summaries.h"
 
 namespace lambda::gateway {
 
@@ -245,6 +246,7 @@ class StoreImpl final : public Store {
   std::unique_ptr<RetentionJob> retention_;
   bool merge_driven_ = false, retention_driven_ = false, drop_driven_ = false;
   std::shared_ptr<ReadCounters> read_counters_ = std::make_shared<ReadCounters>();
+  std::shared_ptr<Summaries> summaries_ = std::make_shared<Summaries>(options_.summaries_max);
   mutable StoreCounters counters_{};  // those kept elsewhere are brought in by counters()
   uint64_t damaged_records_ = 0;
   uint64_t start_sync_errors_ = 0;

@@ -383,6 +383,63 @@ TEST(Store, TheLaterBootWinsAtEqualTimeByHelloWhateverTheNumbersAre) {
   }
 }
 
+TEST(Store, SumsUpBlocksSoThatSumsStayWhatTheyAreWhateverOverlaps) {
+  TestWorld world;
+  world.open();
+  TestDevice first{.boot = 1};
+  TestDevice second{.boot = 2};
+  const int64_t t0 = 1'700'000'000'000;
+  world.store->put_hello(first.hello(0, t0), [](const Status&) {});
+  world.store->put_hello(second.hello(1, t0 + 1), [](const Status&) {});
+  TestBlock odd = test_block(1, 40, 10, t0 + 40'000);
+  odd.points[5].bits = std::bit_cast<uint64_t>(std::nan(""));
+  world.put(first.parcel({test_block(1, 0, 20, t0), test_block(1, 20, 20, t0 + 20'000), odd}, {1}));
+  world.put(second.parcel({test_block(1, 0, 20, t0 + 30'000, 512), test_block(1, 20, 20, t0 + 60'000)}, {1}));
+  std::mt19937 random(1);
+  uint64_t summed_up = 0;
+  for (int round = 0; round < 300; ++round) {
+    const auto pick = [&](int64_t below) { return static_cast<int64_t>(random() % static_cast<uint64_t>(below)); };
+    const query::Windows windows{t0 + pick(90'000), 1 + pick(40'000), static_cast<uint64_t>(1 + pick(5)),
+                                 1 + pick(60'000)};
+    const auto last_ms = windows.first_end_ms + windows.step_ms * static_cast<int64_t>(windows.count - 1);
+    const auto ask = [&] {
+      auto found = world.store->select({{"__name__", query::MatchOp::kEqual, "m1"}},
+                                       windows.first_end_ms - windows.range_ms + 1, last_ms, 10);
+      EXPECT_TRUE(found.has_value());
+      return std::move(*found);
+    };
+    const query::Selection plain = ask();
+    const query::Selection summed = ask();
+    ASSERT_EQ(plain.series.size(), summed.series.size());
+    if (plain.series.empty()) continue;
+    const auto samples = plain.series[0].cursor->read(1'000).value();
+    const auto gathered = summed.series[0].cursor->gather(windows, 1'000).value();
+    summed_up += gathered.runs.size();
+    for (uint64_t i = 0; i < windows.count; ++i) {
+      const int64_t end_ms = windows.first_end_ms + static_cast<int64_t>(i) * windows.step_ms;
+      const auto within = [&](int64_t time_ms) { return time_ms <= end_ms && time_ms > end_ms - windows.range_ms; };
+      double sum = 0, count = 0, gathered_sum = 0, gathered_count = 0;
+      const auto add = [&](const query::Sample& sample, double& to, double& counted) {
+        if (!within(sample.time_ms)) return;
+        counted += 1;
+        to += std::isnan(sample.value) ? 1e6 : sample.value;
+      };
+      for (const auto& sample : samples) add(sample, sum, count);
+      for (const auto& sample : gathered.samples) add(sample, gathered_sum, gathered_count);
+      for (const auto& run : gathered.runs) {
+        ASSERT_EQ(within(run.t_min), within(run.t_max)) << "round " << round;
+        if (!within(run.t_min)) continue;
+        gathered_count += static_cast<double>(run.count);
+        gathered_sum += run.sum;
+      }
+      ASSERT_EQ(count, gathered_count) << "round " << round;
+      ASSERT_DOUBLE_EQ(sum, gathered_sum) << "round " << round;
+    }
+  }
+  EXPECT_GT(summed_up, 50u);
+  EXPECT_GT(world.store->counters().summary_hits, 50u);
+}
+
 TEST(Store, AtEqualTimeTheHigherOrdinalWins) {
   TestWorld world;
   world.open();

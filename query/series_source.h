@@ -56,10 +56,23 @@ struct RunSummary {
 // `samples` in order of time, strictly increasing, none of them NaN. Nothing when no such summary can be made of them.
 std::optional<RunSummary> summary_of(std::span<const Sample> samples);
 
+// A point that has just come, with all that tells it from others of its series: it may be in a stored block too.
+struct FreshPoint {
+  uint64_t boot;
+  uint32_t ref;    // of the series in that boot
+  uint32_t clock;  // segment of that boot's clock
+  uint64_t ordinal;
+  Sample sample;  // by the device's own clock
+};
+
 // The samples of one series, not decoded yet. May be used from any one thread.
 class SeriesCursor {
  public:
   virtual ~SeriesCursor() = default;
+  // Takes points that are to be answered together with its own, before anything is read, in any order: a point that is
+  // there already counts once, and of points of one time the later boot's, then that of the higher ordinal, wins.
+  // False, with nothing taken: it does not know its points by identity.
+  virtual bool add(std::vector<FreshPoint>& /*fresh*/) { return false; }
   // All samples with from_ms <= time <= to_ms of the select() that made this, ascending and strictly increasing
   // in time (at equal times the later boot, then the higher ordinal, has won). kFull past `samples_max`.
   virtual Result<std::vector<Sample>> read(uint64_t samples_max) = 0;

@@ -346,6 +346,7 @@ void Node::Parts::stop(std::function<void()> done) {
   stopping = true;
   stopped = std::move(done);
   if (sampler != nullptr) sampler->stop();
+  if (api != nullptr) api->cancel();
   env.loop.cancel(seal);
   env.loop.cancel(second);
   stop_limit = env.loop.after(kStopMsMax, [this] {
@@ -411,8 +412,11 @@ NodeStatus Node::Parts::status() const {
   return out;
 }
 
-Node::Node(Env& env, AgentConfig config, SigningKey key, std::vector<std::unique_ptr<Source>> sources)
-    : parts_(std::make_unique<Parts>(env, std::move(config), std::move(key), std::move(sources))) {}
+Node::Node(Env& env, AgentConfig config, SigningKey key, std::vector<std::unique_ptr<Source>> sources,
+           query::HttpApi::Executor executor)
+    : parts_(std::make_unique<Parts>(env, std::move(config), std::move(key), std::move(sources))) {
+  parts_->executor = std::move(executor);
+}
 Node::~Node() = default;
 Status Node::start() {
   return parts_->start();

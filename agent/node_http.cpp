@@ -35,7 +35,7 @@ std::string hex64(uint64_t value) {
 Status Node::Parts::listen() {
   query::HttpApiOptions options;
   options.version = kVersion;
-  api = std::make_unique<query::HttpApi>(*memory, env.clock, options);
+  api = std::make_unique<query::HttpApi>(*memory, env.clock, options, executor);
   auto server = env.network.listen_http(config.http, [this](const HttpRequest& request, HttpServer::Respond respond) {
     answer(request, std::move(respond));
   });

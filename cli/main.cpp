@@ -111,12 +111,27 @@ class CommandLine {
     command->add_option("--start", query_.start, "First moment of a range query");
     command->add_option("--end", query_.end, "Last moment of a range query (default now)");
     command->add_option("--step", query_.step, "Between two moments: 15s, 0.5 (default: about 250 points)");
+    auto* blocks = command
+                       ->add_option("--blocks", query_.blocks,
+                                    "Ask files instead: segments, spool files, files of one block, or folders of them; "
+                                    "may stand several times. Times not given are the data's: its last moment, its "
+                                    "last ten minutes")
+                       ->type_name("FILE|DIR")
+                       ->allow_extra_args(false);
     add_server_options(*command, query_.server);
+    for (const char* other : {"--gateway", "--agent"}) blocks->excludes(command->get_option(other));
     command->add_option("--watch", watch_s_, "Ask again every so many seconds, until Ctrl-C")
         ->check(CLI::Range(1, 86'400))
-        ->type_name("SECONDS");
+        ->type_name("SECONDS")
+        ->excludes(blocks);
     command->callback([this] {
-      run = [this] { return watch_s_ == 0 ? cli::query(output, query_, OsClock().utc_ms(), call_http) : run_watch(); };
+      run = [this] {
+        if (!query_.blocks.empty()) {
+          Files files;
+          return cli::query_blocks(output, query_, OsClock().utc_ms(), files.disk);
+        }
+        return watch_s_ == 0 ? cli::query(output, query_, OsClock().utc_ms(), call_http) : run_watch();
+      };
     });
   }
 

@@ -20,6 +20,7 @@ namespace lambda::gateway {
 namespace {
 
 constexpr size_t kQueryThreads = 2;
+constexpr int kQueryNice = 5;  // what is taken in and acked goes first when the processor is short
 // A former gateway's broker ends with it, but a moment later.
 constexpr int64_t kPortWaitMs = 5'000;
 
@@ -79,7 +80,7 @@ int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
     log.error("not_started", {{"why", can.error().text}});
     return 1;
   }
-  Workers workers(kQueryThreads);
+  Workers workers(kQueryThreads, kQueryNice);
   auto node = std::make_unique<Node>(env, std::move(config),
                                      [&workers](std::function<void()> task) { workers.run(std::move(task)); });
   if (auto started = node->start(); !started) {

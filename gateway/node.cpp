@@ -387,6 +387,7 @@ void Node::stop(std::function<void()> done) {
   env_.loop.cancel(p.registry_timer);
   env_.loop.cancel(p.background_timer);
   p.http.reset();
+  p.api->cancel_queries();
   finish_stop();
 }
 

@@ -83,6 +83,7 @@ struct HttpApi::Shared {
   const Clock& clock;
   HttpApiCounters counters;
   std::atomic<uint64_t> evaluating{0};
+  std::atomic<bool> ending{false};
 
   Shared(HttpApiOptions o, const Clock& c) : options(std::move(o)), clock(c) {}
 
@@ -263,6 +264,10 @@ class HttpApi::Request {
       return expression.error().code == ErrorCode::kUnsupported ? response_for(expression.error())
                                                                 : bad_parameter("query", expression.error().text);
     }
+    if (shared_->ending) {
+      ++shared_->counters.unavailable;
+      return error_response(503, "unavailable", "the program is ending");
+    }
     if (shared_->evaluating >= options.queries_max) {
       ++shared_->counters.unavailable;
       return error_response(503, "unavailable",
@@ -295,7 +300,12 @@ class HttpApi::Request {
   // On any thread; touches nothing but its arguments.
   static HttpResponse run(Shared& shared, Evaluation& evaluation, int64_t deadline_us, uint64_t series_limit) {
     bool late = false;
-    auto result = evaluation.run([&] { return late = shared.clock.mono_us() >= deadline_us; });
+    const bool ended = shared.ending;
+    auto result =
+        ended ? Result<QueryResult>(fail(ErrorCode::kUnavailable, "the program is ending")) : evaluation.run([&] {
+          late = shared.clock.mono_us() >= deadline_us;
+          return late || shared.ending;
+        });
     if (!result) {
       if (late) {
         ++shared.counters.timed_out;
@@ -422,6 +432,10 @@ HttpApi::HttpApi(SeriesSource& source, const Clock& clock, HttpApiOptions option
       executor_(std::move(executor)) {}
 
 HttpApi::~HttpApi() = default;
+
+void HttpApi::cancel() {
+  shared_->ending = true;
+}
 
 bool HttpApi::serves(std::string_view path) {
   if (!path.starts_with(kPrefix)) {

@@ -46,8 +46,9 @@ class HttpApi {
  public:
   using Executor = std::function<void(std::function<void()>)>;
 
-  // `source` and `clock` must outlive this and every evaluation under way; `clock` must bear any thread when there is
-  // an `executor`. The executor runs each task once, on any thread; without one, evaluation happens inside handle().
+  // `source` must outlive this, and every evaluation under way unless its cursors stand alone; so must `clock`, which
+  // must bear any thread when there is an `executor`. The executor runs each task once, on any thread; without one,
+  // evaluation happens inside handle().
   HttpApi(SeriesSource& source, const Clock& clock, HttpApiOptions options, Executor executor = {});
   ~HttpApi();
   HttpApi(const HttpApi&) = delete;
@@ -58,6 +59,10 @@ class HttpApi {
 
   // Selects at once, on the loop thread; `respond` is called once, now or from the executor.
   void handle(const HttpRequest& request, HttpServer::Respond respond);
+
+  // The program is about to end: what is being evaluated, and what waits for it, is answered 503 soon; nothing new is
+  // begun. Loop thread.
+  void cancel();
 
   const HttpApiCounters& counters() const;
 

@@ -255,6 +255,8 @@ void Api::register_store() {
   plain("withheld_full_total", "Parcels withheld since the disk is full.", &StoreCounters::parcels_withheld_full);
   plain("withheld_busy_total", "Parcels withheld since too much waited.", &StoreCounters::parcels_withheld_busy);
   plain("chain_breaks_total", "Parcels whose predecessor is not the one stored.", &StoreCounters::chain_breaks);
+  plain("summary_hits_total", "Blocks that questions needed not read again.", &StoreCounters::summary_hits);
+  plain("summaries_dropped_total", "Summaries forgotten at summaries_max.", &StoreCounters::summaries_dropped);
   gauge("lambda_store_segments", "Segment files.",
         [this] { return static_cast<double>(view_.store->counters().segments); });
   gauge("lambda_store_segment_bytes", "Their bytes.",

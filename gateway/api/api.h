@@ -46,6 +46,7 @@ class Api {
  public:
   Api(Env& env, ApiView view, query::HttpApi::Executor executor);
   ~Api();
+  void cancel_queries() { query_.cancel(); }  // the program is about to end
   void handle(const HttpRequest& request, HttpServer::Respond respond);
   bool ready() const;
   std::string devices_json() const;

@@ -45,6 +45,7 @@ struct StoreOptions {
   uint64_t coverage_bytes_max = 32u << 20;
   int64_t merge_interval_ms = 60'000;  // 0: never
   uint32_t merge_points_min = 256;     // blocks below are small
+  uint64_t summaries_max = 320'000;    // of runs that were read, in memory for later questions: about 160 bytes each
   bool index_in_memory = false;        // the simulator's: the index dies with the process
 };
 
@@ -119,7 +120,8 @@ struct StoreCounters {
   uint64_t parcels_stored, parcels_duplicate, parcels_conflict, points_stored, points_duplicate, blocks_stored, syncs,
       sync_errors, append_errors, segments, segment_bytes, carried_bytes, retired_segments, retired_points,
       merged_blocks, merge_mismatches, damaged_records, torn_bytes, index_rebuilds, parcels_withheld_full,
-      parcels_withheld_busy, chain_breaks, index_commits_early;  // at the bound of rows or bytes, not by age
+      parcels_withheld_busy, chain_breaks, index_commits_early,  // at the bound of rows or bytes, not by age
+      summary_hits, summaries_dropped;  // blocks that were not read again; those forgotten at summaries_max
 };
 
 class Store : public query::SeriesSource {

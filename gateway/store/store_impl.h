@@ -16,31 +16,17 @@
 #include <vector>
 
 #include "base/record/record.h"
+#include "gateway/store/block_cursor.h"
 #include "gateway/store/catalog.h"
 #include "gateway/store/record_body.h"
 #include "gateway/store/segment_writer.h"
 #include "gateway/store/store.h"
+#include "gateway/store/summaries.h"
 
 namespace lambda::gateway {
 
-// A file that cursors may be reading. It is deleted only when nobody but the store holds it.
-struct SegmentFile {
-  uint64_t number = 0;
-  std::string path;
-};
-using SegmentPin = std::shared_ptr<const SegmentFile>;
-
-// Written by cursors on any thread.
-struct ReadCounters {
-  std::atomic<uint64_t> damaged_blocks{0};
-};
-
 class MergeJob;
 class RetentionJob;
-
-// The points of the whole block that `row` stands in; kCorrupt names the file and the byte. From any thread.
-Result<std::vector<Point>> read_points(Disk& disk, const std::string& path, const BlockRow& row, uint64_t boot,
-                                       BlockInfo* info);
 
 class StoreImpl final : public Store {
  public:
@@ -194,7 +180,6 @@ class StoreImpl final : public Store {
   bool merging(uint64_t segment) const;
   bool retiring(uint64_t segment) const;
   Result<std::vector<Point>> read_block(const std::string& path, const BlockRow& row, uint64_t boot, BlockInfo* info);
-  std::map<int64_t, uint32_t> boot_ranks(const std::vector<BootRow>& boots);
 
   // ---- select.cpp
   struct DeviceView;
@@ -245,6 +230,7 @@ class StoreImpl final : public Store {
   std::unique_ptr<RetentionJob> retention_;
   bool merge_driven_ = false, retention_driven_ = false, drop_driven_ = false;
   std::shared_ptr<ReadCounters> read_counters_ = std::make_shared<ReadCounters>();
+  std::shared_ptr<Summaries> summaries_ = std::make_shared<Summaries>(options_.summaries_max);
   mutable StoreCounters counters_{};  // those kept elsewhere are brought in by counters()
   uint64_t damaged_records_ = 0;
   uint64_t start_sync_errors_ = 0;

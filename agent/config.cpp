@@ -101,6 +101,20 @@ void uplink_keys(ConfigTable& table, ConnectionOptions& uplink) {
   });
 }
 
+void live_keys(ConfigTable& table, LiveOptions& live) {
+  table.flag("live.enabled", live.enabled,
+             "Points that a gateway wants to see at once are sent ahead of their parcel.");
+  table.integer("live.bytes_per_s", live.bytes_per_s, uint64_t{1} << 10, uint64_t{1} << 30,
+                "Over it they wait, and the oldest are left to their parcel.");
+  table.integer("live.points_waiting_max", live.points_waiting_max, 16, 10'000'000, "Points that wait.");
+  table.integer("live.message_bytes_max", live.message_bytes_max, 4096, 256u << 10, "A message's size.");
+  table.integer("live.outgoing_bytes_max", live.outgoing_bytes_max, 4096, 64u << 20,
+                "With more on its way to the broker, parcels included, they wait.");
+  table.integer("live.batch_ms", live.batch_ms, 1, 10'000, "Points of so long share a message.");
+  table.integer("live.lease_s_max", live.lease_s_max, 1, 86'400,
+                "A gateway that says no more is forgotten after so long at the latest.");
+}
+
 }  // namespace
 
 std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
@@ -129,6 +143,7 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
   table.integer("spool.reserve_bytes", config.reserve_bytes, uint64_t{0}, uint64_t{1} << 30,
                 "A file that is given up when the disk is full, so that acks can still be noted.");
   uplink_keys(table, config.uplink);
+  live_keys(table, config.live);
   http_keys(table, config.http);
   table.flag("doors.enabled", config.doors_enabled, "Points are taken over HTTP: push, remote-write, line protocol.");
   table.integer("doors.points_waiting_max", config.doors.feed.points_waiting_max, uint64_t{1'000}, uint64_t{10'000'000},

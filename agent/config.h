@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "agent/door/doors.h"
+#include "agent/live/live_lane.h"
 #include "agent/memory/memory.h"
 #include "agent/source/host_sources.h"
 #include "agent/source/statsd.h"
@@ -32,6 +33,7 @@ struct AgentConfig {
   SpoolOptions spool;
   uint32_t old_boots_max = 16;  // read into RAM at a time
   ConnectionOptions uplink;
+  LiveOptions live;
   HttpOptions http;
   bool doors_enabled = true;
   DoorOptions doors;

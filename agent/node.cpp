@@ -138,6 +138,7 @@ void Node::Parts::begin_boot(uint64_t previous, uint64_t first_journal) {
   present.clocks.push_back({0, false, 0, true});
   rounds->set_present(boot, *journal);
   if (shelf != nullptr) shelf->set_boot(boot);
+  if (live != nullptr) live->begin_boot(boot, table);
 }
 
 void Node::Parts::make_uplink() {
@@ -152,6 +153,14 @@ void Node::Parts::make_uplink() {
                            [](int64_t) {}});
   shelf->set_boot(boot);
   connection = std::make_unique<Connection>(env, config.uplink, *shelf);
+  live = std::make_unique<LiveLane>(
+      env, config.live, config.device, config.uplink.site,
+      LivePorts{[this](std::span<const uint8_t> message) { return connection->publish_live(message); },
+                [this] { return connection->outgoing_bytes(); },
+                [this](SeriesRef ref, std::span<uint8_t> out) { return memory->store().copy_open(ref, out); }});
+  live->begin_boot(boot, table);
+  connection->listen({[this] { live->connected(); }, [this] { live->disconnected(); },
+                      [this](std::span<const uint8_t> message) { live->interest(message); }});
 }
 
 void Node::Parts::make_sampler() {
@@ -211,6 +220,7 @@ void Node::Parts::row_decided(const Status& status, const Row& row, uint64_t of_
       lost.push_back({{point.ref, ordinal, 1}, GapReason::kMemory});
     }
   }
+  if (live != nullptr && live->listening()) live->row(row);
   if (!lost.empty() && enrolled()) spool->add_gaps(boot, lost);
   if (enrolled() && memory->wants_round() && !rounds->live_waiting()) rounds->live(false, {});
 }

@@ -185,6 +185,30 @@ void Node::Parts::register_metrics() {
                            [this] { return static_cast<double>(connection->machine().backlog_share().shrunk()); });
   metrics.counter_callback("lambda_agent_connections_total", "Connections made.", {},
                            [this] { return static_cast<double>(connection->connects()); });
+  register_live_metrics();
+}
+
+void Node::Parts::register_live_metrics() {
+  const auto counter = [this](const char* name, const char* help, uint64_t LiveCounters::*value) {
+    metrics.counter_callback(name, help, {}, [this, value] { return static_cast<double>(live->counters().*value); });
+  };
+  counter("lambda_live_interests_total", "Interests heard from gateways.", &LiveCounters::interests);
+  counter("lambda_live_selectors_left_out_total", "Selectors over the bound of an interest.",
+          &LiveCounters::interests_left_out);
+  counter("lambda_live_selectors_refused_total", "Selectors that cannot be read.", &LiveCounters::selectors_refused);
+  counter("lambda_live_messages_total", "Live messages sent.", &LiveCounters::messages);
+  counter("lambda_live_bytes_total", "Their bytes.", &LiveCounters::bytes);
+  counter("lambda_live_points_total", "Points sent ahead of their parcel.", &LiveCounters::points);
+  counter("lambda_live_points_dropped_total", "Points left to their parcel: over the rate, or the connection was lost.",
+          &LiveCounters::points_dropped);
+  counter("lambda_live_blocks_dropped_total", "Open blocks left to their parcel.", &LiveCounters::blocks_dropped);
+  counter("lambda_live_declarations_total", "Declarations sent.", &LiveCounters::declarations);
+  counter("lambda_live_waits_total", "Times that the rate or the connection's queue made this lane wait.",
+          &LiveCounters::waits);
+  metrics.gauge_callback("lambda_live_gateways", "Gateways whose lease runs.", {},
+                         [this] { return static_cast<double>(live->interests()); });
+  metrics.gauge_callback("lambda_live_points_waiting", "Points that wait to be sent.", {},
+                         [this] { return static_cast<double>(live->points_waiting()); });
 }
 
 }  // namespace lambda::agent

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/door/doors.h"
+#include "agent/live/live_lane.h"
 #include "agent/memory/memory.h"
 #include "agent/node.h"
 #include "agent/old_boots.h"
@@ -53,6 +54,7 @@ struct Node::Parts {
   void answer(const HttpRequest& request, HttpServer::Respond respond);
   std::string status_text() const;
   void register_metrics();
+  void register_live_metrics();
 
   Env& env;
   AgentConfig config;
@@ -71,6 +73,7 @@ struct Node::Parts {
   std::unique_ptr<OldBoots> old_boots;  // none while not enrolled
   std::unique_ptr<SpoolShelf> shelf;
   std::unique_ptr<Connection> connection;
+  std::unique_ptr<LiveLane> live;  // as connection: none while not enrolled
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Feeder> feeder;
   std::unique_ptr<Doors> doors;

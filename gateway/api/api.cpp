@@ -26,7 +26,9 @@ query::HttpApiOptions query_options() {
 }  // namespace
 
 Api::Api(Env& env, ApiView view, query::HttpApi::Executor executor)
-    : env_(env), view_(std::move(view)), query_(*view_.store, env.clock, query_options(), std::move(executor)) {
+    : env_(env),
+      view_(std::move(view)),
+      query_(view_.live->overlay(), env.clock, query_options(), std::move(executor)) {
   register_metrics();
 }
 
@@ -38,7 +40,11 @@ bool Api::ready() const {
 
 void Api::handle(const HttpRequest& request, HttpServer::Respond respond) {
   if (query::HttpApi::serves(request.path)) {
+    // Only what somebody looks at is wanted at once, not what is listed.
+    const bool looks = request.path == "/api/v1/query" || request.path == "/api/v1/query_range";
+    if (looks) view_.live->overlay().begin_question();
     query_.handle(request, std::move(respond));
+    view_.live->overlay().end_question();
     return;
   }
   if (request.method != "GET" && request.method != "HEAD") {
@@ -130,6 +136,13 @@ std::string Api::status_json() const {
                     {"waiting_bytes", view_.ingest->waiting_bytes()},
                     {"quarantine_files", view_.ingest->quarantine().files()},
                     {"quarantine_bytes", view_.ingest->quarantine().bytes()}};
+  const LiveLane& live = *view_.live;
+  json["live"] = {{"enabled", live.options().enabled},
+                  {"selectors", live.interest().selectors()},
+                  {"interest_version", live.interest().version()},
+                  {"messages", live.counters().messages},
+                  {"points", live.fresh().points()},
+                  {"streams", live.fresh().streams()}};
   json["broker"] = {{"connected", view_.bus_connected()}, {"connections", view_.bus_connections()}};
   if (view_.broker != nullptr) {
     json["broker"]["port"] = view_.broker->port();
@@ -156,6 +169,7 @@ void Api::gauge(std::string name, std::string help, std::function<double()> read
 void Api::register_metrics() {
   register_ingest();
   register_store();
+  register_live();
   gauge("lambda_gateway_ready", "1: the index is complete and the broker connected.",
         [this] { return ready() ? 1.0 : 0.0; });
   gauge("lambda_gateway_up_seconds", "Since the start.",
@@ -230,6 +244,58 @@ void Api::register_ingest() {
   plain("quarantine_write_errors_total", "Examples that could not be written.", q.write_errors);
   gauge("lambda_gateway_quarantine_bytes", "In the quarantine's folder.",
         [this] { return static_cast<double>(view_.ingest->quarantine().bytes()); });
+}
+
+void Api::register_live() {
+  const LiveCounters& c = view_.live->counters();
+  const FreshCounters& f = view_.live->fresh().counters();
+  const InterestCounters& i = view_.live->interest().counters();
+  auto plain = [&](const char* name, const char* help, const uint64_t& value, const Metrics::Labels& labels = {}) {
+    count(std::string("lambda_live_") + name, help, labels, [&value] { return value; });
+  };
+  plain("messages_total", "Live messages of devices.", c.messages);
+  plain("message_bytes_total", "Their payloads.", c.bytes);
+  const std::pair<const char*, const uint64_t*> reasons[] = {{"disabled", &c.disabled},
+                                                             {"unknown_device", &c.unknown_device},
+                                                             {"revoked_device", &c.revoked_device},
+                                                             {"too_large", &c.too_large},
+                                                             {"rate", &c.rate},
+                                                             {"version", &c.version},
+                                                             {"malformed", &c.malformed},
+                                                             {"not_ready", &c.not_ready}};
+  for (const auto& [reason, value] : reasons) {
+    plain("refused_total", "Live messages that were not taken, by reason.", *value, {{"reason", reason}});
+  }
+  const char* points = "points_total";
+  const char* points_help = "Points on the live lane, by what became of them.";
+  plain(points, points_help, f.points_live, {{"result", "first"}});
+  plain(points, points_help, f.points_again, {{"result", "again"}});
+  plain(points, points_help, f.points_undeclared, {{"result", "undeclared"}});
+  plain(points, points_help, f.points_mistyped, {{"result", "mistyped"}});
+  plain("points_confirmed_total", "Live points whose block says the same.", f.points_confirmed);
+  plain("points_differ_total", "Live points whose block says something else: the block holds.", f.points_differ);
+  plain("points_ahead_total", "Live points too far in the future; kept.", f.points_ahead);
+  plain("points_expired_total", "Live points whose block did not come in time.", f.points_expired);
+  plain("points_evicted_total", "Live points given up at live.points_max.", f.points_evicted);
+  plain("streams_forgotten_total", "Streams given up at live.streams_max with points that are not stored.",
+        f.streams_forgotten);
+  plain("runs_forgotten_total", "Runs of ordinals given up at the bound of one stream.", f.runs_forgotten);
+  plain("redeclared_total", "Declarations that say something else of a series than before.", f.redeclared);
+  plain("consumed_points_total", "Points handed to consumers, by lane.", f.consumed_live, {{"lane", "live"}});
+  plain("consumed_points_total", "Points handed to consumers, by lane.", f.consumed_block, {{"lane", "block"}});
+  plain("interests_published_total", "Interests published.", i.published);
+  plain("interest_renewals_total", "Of these, those that only renew the lease.", i.renewals);
+  plain("interest_publish_errors_total", "Interests that the connection did not take.", i.publish_errors);
+  plain("selectors_replaced_total", "Selectors that gave way at live.selectors_max.", i.replaced);
+  plain("selectors_refused_total", "Selectors too long, or without a place.", i.refused);
+  const OverlayCounters& o = view_.live->overlay_counters();
+  plain("selections_total", "Selections of questions with live points in them.", o.selections);
+  gauge("lambda_live_selectors", "Selectors wanted at once.",
+        [this] { return static_cast<double>(view_.live->interest().selectors()); });
+  gauge("lambda_live_points", "Live points in memory.",
+        [this] { return static_cast<double>(view_.live->fresh().points()); });
+  gauge("lambda_live_streams", "Streams in memory.",
+        [this] { return static_cast<double>(view_.live->fresh().streams()); });
 }
 
 void Api::register_store() {

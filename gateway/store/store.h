@@ -22,6 +22,7 @@
 #include "base/crypto/crypto.h"
 #include "base/env/env.h"
 #include "base/result.h"
+#include "gateway/store/runs.h"
 #include "lambda/block.h"
 #include "lambda/parcel.h"
 #include "query/series_source.h"
@@ -87,9 +88,15 @@ enum class Verdict {
   kFull,        // disk below the watermark, or full; nothing was stored
   kBusy,        // too much waiting, or the index is being computed; nothing was stored
 };
+// Ordinals [first, end) of a parcel's block, the first one being block 0.
+struct AcceptedOrdinals {
+  uint32_t block = 0;
+  uint64_t first = 0, end = 0;
+};
 struct Decision {
   Verdict verdict = Verdict::kBusy;
   uint64_t points_new = 0, points_duplicate = 0;
+  std::vector<AcceptedOrdinals> accepted;  // of kStored: the points that were new, block by block
   std::vector<uint32_t> refs;
   std::string text;
 };
@@ -141,6 +148,11 @@ class Store : public query::SeriesSource {
   virtual AckState ack_state(const std::string& device, uint64_t boot) = 0;
   // Seqs below will not come (a device's floor_seq).
   virtual void raise_floor(const std::string& device, uint64_t boot, uint64_t floor_seq) = 0;
+
+  // What is known of a stream; nothing of one that was never heard of, and not of what is under way. They may read the
+  // index.
+  virtual std::optional<Declared> declared(const std::string& device, uint64_t boot, uint32_t ref) = 0;
+  virtual RunSet coverage(const std::string& device, uint64_t boot, uint32_t ref) = 0;  // deleted points, too
 
   virtual bool ready() const = 0;  // the index is complete
   virtual bool full() const = 0;   // below the watermark

@@ -151,6 +151,10 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
   table.integer("doors.past_ms_max", config.doors.feed.past_ms_max, 1'000, 3650 * kDayMs, "Older points are refused.");
   table.integer("doors.future_ms_max", config.doors.feed.future_ms_max, 0, kDayMs,
                 "Points further ahead of this clock are refused.");
+  table.integer("doors.series_max", config.doors.feed.series_max, 1, 100'000,
+                "Series that the doors may bring; known ones go on when it is reached.");
+  table.flag("doors.synced", config.doors.synced,
+             "A good answer waits until the points survive a power cut; else until they survive a killed agent.");
   table.integer("doors.unpacked_bytes_max", config.doors.unpacked_bytes_max, uint64_t{64} << 10, uint64_t{1} << 30,
                 "A packed request's size when it is unpacked.");
   all_sources(table, config.sources);

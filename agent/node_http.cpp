@@ -1,7 +1,10 @@
 // What a node tells over HTTP: queries, health, metrics, and its balance of points.
+#include <algorithm>
+#include <array>
 #include <cstdio>
 
 #include "agent/node_parts.h"
+#include "base/metrics/http_metrics.h"
 
 namespace lambda::agent {
 namespace {
@@ -30,6 +33,18 @@ std::string hex64(uint64_t value) {
   return text;
 }
 
+constexpr std::array<std::string_view, 4> kOwnPaths = {"/healthz", "/readyz", "/metrics", "/api/v1/lambda/status"};
+
+// Names every page there is.
+std::string not_found(bool doors) {
+  std::string paths;
+  const auto add = [&](std::string_view path) { paths += (paths.empty() ? "\"" : ",\"") + std::string(path) + "\""; };
+  for (const std::string& path : query::HttpApi::paths()) add(path);
+  if (doors) std::for_each(Doors::kPaths.begin(), Doors::kPaths.end(), add);
+  std::for_each(kOwnPaths.begin(), kOwnPaths.end(), add);
+  return R"({"status":"error","errorType":"not_found","error":"no such page","pages":[)" + paths + "]}\n";
+}
+
 }  // namespace
 
 Status Node::Parts::listen() {
@@ -50,14 +65,21 @@ Status Node::Parts::listen() {
 void Node::Parts::answer(const HttpRequest& request, HttpServer::Respond respond) {
   if (query::HttpApi::serves(request.path)) return api->handle(request, std::move(respond));
   if (config.doors_enabled && Doors::serves(request.path)) return doors->handle(request, std::move(respond));
+  // What is not in the list is not answered: whoever walks the list has seen all.
+  if (std::find(kOwnPaths.begin(), kOwnPaths.end(), request.path) == kOwnPaths.end()) {
+    return respond({404, "application/json", not_found(config.doors_enabled)});
+  }
   if (request.path == "/healthz") return respond({200, "text/plain", "ok\n"});
   if (request.path == "/readyz") {
     const bool ready = status().ready;
     return respond({ready ? 200 : 503, "text/plain", ready ? "ready\n" : "not ready\n"});
   }
-  if (request.path == "/metrics") return respond({200, Metrics::kContentType, metrics.render()});
-  if (request.path == "/api/v1/lambda/status") return respond({200, "application/json", status_text()});
-  respond({404, "application/json", "{\"status\":\"error\",\"errorType\":\"not_found\",\"error\":\"no such page\"}"});
+  if (request.path == "/metrics") {
+    tell_offenders();
+    return respond({200, Metrics::kContentType, metrics.render()});
+  }
+  LAMBDA_ASSERT(request.path == "/api/v1/lambda/status");
+  respond({200, "application/json", status_text()});
 }
 
 std::string Node::Parts::status_text() const {
@@ -143,21 +165,7 @@ void Node::Parts::register_metrics() {
   gauge("lambda_agent_boots_waiting", "Earlier starts whose journals are not read yet.", &NodeStatus::boots_waiting);
   gauge("lambda_agent_boots_waiting_bytes", "Their journals on disk.", &NodeStatus::boots_waiting_bytes);
   gauge("lambda_agent_journal_bytes", "The journal on disk.", &NodeStatus::journal_bytes);
-  const auto door = [this](const char* name, const char* help, const auto read, const Metrics::Labels& labels = {}) {
-    metrics.counter_callback(name, help, labels, [read] { return static_cast<double>(read()); });
-  };
-  const char* fed = "lambda_agent_door_points_total";
-  const char* fed_help = "Points that were handed in over HTTP, by what became of them.";
-  door(fed, fed_help, [this] { return feeder->counters().points; }, {{"result", "made"}});
-  door(fed, fed_help, [this] { return feeder->counters().points_again; }, {{"result", "again"}});
-  door(fed, fed_help, [this] { return feeder->counters().points_refused; }, {{"result", "refused"}});
-  door(fed, fed_help, [this] { return feeder->counters().points_failed; }, {{"result", "failed"}});
-  door("lambda_agent_door_requests_total", "Requests that hand points in.",
-       [this] { return doors->counters().requests; });
-  door("lambda_agent_door_requests_refused_total", "Of these, those that were refused.",
-       [this] { return doors->counters().requests_refused; });
-  metrics.gauge_callback("lambda_agent_door_points_waiting", "Points that wait for the journal.", {},
-                         [this] { return static_cast<double>(feeder->points_waiting()); });
+  register_doors();
   metrics.gauge_callback("lambda_agent_connected", "1: to a gateway's broker.", {},
                          [this] { return status().connected ? 1.0 : 0.0; });
   metrics.gauge_callback("lambda_agent_disk_full", "1: the reserve was given up.", {},
@@ -166,6 +174,8 @@ void Node::Parts::register_metrics() {
                            [this] { return static_cast<double>(spool->counters().bytes_written); });
   metrics.counter_callback("lambda_agent_journal_written_bytes_total", "Bytes written to the journal.", {},
                            [this] { return static_cast<double>(journals_before.bytes + journal->counters().bytes); });
+  metrics.counter_callback("lambda_agent_journal_syncs_total", "Syncs of the journal.", {},
+                           [this] { return static_cast<double>(journals_before.syncs + journal->counters().syncs); });
   metrics.counter_callback("lambda_agent_disk_errors_total", "Failed appends and syncs.", {}, [this] {
     const auto& spooled = spool->counters();
     const auto& written = journal->counters();
@@ -209,6 +219,44 @@ void Node::Parts::register_live_metrics() {
                          [this] { return static_cast<double>(live->interests()); });
   metrics.gauge_callback("lambda_live_points_waiting", "Points that wait to be sent.", {},
                          [this] { return static_cast<double>(live->points_waiting()); });
+}
+
+void Node::Parts::register_doors() {
+  const auto door = [this](const char* name, const char* help, const auto read, const Metrics::Labels& labels = {}) {
+    metrics.counter_callback(name, help, labels, [read] { return static_cast<double>(read()); });
+  };
+  const char* fed = "lambda_agent_door_points_total";
+  const char* fed_help = "Points that were handed in over HTTP, by what became of them.";
+  door(fed, fed_help, [this] { return feeder->counters().points; }, {{"result", "made"}});
+  door(fed, fed_help, [this] { return feeder->counters().points_again; }, {{"result", "again"}});
+  door(fed, fed_help, [this] { return feeder->counters().points_refused; }, {{"result", "refused"}});
+  door(fed, fed_help, [this] { return feeder->counters().points_failed; }, {{"result", "failed"}});
+  door("lambda_agent_door_requests_total", "Requests that hand points in.",
+       [this] { return doors->counters().requests; });
+  door("lambda_agent_door_requests_refused_total", "Of these, those that were refused.",
+       [this] { return doors->counters().requests_refused; });
+  metrics.gauge_callback("lambda_agent_door_points_waiting", "Points that wait for the journal.", {},
+                         [this] { return static_cast<double>(feeder->points_waiting()); });
+  metrics.gauge_callback("lambda_agent_door_series", "Series that the doors brought.", {},
+                         [this] { return static_cast<double>(feeder->counters().series); });
+  door("lambda_agent_door_batches_full_total", "Requests refused because too many points waited.",
+       [this] { return feeder->counters().batches_full; });
+  door("lambda_agent_door_known_forgotten_total", "Times that clients' spellings of series were too many to be kept.",
+       [this] { return feeder->known().forgotten(); });
+  register_http_metrics(metrics, [this] { return http == nullptr ? HttpCounters{} : http->counters(); });
+}
+
+// The worst ten of those whose series were refused: a few names that change.
+void Node::Parts::tell_offenders() {
+  for (const std::string& name : offenders_told) metrics.remove("metric", name);
+  offenders_told.clear();
+  for (const Offenders::Offender& offender : sampler->offenders().worst()) {
+    metrics
+        .gauge("lambda_agent_series_refused_worst", "Refusals of series over the cap, of the metrics with most.",
+               {{"metric", offender.name}})
+        .set(static_cast<double>(offender.count));
+    offenders_told.push_back(offender.name);
+  }
 }
 
 }  // namespace lambda::agent

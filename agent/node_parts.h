@@ -39,8 +39,8 @@ struct Node::Parts {
   void begin_boot(uint64_t previous, uint64_t first_journal);
   void make_uplink();
   void make_sampler();
-  void take_row(Row row, Feeder::RowDone done = {});
-  void row_decided(const Status& status, const Row& row, uint64_t of_boot);
+  void take_rows(std::vector<Row> rows, Feeder::RowsDone done);
+  void row_made(const Row& row, uint64_t of_boot);
   void seal_timer();
   void second_timer();
   void bound_spool();
@@ -55,6 +55,8 @@ struct Node::Parts {
   std::string status_text() const;
   void register_metrics();
   void register_live_metrics();
+  void register_doors();
+  void tell_offenders();
 
   Env& env;
   AgentConfig config;
@@ -83,15 +85,16 @@ struct Node::Parts {
   Metrics metrics;
 
   std::deque<JournalFile> old_journals;  // while not enrolled
-  struct HeldRow {
-    Row row;
-    Feeder::RowDone done;
+  struct HeldRows {
+    std::vector<Row> rows;
+    Feeder::RowsDone done;
   };
-  std::deque<HeldRow> held_rows;  // while a boot is being changed
+  std::deque<HeldRows> held_rows;  // while a boot is being changed
   bool swapping = false;
   bool swap_wanted = false;
   std::map<uint32_t, std::vector<Gap>> unfit;
   JournalCounters journals_before;  // of journals of boots that this process ended
+  std::vector<std::string> offenders_told;
   uint64_t points_unmade_held = 0;
   uint64_t points_dropped_journal = 0;
   bool disk_full = false;

@@ -160,7 +160,8 @@ Status Node::start() {
                p.sessions.get(),
                [this] { return parts_->connected && parts_->unconfirmed.empty(); },
                [this] { return parts_->connections; },
-               env_.clock.mono_ms()};
+               env_.clock.mono_ms(),
+               [this] { return parts_->http == nullptr ? HttpCounters{} : parts_->http->counters(); }};
   p.api = std::make_unique<Api>(env_, std::move(view), executor_);
   auto http = env_.network.listen_http(config_.http, [this](const HttpRequest& request, HttpServer::Respond respond) {
     parts_->api->handle(request, std::move(respond));

@@ -1,6 +1,7 @@
 #include "query/http_api.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 #include <optional>
@@ -57,6 +58,11 @@ std::optional<std::string_view> label_of_path(std::string_view name) {
   }
   return name.substr(kBefore.size(), name.size() - kBefore.size() - kBehind.size());
 }
+
+// What is not in this list is not answered, but for /label/<name>/values.
+constexpr std::array<std::string_view, 10> kNames = {
+    "query",    "query_range",     "series", "labels", "format_query", "status/buildinfo",
+    "metadata", "query_exemplars", "rules",  "alerts"};
 
 std::string json_list(const std::set<std::string>& words) {
   std::string out = "[";
@@ -442,8 +448,14 @@ bool HttpApi::serves(std::string_view path) {
     return false;
   }
   const std::string_view name = path.substr(kPrefix.size());
-  return name == "query" || name == "query_range" || name == "series" || name == "labels" || name == "format_query" ||
-         name == "status/buildinfo" || label_of_path(name) || constant_data(name);
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || label_of_path(name);
+}
+
+std::vector<std::string> HttpApi::paths() {
+  std::vector<std::string> out;
+  for (const std::string_view name : kNames) out.push_back(std::string(kPrefix) + std::string(name));
+  out.push_back(std::string(kPrefix) + "label/job/values");
+  return out;
 }
 
 void HttpApi::handle(const HttpRequest& request, HttpServer::Respond respond) {

@@ -56,6 +56,8 @@ class HttpApi {
 
   // Whether the path is one of the above.
   static bool serves(std::string_view path);
+  // All of them, /api/v1/label/<name>/values with `job` for the name.
+  static std::vector<std::string> paths();
 
   // Selects at once, on the loop thread; `respond` is called once, now or from the executor.
   void handle(const HttpRequest& request, HttpServer::Respond respond);

@@ -1,8 +1,11 @@
 #include "gateway/api/api.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
+
+#include "base/metrics/http_metrics.h"
 
 namespace lambda::gateway {
 namespace {
@@ -15,6 +18,16 @@ std::string dump(const Json& json) {
 
 HttpResponse text_answer(int status, std::string body) {
   return {status, "text/plain; charset=utf-8", std::move(body)};
+}
+
+constexpr std::array<std::string_view, 5> kOwnPaths = {"/healthz", "/readyz", "/metrics", "/api/v1/lambda/devices",
+                                                       "/api/v1/lambda/status"};
+
+// Names every page there is.
+std::string not_found() {
+  Json pages = query::HttpApi::paths();
+  for (const std::string_view path : kOwnPaths) pages.push_back(path);
+  return dump({{"status", "error"}, {"errorType", "not_found"}, {"error", "no such page"}, {"pages", pages}});
 }
 
 query::HttpApiOptions query_options() {
@@ -47,7 +60,10 @@ void Api::handle(const HttpRequest& request, HttpServer::Respond respond) {
     view_.live->overlay().end_question();
     return;
   }
-  if (request.method != "GET" && request.method != "HEAD") {
+  // What is not in the list is not answered: whoever walks the list has seen all.
+  if (std::find(kOwnPaths.begin(), kOwnPaths.end(), request.path) == kOwnPaths.end()) {
+    respond({404, "application/json", not_found()});
+  } else if (request.method != "GET" && request.method != "HEAD") {
     respond(text_answer(405, "only GET\n"));
   } else if (request.path == "/healthz") {
     respond(text_answer(200, "ok\n"));
@@ -60,11 +76,9 @@ void Api::handle(const HttpRequest& request, HttpServer::Respond respond) {
     respond({200, Metrics::kContentType, metrics_.render()});
   } else if (request.path == "/api/v1/lambda/devices") {
     respond({200, "application/json", devices_json()});
-  } else if (request.path == "/api/v1/lambda/status") {
-    respond({200, "application/json", status_json()});
   } else {
-    respond(
-        text_answer(404, "no such page; see /api/v1/query, /api/v1/lambda/devices, /api/v1/lambda/status, /metrics\n"));
+    LAMBDA_ASSERT(request.path == "/api/v1/lambda/status");
+    respond({200, "application/json", status_json()});
   }
 }
 
@@ -167,6 +181,7 @@ void Api::gauge(std::string name, std::string help, std::function<double()> read
 }
 
 void Api::register_metrics() {
+  register_http_metrics(metrics_, view_.http);
   register_ingest();
   register_store();
   register_live();

@@ -43,6 +43,7 @@ struct ApiView {
   std::function<bool()> bus_connected;        // and the broker has confirmed the subscriptions of this connection
   std::function<uint64_t()> bus_connections;  // since the start
   int64_t started_mono_ms = 0;
+  std::function<HttpCounters()> http;  // of the server in front of this
 };
 
 class Api {

@@ -17,16 +17,25 @@ HttpResponse text_answer(int status, std::string body) {
   return {status, "text/plain; charset=utf-8", std::move(body)};
 }
 
-query::HttpApiOptions query_options() {
+query::HttpApiOptions query_options(Store& store) {
   query::HttpApiOptions options;
   options.version = kVersion;
+  options.metadata = [&store] {
+    query::MetricFactsByName facts;
+    store.each_metric([&](const std::string& name, Kind kind, const std::string& unit) {
+      query::add_declared(facts, name, kind == Kind::kCounter, unit);
+    });
+    return facts;
+  };
   return options;
 }
 
 }  // namespace
 
 Api::Api(Env& env, ApiView view, query::HttpApi::Executor executor)
-    : env_(env), view_(std::move(view)), query_(*view_.store, env.clock, query_options(), std::move(executor)) {
+    : env_(env),
+      view_(std::move(view)),
+      query_(*view_.store, env.clock, query_options(*view_.store), std::move(executor)) {
   register_metrics();
 }
 

@@ -260,4 +260,8 @@ std::unique_ptr<query::SeriesCursor> StoreImpl::select_series(const SeriesRow& s
   return std::make_unique<StoreCursor>(env_.disk, std::move(refs), from_ms, to_ms, read_counters_);
 }
 
+void StoreImpl::each_metric(const std::function<void(const std::string&, Kind, const std::string&)>& visit) {
+  if (ready_) catalog_->index().each_metric(visit);
+}
+
 }  // namespace lambda::gateway

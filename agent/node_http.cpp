@@ -35,6 +35,7 @@ std::string hex64(uint64_t value) {
 Status Node::Parts::listen() {
   query::HttpApiOptions options;
   options.version = kVersion;
+  options.metadata = [this] { return metric_facts(); };
   api = std::make_unique<query::HttpApi>(*memory, env.clock, options);
   auto server = env.network.listen_http(config.http, [this](const HttpRequest& request, HttpServer::Respond respond) {
     answer(request, std::move(respond));
@@ -57,6 +58,7 @@ void Node::Parts::answer(const HttpRequest& request, HttpServer::Respond respond
   }
   if (request.path == "/metrics") return respond({200, Metrics::kContentType, metrics.render()});
   if (request.path == "/api/v1/lambda/status") return respond({200, "application/json", status_text()});
+  if (request.path == "/api/v1/targets") return respond({200, "application/json", targets_text()});
   respond({404, "application/json", "{\"status\":\"error\",\"errorType\":\"not_found\",\"error\":\"no such page\"}"});
 }
 
@@ -174,6 +176,7 @@ void Node::Parts::register_metrics() {
   });
   metrics.counter_callback("lambda_agent_files_quarantined_total", "Damaged files put aside.", {},
                            [this] { return static_cast<double>(spool->counters().files_bad); });
+  if (scraper != nullptr) register_scrape_metrics();
   if (connection == nullptr) return;
   metrics.counter_callback("lambda_agent_parcels_sent_total", "Sent for the first time in a connection.", {},
                            [this] { return static_cast<double>(connection->machine().counters().parcels_sent); });

@@ -1,5 +1,7 @@
 #include "agent/config.h"
 
+#include <set>
+
 #include "agent/source/cgroup_source.h"
 #include "agent/source/processes_source.h"
 #include "agent/source/synthetic_source.h"
@@ -46,6 +48,17 @@ void all_sources(ConfigTable& table, HostSourceOptions& sources) {
              "unique: no value twice; lifelike: counters and readings that wander.", one_of({"unique", "lifelike"}));
 }
 
+void process_group_keys(ConfigTable& table, std::vector<ProcessGroupOptions>& groups) {
+  table.tables<ProcessGroupOptions>(
+      "process_group", groups, kProcessGroupsMax, "Processes that belong together; told of with sources.processes.",
+      [](ConfigTable& row, ProcessGroupOptions& group) {
+        row.text("name", group.name, "The label group.", not_empty()).required();
+        row.text("match", group.match, "Of the process's name or its command line; a regular expression.", not_empty())
+            .required();
+      });
+  table.rule("process_group", [&groups] { return ProcessGroups::check(groups); });
+}
+
 void statsd_keys(ConfigTable& table, StatsdOptions& statsd) {
   table.flag("statsd.enabled", statsd.enabled, "Take metrics of StatsD and DogStatsD clients.");
   table.text("statsd.address", statsd.address, "Numeric address to receive UDP at; empty: no UDP.");
@@ -73,6 +86,51 @@ void statsd_keys(ConfigTable& table, StatsdOptions& statsd) {
     const bool loopback = statsd.address.empty() || statsd.address.starts_with("127.") || statsd.address == "::1";
     if (loopback || statsd.from_anywhere) return {};
     return fail(ErrorCode::kInvalid, "is not loopback; set statsd.from_anywhere if whoever reaches it may send");
+  });
+}
+
+void scrape_keys(ConfigTable& table, std::vector<ScrapeOptions>& targets) {
+  const auto describe = [](ConfigTable& row, ScrapeOptions& target) {
+    row.text("name", target.name, "The label job of its series; each target has another.", not_empty()).required();
+    row.text("url", target.url, "As http://127.0.0.1:9100/metrics.", http_url()).required();
+    row.integer("interval_ms", target.interval_ms, 100, 86'400'000, "Time between two scrapes.");
+    row.integer("timeout_ms", target.timeout_ms, 0, 3'600'000, "For a whole answer; 0: the interval, at most 10 s.");
+    row.text_list("labels", target.labels, 16, "Further labels of all its series: [\"room=hall\"].");
+    row.secret("token", target.token, "Shown to the target as a bearer token.");
+    row.text("ca", target.ca_file, "https: certificates to trust (PEM); empty: those of the system.");
+    row.text("certificate", target.certificate_file, "https: shown to the target (PEM).");
+    row.text("key", target.key_file, "https: its key (PEM).");
+    row.text("include", target.include, "Only metrics whose names match; a regular expression.");
+    row.text("exclude", target.exclude, "No metrics whose names match.");
+    row.flag("honor_labels", target.honor_labels, "A sample's own label stands where the target has one of that name.");
+    row.flag("honor_timestamps", target.honor_timestamps, "A sample's own time counts, where it has one.");
+    row.integer("sample_max", target.sample_max, 1, 100'000, "A page with more wanted samples is refused.");
+    row.integer("series_max", target.series_max, 1, 100'000, "Different series; further ones are refused and counted.");
+    row.integer("body_bytes_max", target.body_bytes_max, uint64_t{1'024}, uint64_t{64} << 20,
+                "A longer page, packed or unpacked, is refused.");
+  };
+  table.tables<ScrapeOptions>("scrape", targets, kScrapeTargetsMax,
+                              "Programs whose pages of metrics are read: Prometheus' text format or OpenMetrics.",
+                              describe);
+  table.rule("scrape", [&targets]() -> Status {
+    std::set<std::string> names;
+    for (const ScrapeOptions& target : targets) {
+      const auto wrong = [&](const std::string& what) {
+        return fail(ErrorCode::kInvalid, "target \"" + target.name + "\": " + what);
+      };
+      if (!names.insert(target.name).second) return wrong("another target has this name");
+      if (target.timeout_ms > target.interval_ms) return wrong("timeout_ms must not be more than interval_ms");
+      if (target.certificate_file.empty() != target.key_file.empty()) {
+        return wrong("certificate and key go together");
+      }
+      if (auto labels = scrape_labels(target); !labels) return wrong("labels: " + labels.error().text);
+      const std::pair<const char*, const std::string*> patterns[] = {{"include", &target.include},
+                                                                     {"exclude", &target.exclude}};
+      for (const auto& [key, pattern] : patterns) {
+        if (auto filter = DeviceFilter::make(key, *pattern, ""); !filter) return wrong(filter.error().text);
+      }
+    }
+    return {};
   });
 }
 
@@ -158,7 +216,9 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
   table.integer("doors.unpacked_bytes_max", config.doors.unpacked_bytes_max, uint64_t{64} << 10, uint64_t{1} << 30,
                 "A packed request's size when it is unpacked.");
   all_sources(table, config.sources);
+  process_group_keys(table, config.sources.process_groups);
   statsd_keys(table, config.statsd);
+  scrape_keys(table, config.scrape);
   log_keys(table, config.log);
   return made;
 }

@@ -9,6 +9,7 @@
 #include "agent/door/doors.h"
 #include "agent/live/live_lane.h"
 #include "agent/memory/memory.h"
+#include "agent/scrape/scrape_options.h"
 #include "agent/source/host_sources.h"
 #include "agent/source/statsd.h"
 #include "agent/spool/journal.h"
@@ -39,6 +40,7 @@ struct AgentConfig {
   DoorOptions doors;
   HostSourceOptions sources;
   StatsdOptions statsd;
+  std::vector<ScrapeOptions> scrape;
   LogSettings log;
 
   AgentConfig() { http.port = 8600; }

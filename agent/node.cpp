@@ -85,9 +85,11 @@ Status Node::Parts::start() {
     });
   }
   make_sampler();
+  if (auto status = make_scraper(); !status) return status;
   if (auto status = listen(); !status) return status;
   register_metrics();
   sampler->start(std::move(sources));
+  if (scraper != nullptr) scraper->start();
   keep_reserve();
   seal_timer();
   second_timer();
@@ -371,6 +373,7 @@ void Node::Parts::stop(std::function<void()> done) {
   stopped = std::move(done);
   if (sampler != nullptr) sampler->stop();
   if (api != nullptr) api->cancel();
+  scraper.reset();
   env.loop.cancel(seal);
   env.loop.cancel(second);
   stop_limit = env.loop.after(kStopMsMax, [this] {

@@ -33,7 +33,8 @@ std::string hex64(uint64_t value) {
   return text;
 }
 
-constexpr std::array<std::string_view, 4> kOwnPaths = {"/healthz", "/readyz", "/metrics", "/api/v1/lambda/status"};
+constexpr std::array<std::string_view, 5> kOwnPaths = {"/healthz", "/readyz", "/metrics", "/api/v1/lambda/status",
+                                                       "/api/v1/targets"};
 
 // Names every page there is.
 std::string not_found(bool doors) {
@@ -50,6 +51,7 @@ std::string not_found(bool doors) {
 Status Node::Parts::listen() {
   query::HttpApiOptions options;
   options.version = kVersion;
+  options.metadata = [this] { return metric_facts(); };
   api = std::make_unique<query::HttpApi>(*memory, env.clock, options, executor);
   auto server = env.network.listen_http(config.http, [this](const HttpRequest& request, HttpServer::Respond respond) {
     answer(request, std::move(respond));
@@ -78,6 +80,7 @@ void Node::Parts::answer(const HttpRequest& request, HttpServer::Respond respond
     tell_offenders();
     return respond({200, Metrics::kContentType, metrics.render()});
   }
+  if (request.path == "/api/v1/targets") return respond({200, "application/json", targets_text()});
   LAMBDA_ASSERT(request.path == "/api/v1/lambda/status");
   respond({200, "application/json", status_text()});
 }
@@ -184,6 +187,7 @@ void Node::Parts::register_metrics() {
   });
   metrics.counter_callback("lambda_agent_files_quarantined_total", "Damaged files put aside.", {},
                            [this] { return static_cast<double>(spool->counters().files_bad); });
+  if (scraper != nullptr) register_scrape_metrics();
   if (connection == nullptr) return;
   metrics.counter_callback("lambda_agent_parcels_sent_total", "Sent for the first time in a connection.", {},
                            [this] { return static_cast<double>(connection->machine().counters().parcels_sent); });

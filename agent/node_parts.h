@@ -1,4 +1,5 @@
-// The parts of a node, for node.cpp (how they work together) and node_http.cpp (what is told about them).
+// The parts of a node, for node.cpp (how they work together), node_http.cpp (what is told about them) and
+// node_scrape.cpp.
 #pragma once
 
 #include <deque>
@@ -14,6 +15,7 @@
 #include "agent/old_boots.h"
 #include "agent/rounds.h"
 #include "agent/sampler.h"
+#include "agent/scrape/scraper.h"
 #include "agent/spool/journal.h"
 #include "agent/spool/packer.h"
 #include "agent/spool/spool.h"
@@ -58,6 +60,12 @@ struct Node::Parts {
   void register_doors();
   void tell_offenders();
 
+  // node_scrape.cpp
+  Status make_scraper();
+  std::string targets_text() const;
+  void register_scrape_metrics();
+  query::MetricFactsByName metric_facts() const;
+
   Env& env;
   AgentConfig config;
   SigningKey key;
@@ -79,10 +87,12 @@ struct Node::Parts {
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Feeder> feeder;
   std::unique_ptr<Doors> doors;
+  std::unique_ptr<Scraper> scraper;  // none without targets
   query::HttpApi::Executor executor;  // of questions; may be empty
   std::unique_ptr<query::HttpApi> api;
   std::unique_ptr<HttpServer> http;
   Metrics metrics;
+  query::MetricBook metric_book;  // what scraped pages say of their metrics
 
   std::deque<JournalFile> old_journals;  // while not enrolled
   struct HeldRows {

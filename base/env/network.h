@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/env/http_fetch.h"
 #include "base/result.h"
 
 namespace lambda {
@@ -122,6 +123,8 @@ class Network {
   virtual std::unique_ptr<MessageBus> bus(BusOptions options, MessageBus::Handlers handlers) = 0;
   // kDenied when `address` is not loopback and neither a token nor client certificates are configured.
   virtual Result<std::unique_ptr<HttpServer>> listen_http(HttpOptions options, HttpServer::Handler handler) = 0;
+  // Null in a world without other programs to ask.
+  virtual std::unique_ptr<HttpFetcher> http_fetcher() { return nullptr; }
 };
 
 }  // namespace lambda

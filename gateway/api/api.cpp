@@ -30,9 +30,16 @@ std::string not_found() {
   return dump({{"status", "error"}, {"errorType", "not_found"}, {"error", "no such page"}, {"pages", pages}});
 }
 
-query::HttpApiOptions query_options() {
+query::HttpApiOptions query_options(Store& store) {
   query::HttpApiOptions options;
   options.version = kVersion;
+  options.metadata = [&store] {
+    query::MetricFactsByName facts;
+    store.each_metric([&](const std::string& name, Kind kind, const std::string& unit) {
+      query::add_declared(facts, name, kind == Kind::kCounter, unit);
+    });
+    return facts;
+  };
   return options;
 }
 
@@ -41,7 +48,7 @@ query::HttpApiOptions query_options() {
 Api::Api(Env& env, ApiView view, query::HttpApi::Executor executor)
     : env_(env),
       view_(std::move(view)),
-      query_(view_.live->overlay(), env.clock, query_options(), std::move(executor)) {
+      query_(view_.live->overlay(), env.clock, query_options(*view_.store), std::move(executor)) {
   register_metrics();
 }
 

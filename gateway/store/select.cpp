@@ -170,4 +170,8 @@ std::unique_ptr<query::SeriesCursor> StoreImpl::select_series(const SeriesRow& s
   return block_cursor(env_.disk, std::move(refs), view.places, from_ms, to_ms, read_counters_, summaries_);
 }
 
+void StoreImpl::each_metric(const std::function<void(const std::string&, Kind, const std::string&)>& visit) {
+  if (ready_) catalog_->index().each_metric(visit);
+}
+
 }  // namespace lambda::gateway

@@ -164,6 +164,10 @@ class Store : public query::SeriesSource {
   virtual bool merge_slice() = 0;
   virtual bool retention_slice() = 0;
 
+  // Each metric's name once, with what its newest declaration says. Nothing while the index is being computed.
+  virtual void each_metric(
+      const std::function<void(const std::string& name, Kind kind, const std::string& unit)>& visit) = 0;
+
   // query::SeriesSource: labels are the declaration's plus instance=<device> and site=<site>.
 };
 

@@ -44,6 +44,7 @@ class StoreImpl final : public Store {
   bool full() const override { return full_; }
   std::vector<DeviceTotals> devices() override;
   const StoreCounters& counters() const override;
+  void each_metric(const std::function<void(const std::string&, Kind, const std::string&)>& visit) override;
   bool merge_slice() override;
   bool retention_slice() override;
   Result<query::Selection> select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,

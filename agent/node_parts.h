@@ -87,7 +87,7 @@ struct Node::Parts {
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Feeder> feeder;
   std::unique_ptr<Doors> doors;
-  std::unique_ptr<Scraper> scraper;  // none without targets
+  std::unique_ptr<Scraper> scraper;   // none without targets
   query::HttpApi::Executor executor;  // of questions; may be empty
   std::unique_ptr<query::HttpApi> api;
   std::unique_ptr<HttpServer> http;

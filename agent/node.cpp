@@ -174,11 +174,7 @@ void Node::Parts::make_sampler() {
                                                             rounds->live(false, {});
                                                           }
                                                         },
-                                                        [this](Row row) {
-                                                          std::vector<Row> one;
-                                                          one.push_back(std::move(row));
-                                                          take_rows(std::move(one), {});
-                                                        }});
+                                                        [this](Row row) { take_row(std::move(row)); }});
   sampler->set_table(table);
   feeder = std::make_unique<Feeder>(
       config.doors.feed, Feeder::Ports{[this](const SeriesSpec& spec, bool may_add, bool* fresh) {
@@ -223,6 +219,12 @@ void Node::Parts::take_rows(std::vector<Row> rows, Feeder::RowsDone done) {
     });
   };
   journal->append(std::move(rows), made, decided);
+}
+
+void Node::Parts::take_row(Row row) {
+  std::vector<Row> one;
+  one.push_back(std::move(row));
+  take_rows(std::move(one), {});
 }
 
 void Node::Parts::row_made(const Row& row, uint64_t of_boot) {

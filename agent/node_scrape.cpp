@@ -10,7 +10,7 @@ Status Node::Parts::make_scraper() {
   if (config.scrape.empty()) return {};
   auto fetcher = env.network.http_fetcher();
   if (fetcher == nullptr) return fail(ErrorCode::kUnsupported, "scrape: there is no network to ask others over");
-  Scraper::Ports ports{[this](const SeriesSpec& spec, bool* fresh) { return sampler->add_series(spec, fresh); },
+  Scraper::Ports ports{[this](const SeriesSpec& spec, bool* fresh) { return sampler->add_series(spec, true, fresh); },
                        [this](Row row) { take_row(std::move(row)); },
                        [this] { return env.clock.mono_ms() + sampler->offset_ms(); },
                        [this] { return sampler->segment(); },

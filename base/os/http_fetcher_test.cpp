@@ -6,12 +6,15 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include <atomic>
+#include <algorithm>
+#include <fstream>
 #include <optional>
 #include <thread>
 
+#include "base/crypto/crypto.h"
 #include "base/os/log.h"
 #include "base/os/network.h"
+#include "base/os/random.h"
 #include "base/test_support.h"
 
 namespace lambda {
@@ -209,6 +212,52 @@ TEST_F(HttpFetcherTest, WhatCannotBeAskedSaysWhy) {
   ASSERT_FALSE(page);
   EXPECT_EQ(page.error().code, ErrorCode::kInvalid);
   EXPECT_NE(page.error().text.find("/no/such/file.pem"), std::string::npos);
+}
+
+TEST_F(HttpFetcherTest, TrustsOnlyTheGivenAuthorityAndShowsItsCertificate) {
+  OsRandom random;
+  TestFolder folder;
+  CertificateOrder order;
+  order.common_name = "ca";
+  order.not_before_ms = clock.utc_ms() - 86'400'000;
+  order.not_after_ms = clock.utc_ms() + 86'400'000;
+  order.authority = true;
+  const std::string ca_key = *make_tls_key(random);
+  const std::string ca = *self_signed_authority(ca_key, order, random);
+  std::ofstream(folder / "ca.pem") << ca;
+  order.authority = false;
+  order.server = order.client = true;
+  order.ip_addresses = {"127.0.0.1"};
+  order.common_name = "exporter";
+  const std::string key = *make_tls_key(random);
+  std::ofstream(folder / "key.pem") << key;
+  std::ofstream(folder / "cert.pem") << *issue_for_key(ca, ca_key, key, order, random);
+
+  HttpOptions options;
+  options.certificate_file = folder / "cert.pem";
+  options.key_file = folder / "key.pem";
+  options.client_ca_file = folder / "ca.pem";
+  auto server = network.listen_http(options, [](const HttpRequest&, const HttpServer::Respond& respond) {
+    respond({200, "text/plain", "a 1\n"});
+  });
+  ASSERT_TRUE(server) << server.error().text;
+  HttpFetch fetch;
+  fetch.url = "https://127.0.0.1:" + std::to_string((*server)->port()) + "/metrics";
+  fetch.ca_file = folder / "ca.pem";
+  fetch.certificate_file = folder / "cert.pem";
+  fetch.key_file = folder / "key.pem";
+  const auto page = get(fetch);
+  ASSERT_TRUE(page) << page.error().text;
+  EXPECT_EQ(page->body, "a 1\n");
+  HttpFetch stranger = fetch;
+  stranger.certificate_file = stranger.key_file = "";
+  EXPECT_FALSE(get(stranger)) << "the server asks who it is";
+  HttpFetch misled = fetch;
+  misled.ca_file = "";  // what the system trusts does not know this authority
+  EXPECT_EQ(get(misled).error().code, ErrorCode::kDenied);
+  HttpFetch other = fetch;
+  other.url = "https://localhost:" + std::to_string((*server)->port()) + "/metrics";
+  EXPECT_EQ(get(other).error().code, ErrorCode::kDenied) << "the certificate names the address, not this name";
 }
 
 TEST_F(HttpFetcherTest, EndsAtOnceWhateverIsUnderWayAndRunsNothingAfterwards) {

@@ -182,6 +182,22 @@ def statsd_for_everyone_by_mistake(setup):
     setup.keys.update({"statsd.enabled": "true", "statsd.address": '"0.0.0.0"'})
 
 
+@mistake("agent", "agent.toml:", "scrape[0].url", "ftp://x", checked=True)
+def a_page_of_metrics_at_an_address_that_is_none(setup):
+    setup.keys["scrape"] = '[{ name = "shop", url = "ftp://x" }]'
+
+
+@mistake("agent", "agent.toml:", 'target "shop"', "another target has this name", checked=True)
+def two_targets_of_one_name(setup):
+    one = '{ name = "shop", url = "http://127.0.0.1:9100/metrics" }'
+    setup.keys["scrape"] = f"[{one}, {one}]"
+
+
+@mistake("agent", "agent.toml:", 'process_group "db"', "no regular expression", checked=True)
+def a_group_of_processes_that_nothing_can_match(setup):
+    setup.keys["process_group"] = '[{ name = "db", match = "(" }]'
+
+
 @mistake("agent", "statsd", "in use")
 def the_port_of_statsd_is_taken(setup):
     setup.keys.update({"statsd.enabled": "true", "statsd.port": worlds.free_port()})

@@ -13,6 +13,7 @@ namespace lambda::gateway {
 namespace {
 
 constexpr int64_t kSweepMs = 10'000;
+constexpr size_t kClocksMax = 64;  // of a device; past it they are asked of the store again
 
 RunSet without(const RunSet& set, uint64_t first, uint64_t end) {
   RunSet rest;
@@ -105,13 +106,27 @@ uint32_t FreshPoints::consumers_of(Stream& stream) {
   return stream.consumers;
 }
 
-void FreshPoints::hand_out(Stream& stream, uint32_t consumers, Lane lane, std::span<const FreshPoint> points) {
-  if (points.empty()) return;
+// What is in fresh_, with the offset of its clock.
+void FreshPoints::hand_out(Stream& stream, uint32_t consumers, Lane lane, const ClockView& clock) {
+  if (fresh_.empty() || consumers == 0) return;
+  const int64_t offset_ms = clock.known ? clock.offset_ms : 0;
+  for (FreshPoint& point : fresh_) {
+    if (__builtin_add_overflow(point.time_ms, offset_ms, &point.time_ms))
+      point.time_ms = offset_ms > 0 ? INT64_MAX : INT64_MIN;
+  }
+  const FreshRun run{*stream.series, stream.boot, stream.ref, lane, offset_ms, clock.relative && !clock.known, fresh_};
   for (size_t i = 0; i < consumers_.size(); ++i) {
     if ((consumers >> i & 1u) == 0) continue;
-    (lane == Lane::kLive ? counters_.consumed_live : counters_.consumed_block) += points.size();
-    consumers_[i].consumer->take({*stream.series, stream.boot, stream.ref, lane, points});
+    (lane == Lane::kLive ? counters_.consumed_live : counters_.consumed_block) += fresh_.size();
+    consumers_[i].consumer->take(run);
   }
+}
+
+ClockView FreshPoints::clock_of(Device& device, uint64_t boot, uint32_t segment) {
+  if (const auto known = device.clocks.find({boot, segment}); known != device.clocks.end()) return known->second;
+  const ClockView clock = store_.clock(device.name, boot, segment).value_or(ClockView{segment, false, 0, true});
+  if (device.clocks.size() >= kClocksMax) device.clocks.clear();
+  return device.clocks[{boot, segment}] = clock;
 }
 
 // ---- Streams
@@ -225,7 +240,7 @@ void FreshPoints::live_block(Stream& stream, const LiveBlock& block) {
   counters_.points_again += block.points.size() - fresh_.size();
   if (fresh_.empty()) return;
   by_name_[std::string(query::label_value(stream.series->labels, query::kMetricName))].insert(&stream);
-  hand_out(stream, consumers_of(stream), Lane::kLive, fresh_);
+  hand_out(stream, consumers_of(stream), Lane::kLive, {block.info.clock, false, 0, true});
 }
 
 void FreshPoints::remember(Stream& stream, uint64_t first, uint64_t end) {
@@ -248,7 +263,8 @@ void FreshPoints::stored(const std::string& device, uint64_t boot, std::string_v
   if (!message.ParseFromArray(parcel.data(), static_cast<int>(parcel.size()))) return;
   Device& from = known != devices_.end() ? known->second : devices_[device];
   if (from.name.empty()) from.name = device;
-  // By now the store knows the series; what this parcel declared, too.
+  // What this parcel declared the store knows by now, its clocks, too; an offset may be known since this one.
+  if (message.clocks_size() > 0) from.clocks.clear();
   auto accepted = decision.accepted.begin();
   for (int i = 0; i < message.blocks_size(); ++i) {
     const auto begin = accepted;
@@ -292,7 +308,7 @@ void FreshPoints::stored_block(Device& device, uint64_t boot, std::span<const ui
         }
       }
     }
-    hand_out(*to, consumers, Lane::kBlock, fresh_);
+    hand_out(*to, consumers, Lane::kBlock, clock_of(device, boot, info.clock));
   }
   if (to->live) confirm(*to, info, points);
 }

@@ -88,6 +88,8 @@ struct FreshRun {
   uint64_t boot;
   uint32_t ref;
   Lane lane;
+  int64_t offset_ms;                   // what the device's clock lacked; it is in the points' times
+  bool timeless;                       // the times count from the boot, and nobody knows yet when that was
   std::span<const FreshPoint> points;  // not empty
 };
 
@@ -158,6 +160,7 @@ class FreshPoints {
     std::string name;
     std::list<Stream> streams;  // touched most recently first
     std::map<StreamKey, std::list<Stream>::iterator> at;
+    std::map<StreamKey, ClockView> clocks;  // by boot and segment; at most kClocksMax
     uint64_t points = 0;
   };
   struct Consumer {
@@ -170,7 +173,8 @@ class FreshPoints {
   Stream& stream(Device& device, uint64_t boot, uint32_t ref);  // made if need be; the bound may take another one
   bool know_series(Stream& stream, const Declared* declared);
   uint32_t consumers_of(Stream& stream);
-  void hand_out(Stream& stream, uint32_t consumers, Lane lane, std::span<const FreshPoint> points);
+  void hand_out(Stream& stream, uint32_t consumers, Lane lane, const ClockView& clock);
+  ClockView clock_of(Device& device, uint64_t boot, uint32_t segment);
   void live_block(Stream& stream, const LiveBlock& block);
   void stored_block(Device& device, uint64_t boot, std::span<const uint8_t> bytes,
                     std::span<const AcceptedOrdinals> accepted);

@@ -225,6 +225,30 @@ TEST_F(FreshPointsTest, OnlyQuestionsAboutThePresentAreWanted) {
   EXPECT_EQ(wanted, std::vector<std::string>{"m1"});
 }
 
+TEST_F(FreshPointsTest, TimesThatCountFromTheBootAreCorrectedOrCalledSo) {
+  struct Times final : FreshConsumer {
+    void take(const FreshRun& run) override {
+      first_ms = run.points[0].time_ms;
+      offset_ms = run.offset_ms;
+      timeless = run.timeless;
+    }
+    int64_t first_ms = 0, offset_ms = 0;
+    bool timeless = false;
+  } times;
+  ASSERT_TRUE(fresh->add({named("m1")}, times).has_value());
+  store(device.parcel({test_block(1, 0, 2, 5'000)}, {1}, {}, {{0, true, 0, false}}));
+  EXPECT_TRUE(times.timeless);
+  EXPECT_EQ(times.first_ms, 5'000);
+  store(device.parcel({test_block(1, 2, 2, 5'000)}, {}, {}, {{0, true, 1'700'000'000'000, true}}));
+  EXPECT_FALSE(times.timeless);
+  EXPECT_EQ(times.offset_ms, 1'700'000'000'000);
+  EXPECT_EQ(times.first_ms, 1'700'000'005'200);
+  restart();
+  ASSERT_TRUE(fresh->add({named("m1")}, times).has_value());
+  store(device.parcel({test_block(1, 4, 2, 5'000)}));
+  EXPECT_EQ(times.first_ms, 1'700'000'005'400) << "known across a start";
+}
+
 TEST_F(FreshPointsTest, ADeviceWhoseClockIsAheadHarmsNobodyElse) {
   options.points_max = 1'000;
   options.keep_ms = 60'000;

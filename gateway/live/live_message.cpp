@@ -1,5 +1,7 @@
 #include "gateway/live/live_message.h"
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <string>
 
 #include "gateway/ingest/declaration.h"
@@ -34,6 +36,9 @@ Decoded read_block(const std::string& bytes, int index, uint64_t boot, uint64_t*
 }  // namespace
 
 Decoded decode_live(std::span<const std::byte> message, LiveMessage* live) {
+  // It writes a line on standard error for each string that is no UTF-8: a flood would fill the log with them.
+  static const bool silent = google::protobuf::SetLogHandler(nullptr) != nullptr;
+  (void)silent;
   v1::Live from;
   if (!from.ParseFromArray(message.data(), static_cast<int>(message.size()))) return malformed("not a Live message");
   if (from.version() > kMessageVersion) {

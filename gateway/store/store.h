@@ -153,6 +153,8 @@ class Store : public query::SeriesSource {
   // index.
   virtual std::optional<Declared> declared(const std::string& device, uint64_t boot, uint32_t ref) = 0;
   virtual RunSet coverage(const std::string& device, uint64_t boot, uint32_t ref) = 0;  // deleted points, too
+  // The clock segment of a boot, as far as it was told; of others nobody knows more than that times are UTC.
+  virtual std::optional<ClockView> clock(const std::string& device, uint64_t boot, uint32_t segment) = 0;
 
   virtual bool ready() const = 0;  // the index is complete
   virtual bool full() const = 0;   // below the watermark

@@ -40,6 +40,7 @@ class StoreImpl final : public Store {
   void raise_floor(const std::string& device, uint64_t boot, uint64_t floor_seq) override;
   std::optional<Declared> declared(const std::string& device, uint64_t boot, uint32_t ref) override;
   RunSet coverage(const std::string& device, uint64_t boot, uint32_t ref) override;
+  std::optional<ClockView> clock(const std::string& device, uint64_t boot, uint32_t segment) override;
   bool ready() const override { return ready_; }
   bool full() const override { return full_; }
   std::vector<DeviceTotals> devices() override;

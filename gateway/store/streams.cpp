@@ -1,4 +1,4 @@
-// What is known of one stream, for who gets points ahead of their blocks.
+// What is known of one stream and of its clock, for who gets points as they come.
 #include <optional>
 
 #include "gateway/store/series_name.h"
@@ -31,6 +31,17 @@ std::optional<Declared> StoreImpl::declared(const std::string& device, uint64_t 
 RunSet StoreImpl::coverage(const std::string& device, uint64_t boot, uint32_t ref) {
   const Stream* stream = find_stream(device, boot, ref);
   return stream == nullptr ? RunSet() : stream->stored;
+}
+
+std::optional<ClockView> StoreImpl::clock(const std::string& device, uint64_t boot, uint32_t segment) {
+  if (!ready_ || !catalog_->ok()) return std::nullopt;
+  const Device* owner = catalog_->find_device(device);
+  const Boot* known = owner == nullptr ? nullptr : catalog_->find_boot(*owner, boot);
+  if (known == nullptr) return std::nullopt;
+  for (const ClockView& clock : catalog_->index().clocks(known->row.id)) {
+    if (clock.segment == segment) return clock;
+  }
+  return std::nullopt;
 }
 
 }  // namespace lambda::gateway

@@ -11,7 +11,7 @@ void LiveWitness::take(const gateway::FreshRun& run) {
       oracle_.complain("handed out in the wrong order: " + to_text(identity));
     }
     last = point.ordinal;
-    const Point content{point.time_ms, point.bits};
+    const Point content{point.time_ms - run.offset_ms, point.bits};
     if (const auto [known, fresh] = all_.emplace(identity, content); !fresh && !(known->second == content)) {
       oracle_.complain("handed out with two contents: " + to_text(identity));
     }

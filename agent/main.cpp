@@ -20,6 +20,7 @@
 #include "base/os/processes.h"
 #include "base/os/random.h"
 #include "base/os/resident.h"
+#include "base/os/workers.h"
 
 namespace lambda::agent {
 namespace {
@@ -28,6 +29,7 @@ namespace {
 // machine with many services starts them all at once.
 constexpr int64_t kReturnMemoryMs = 10'000;
 constexpr int64_t kReturnMemoryFirstMs = 1'000;
+constexpr int kQueryNice = 5;  // collecting goes first when the processor is short
 
 struct Arguments {
   std::string config, request, install;
@@ -170,7 +172,8 @@ class Program {
     if (statsd_ != nullptr) further.push_back(std::make_unique<StatsdSource>(statsd_));
     auto sources = make_host_sources(*files_, clock_, config.sources, {}, std::move(further));
     if (!sources) return tl::unexpected(sources.error());
-    node_ = std::make_unique<Node>(env_, std::move(config), std::move(identity->key), sources_of(std::move(*sources)));
+    node_ = std::make_unique<Node>(env_, std::move(config), std::move(identity->key), sources_of(std::move(*sources)),
+                                   [this](std::function<void()> task) { workers_.run(std::move(task)); });
     return node_->start();
   }
 
@@ -247,6 +250,7 @@ class Program {
   std::shared_ptr<Statsd> statsd_;  // outlives nodes
   const std::unique_ptr<HostFiles> files_ = make_host_files();
   Env env_{clock_, loop_, disk_, network_, random_, processes_, *log_};
+  Workers workers_{1, kQueryNice};  // evaluates questions; outlives nodes, since its tasks may
   std::unique_ptr<Node> node_;
   bool ending_ = false, changing_ = false;
   bool answered_ = false;  // by a gateway, once

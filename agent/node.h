@@ -16,6 +16,7 @@
 #include "agent/source/source.h"
 #include "base/crypto/crypto.h"
 #include "base/env/env.h"
+#include "query/http_api.h"
 
 namespace lambda::agent {
 
@@ -37,8 +38,10 @@ struct NodeStatus {
 
 class Node {
  public:
-  // `key` signs. The site, gateways and certificate files are in `config.uplink`; an empty site: not enrolled.
-  Node(Env& env, AgentConfig config, SigningKey key, std::vector<std::unique_ptr<Source>> sources);
+  // `key` signs. The site, gateways and certificate files are in `config.uplink`; an empty site: not enrolled. Without
+  // `executor` questions are evaluated inside the call that asks. Its tasks may outlive the node, but not `env`.
+  Node(Env& env, AgentConfig config, SigningKey key, std::vector<std::unique_ptr<Source>> sources,
+       query::HttpApi::Executor executor = {});
   // Without stop() before, it ends as a crash does: nothing is waited for.
   ~Node();
   Node(const Node&) = delete;

@@ -25,6 +25,7 @@
 #include "cli/site_commands.h"
 #include "cli/spool_command.h"
 #include "cli/store_command.h"
+#include "cli/top_command.h"
 
 namespace {
 
@@ -61,14 +62,41 @@ struct World {
   World() : site{env, [this] { loop.run(); }, [this] { loop.stop(); }, std::cout, std::cerr} {}
 };
 
-void add_server_options(CLI::App& command, cli::Server& server) {
-  auto* gateway =
-      command.add_option("--gateway", server.url, "Gateway to ask (default " + std::string(cli::kGatewayUrl) + ")")
-          ->envname("LAMBDA_GATEWAY")
-          ->type_name("URL");
-  command.add_option("--agent", server.url, "Agent to ask instead, as " + std::string(cli::kAgentUrl))
-      ->type_name("URL")
-      ->excludes(gateway);
+// Waits that Ctrl-C ends.
+class Pauses {
+ public:
+  Pauses() {
+    for (const int number : {SIGINT, SIGTERM}) {
+      loop_.on_signal(number, [this] {
+        interrupted_ = true;
+        loop_.stop();
+      });
+    }
+  }
+  bool wait(int64_t ms) {
+    const auto timer = loop_.after(ms, [this] { loop_.stop(); });
+    loop_.run();
+    loop_.cancel(timer);
+    return !interrupted_;
+  }
+
+ private:
+  OsLoop loop_;
+  bool interrupted_ = false;
+};
+
+// Whether the terminal shows more than ASCII, as the environment has it.
+bool locale_is_utf8() {
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const std::string value = os_environment(name).value_or("");
+    if (value.empty()) continue;
+    return value.find("UTF-8") != std::string::npos || value.find("utf8") != std::string::npos;
+  }
+  return false;
+}
+
+// How the program shows who it is, and how long it waits.
+void add_identity_options(CLI::App& command, cli::Server& server) {
   command.add_option("--token", server.token, "Token to show; better in the environment than on the command line")
       ->envname("LAMBDA_TOKEN");
   command.add_option("--ca", server.ca_file, "https: certificates to trust (PEM)")->type_name("FILE");
@@ -78,6 +106,17 @@ void add_server_options(CLI::App& command, cli::Server& server) {
   command.add_option("--timeout", server.timeout_s, "Seconds to wait for the answer")
       ->check(CLI::Range(int64_t{1}, int64_t{86'400}))
       ->capture_default_str();
+}
+
+void add_server_options(CLI::App& command, cli::Server& server) {
+  auto* gateway =
+      command.add_option("--gateway", server.url, "Gateway to ask (default " + std::string(cli::kGatewayUrl) + ")")
+          ->envname("LAMBDA_GATEWAY")
+          ->type_name("URL");
+  command.add_option("--agent", server.url, "Agent to ask instead, as " + std::string(cli::kAgentUrl))
+      ->type_name("URL")
+      ->excludes(gateway);
+  add_identity_options(command, server);
 }
 
 // The whole command line. A command sets `run`; main() calls it.
@@ -90,6 +129,7 @@ class CommandLine {
     app.fallthrough();  // --json may stand behind a command's name
     app.footer(kFooter);
     add_query();
+    add_top();
     add_devices();
     add_enroll();
     add_revoke();
@@ -113,13 +153,44 @@ class CommandLine {
     command->add_option("--start", query_.start, "First moment of a range query");
     command->add_option("--end", query_.end, "Last moment of a range query (default now)");
     command->add_option("--step", query_.step, "Between two moments: 15s, 0.5 (default: about 250 points)");
+    auto* blocks = command
+                       ->add_option("--blocks", query_.blocks,
+                                    "Ask files instead: segments, spool files, files of one block, or folders of them; "
+                                    "may stand several times. Times not given are the data's: its last moment, its "
+                                    "last ten minutes")
+                       ->type_name("FILE|DIR")
+                       ->allow_extra_args(false);
     add_server_options(*command, query_.server);
+    for (const char* other : {"--gateway", "--agent"}) blocks->excludes(command->get_option(other));
     command->add_option("--watch", watch_s_, "Ask again every so many seconds, until Ctrl-C")
         ->check(CLI::Range(1, 86'400))
-        ->type_name("SECONDS");
+        ->type_name("SECONDS")
+        ->excludes(blocks);
     command->callback([this] {
-      run = [this] { return watch_s_ == 0 ? cli::query(output, query_, OsClock().utc_ms(), call_http) : run_watch(); };
+      run = [this] {
+        if (!query_.blocks.empty()) {
+          Files files;
+          return cli::query_blocks(output, query_, OsClock().utc_ms(), files.disk);
+        }
+        return watch_s_ == 0 ? cli::query(output, query_, OsClock().utc_ms(), call_http) : run_watch();
+      };
     });
+  }
+
+  void add_top() {
+    auto* command =
+        app.add_subcommand("top", "Show a machine, by its agent, or a site, by a gateway; each second anew");
+    auto* agent =
+        command->add_option("--agent", top_agent_, "Agent to ask (default " + std::string(cli::kAgentUrl) + ")")
+            ->type_name("URL");
+    command->add_option("--gateway", top_gateway_, "Gateway to ask instead: the devices of a site")
+        ->type_name("URL")
+        ->excludes(agent);
+    command->add_flag("--once", top_.once, "One frame, without escape codes");
+    command->add_flag("--ascii", top_ascii_, "Draw with ASCII only");
+    top_.server.timeout_s = 5;
+    add_identity_options(*command, top_.server);
+    command->callback([this] { run = [this] { return run_top(); }; });
   }
 
   void add_devices() {
@@ -351,22 +422,26 @@ class CommandLine {
   }
 
   int run_watch() {
-    OsLoop loop;
-    bool interrupted = false;
-    for (const int number : {SIGINT, SIGTERM}) {
-      loop.on_signal(number, [&] {
-        interrupted = true;
-        loop.stop();
-      });
-    }
-    const auto pause = [&] {
-      const auto timer = loop.after(int64_t{watch_s_} * 1000, [&] { loop.stop(); });
-      loop.run();
-      loop.cancel(timer);
-      return !interrupted;
-    };
+    Pauses pauses;
     const bool terminal = output_is_terminal() && !output.json;
-    return cli::watch(output, query_, {terminal, pause, [] { return OsClock().utc_ms(); }}, call_http);
+    return cli::watch(
+        output, query_,
+        {terminal, [&] { return pauses.wait(int64_t{watch_s_} * 1000); }, [] { return OsClock().utc_ms(); }},
+        call_http);
+  }
+
+  int run_top() {
+    top_.site = !top_gateway_.empty();
+    top_.server.url = top_.site ? top_gateway_ : top_agent_;
+    const bool terminal = output_is_terminal();
+    const auto style = [&] {
+      const TerminalSize size = terminal_size();
+      return cli::TopStyle{size.columns, size.lines, terminal, top_ascii_ || !locale_is_utf8()};
+    };
+    const auto now_ms = [] { return OsClock().utc_ms(); };
+    if (top_.once) return cli::top(output, top_, {now_ms, style, terminal, {}}, call_http);
+    Pauses pauses;
+    return cli::top(output, top_, {now_ms, style, terminal, [&] { return pauses.wait(1'000); }}, call_http);
   }
 
   int run_export() {
@@ -386,6 +461,9 @@ class CommandLine {
   cli::SpoolOptions spool_;
   cli::QueryOptions query_;
   int watch_s_ = 0;  // 0: once
+  cli::TopOptions top_;
+  std::string top_agent_ = cli::kAgentUrl, top_gateway_;
+  bool top_ascii_ = false;
   cli::Server devices_server_;
   cli::EnrollOptions enroll_;
   cli::RevokeOptions revoke_;

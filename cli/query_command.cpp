@@ -5,7 +5,10 @@
 #include <ostream>
 #include <utility>
 
+#include "base/os/loop.h"
+#include "cli/block_files.h"
 #include "query/duration.h"
+#include "query/http_api.h"
 #include "query/labels.h"
 #include "query/number.h"
 
@@ -14,7 +17,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kPointsWanted = 250;  // of a range query that names no step
+constexpr int64_t kPointsWanted = 250;               // of a range query that names no step
+constexpr int64_t kBlocksRangeMs = 600'000;          // of one over files that names no start
+constexpr int64_t kAheadMs = 300'000;                // a clock may be so far ahead before its points are not the newest
+constexpr uint64_t kBlocksSamplesMax = 100'000'000;  // of one question to files: as much memory as it takes, 1.6 GB
 
 std::string seconds(int64_t time_ms) {
   std::string out;
@@ -185,6 +191,63 @@ int query(Output& output, const QueryOptions& options, int64_t now_ms, const Ask
     return report(output, response.error());
   }
   return show(output, call.url, *response);
+}
+
+namespace {
+
+// What a command line leaves open is taken from the data.
+Status fill_times(QueryOptions& options, const BlockFiles& files, int64_t now_ms) {
+  const auto span = files.span(now_ms + kAheadMs);
+  const int64_t last_ms = span ? span->last_ms : now_ms;
+  const bool range = !options.start.empty() || !options.end.empty() || !options.step.empty();
+  if (!range) {
+    options.time = options.time.empty() ? seconds(last_ms) : options.time;
+    return {};
+  }
+  options.end = options.end.empty() ? seconds(last_ms) : options.end;
+  if (options.start.empty()) {
+    const auto end_ms = parse_moment_ms(options.end, now_ms);
+    if (!end_ms) {
+      return fail(ErrorCode::kInvalid, "--end: " + end_ms.error().text);
+    }
+    options.start = seconds(*end_ms - kBlocksRangeMs);
+  }
+  return {};
+}
+
+}  // namespace
+
+int query_blocks(Output& output, QueryOptions options, int64_t now_ms, Disk& disk) {
+  const bool range = !options.start.empty() || !options.end.empty() || !options.step.empty();
+  if (range && !options.time.empty()) {
+    return query(output, options, now_ms, {});  // refuses it
+  }
+  const auto files = BlockFiles::open(disk, options.blocks);
+  if (!files) {
+    return report(output, files.error());
+  }
+  if (auto filled = fill_times(options, **files, now_ms); !filled) {
+    report(output, filled.error());
+    return kExitUsage;
+  }
+  const OsClock clock;
+  query::HttpApiOptions api_options;
+  api_options.limits.samples_max = kBlocksSamplesMax;
+  api_options.limits.series_max = 1'000'000;
+  api_options.response_bytes_max = uint64_t{1} << 30;
+  api_options.timeout_ms = options.server.timeout_s * 1000;
+  query::HttpApi api(**files, clock, api_options);
+  options.server.url = "http://blocks";
+  const Ask ask = [&](const HttpCall& call) -> Result<HttpResponse> {
+    HttpRequest request;
+    request.method = "POST";
+    request.path = call.url.substr(options.server.url.size());
+    request.parameters = call.parameters;
+    HttpResponse answer;
+    api.handle(request, [&](HttpResponse response) { answer = std::move(response); });
+    return answer;
+  };
+  return query(output, options, now_ms, ask);
 }
 
 int watch(Output& output, const QueryOptions& options, const Watching& watching, const Ask& ask) {

@@ -10,6 +10,7 @@
 #include "base/env/network.h"
 #include "gateway/broker/mosquitto_config.h"
 #include "gateway/ingest/ingest.h"
+#include "gateway/live/live_lane.h"
 #include "gateway/rules/rules.h"
 #include "gateway/store/store.h"
 
@@ -35,6 +36,7 @@ struct GatewayConfig {
 
   StoreOptions store;
   IngestLimits ingest;
+  LiveOptions live;
   QuarantineOptions quarantine;  // directory empty: <store.directory>/quarantine
   RulesOptions rules;            // directory empty: <store.directory>/rules
 

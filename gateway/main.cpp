@@ -7,7 +7,6 @@
 
 #include "base/os/disk.h"
 #include "base/os/environment.h"
-#include "base/os/http_client.h"
 #include "base/os/log.h"
 #include "base/os/loop.h"
 #include "base/os/network.h"
@@ -21,6 +20,7 @@ namespace lambda::gateway {
 namespace {
 
 constexpr size_t kQueryThreads = 2;
+constexpr int kQueryNice = 5;  // what is taken in and acked goes first when the processor is short
 // A former gateway's broker ends with it, but a moment later.
 constexpr int64_t kPortWaitMs = 5'000;
 
@@ -81,10 +81,10 @@ int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
     return 1;
   }
   network.serve_changes();  // files of rules
-  OsHttpClient http(loop);
-  Workers workers(kQueryThreads), engine(1);
+  const auto poster = make_beast_poster(loop);
+  Workers workers(kQueryThreads, kQueryNice), engine(1);
   NodeHelpers helpers{[&workers](std::function<void()> task) { workers.run(std::move(task)); },
-                      [&engine](std::function<void()> task) { engine.run(std::move(task)); }, &http};
+                      [&engine](std::function<void()> task) { engine.run(std::move(task)); }, poster.get()};
   auto node = std::make_unique<Node>(env, std::move(config), std::move(helpers));
   if (auto started = node->start(); !started) {
     log.error("not_started", {{"why", started.error().text}});

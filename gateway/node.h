@@ -11,7 +11,7 @@
 #include <string>
 
 #include "base/env/env.h"
-#include "base/env/http_client.h"
+#include "base/env/http_post.h"
 #include "base/result.h"
 #include "gateway/config.h"
 #include "query/http_api.h"
@@ -22,7 +22,7 @@ namespace lambda::gateway {
 struct NodeHelpers {
   query::HttpApi::Executor queries;  // empty: evaluated on the loop
   Rules::Executor rules;             // the same; must run one task after the other
-  HttpClient* http = nullptr;        // null: rules' webhooks wait for ever
+  HttpPoster* http = nullptr;        // null: rules' webhooks wait for ever
 };
 
 class Node {
@@ -50,6 +50,7 @@ class Node {
   std::string broker_url() const;
   Store& store();                // after start()
   const Ingest& ingest() const;  // after start()
+  LiveLane& live();              // after start()
   Rules& rules();                // after start()
 
  private:
@@ -63,6 +64,7 @@ class Node {
   void on_registry_changed();
   void refresh_registry(bool stranger);
   void poll_registry();
+  void make_live();
   void background();
   void finish_stop();
   Status start_rules();

@@ -35,6 +35,31 @@ Status Computing::still_wanted() const {
   return {};
 }
 
+Result<SeriesCursor::Gathered> Computing::read(SelectedSeries& series, const Windows* windows) {
+  if (auto wanted = still_wanted(); !wanted) {
+    return tl::unexpected(wanted.error());
+  }
+  Result<SeriesCursor::Gathered> gathered = SeriesCursor::Gathered();
+  if (windows != nullptr) {
+    gathered = series.cursor->gather(*windows, running_.budget.left());
+  } else if (auto samples = series.cursor->read(running_.budget.left())) {
+    gathered->samples = std::move(*samples);
+  } else {
+    gathered = tl::unexpected(samples.error());
+  }
+  if (!gathered) {
+    return gathered;
+  }
+  for (std::string& warning : series.cursor->warnings()) {
+    Notes::add(running_.notes.warnings, std::move(warning));
+  }
+  series.cursor.reset();
+  if (auto charged = running_.budget.charge(gathered->samples.size() + gathered->runs.size()); !charged) {
+    return tl::unexpected(charged.error());
+  }
+  return gathered;
+}
+
 void Computing::drop_name(Column& column) const {
   if (running_.names == NameRemoval::kAtOnce) {
     column.labels = without_metric_name(std::move(column.labels));
@@ -187,35 +212,34 @@ Result<Columns> Computing::vector(const Expression& at) {
 Result<Columns> Computing::select_newest(const Expression& at, const VectorSelector& selector, bool sample_times) {
   Columns columns;
   for (SelectedSeries& series : running_.selections.at(&at).series) {
-    const auto done = read(series, [&](const std::vector<Sample>& samples) -> Status {
-      if (auto charged = running_.budget.charge(steps()); !charged) {
-        return charged;
+    const auto read_series = read(series, nullptr);
+    if (!read_series) {
+      return tl::unexpected(read_series.error());
+    }
+    if (auto charged = running_.budget.charge(steps()); !charged) {
+      return tl::unexpected(charged.error());
+    }
+    const std::vector<Sample>& samples = read_series->samples;
+    Column column{std::move(series.labels), std::vector<double>(steps()), std::vector<uint8_t>(steps())};
+    size_t behind = 0;  // samples[behind] is the first one later than the moment looked at
+    bool any = false;
+    for (size_t step = 0; step < steps(); ++step) {
+      const int64_t moment_ms = shifted(selector.shift, step_time(times_, step));
+      while (behind < samples.size() && samples[behind].time_ms <= moment_ms) {
+        ++behind;
       }
-      Column column{std::move(series.labels), std::vector<double>(steps()), std::vector<uint8_t>(steps())};
-      size_t behind = 0;  // samples[behind] is the first one later than the moment looked at
-      bool any = false;
-      for (size_t step = 0; step < steps(); ++step) {
-        const int64_t moment_ms = shifted(selector.shift, step_time(times_, step));
-        while (behind < samples.size() && samples[behind].time_ms <= moment_ms) {
-          ++behind;
-        }
-        if (behind == 0) {
-          continue;
-        }
-        const Sample& newest = samples[behind - 1];
-        if (newest.time_ms > moment_ms - running_.limits.lookback_ms && !is_stale(newest.value)) {
-          column.values[step] = sample_times ? static_cast<double>(newest.time_ms) / 1000 : newest.value;
-          column.present[step] = 1;
-          any = true;
-        }
+      if (behind == 0) {
+        continue;
       }
-      if (any) {
-        columns.push_back(std::move(column));
+      const Sample& newest = samples[behind - 1];
+      if (newest.time_ms > moment_ms - running_.limits.lookback_ms && !is_stale(newest.value)) {
+        column.values[step] = sample_times ? static_cast<double>(newest.time_ms) / 1000 : newest.value;
+        column.present[step] = 1;
+        any = true;
       }
-      return {};
-    });
-    if (!done) {
-      return tl::unexpected(done.error());
+    }
+    if (any) {
+      columns.push_back(std::move(column));
     }
   }
   return columns;

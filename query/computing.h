@@ -66,6 +66,7 @@ class Computing {
     Labels labels;
     bool drops_name;
     std::vector<Sample> samples;
+    std::vector<RunSummary> runs;  // only where they were asked for
   };
   struct RangeShape {
     TimeShift shift;
@@ -97,8 +98,9 @@ class Computing {
                        const std::vector<Scalars>& parameters);
   Status check_window_call(const WindowFunctionEntry& function, const Call& call, const Columns& columns,
                            const std::vector<Scalars>& parameters);
-  // Gives the series of a range, one after the other, to `use`.
-  Status each_ranged(const Expression& at, const std::function<Status(Ranged)>& use);
+  // Gives the series of a range, one after the other, to `use`; with `runs`, summed up where the source can.
+  Status each_ranged(const Expression& at, bool runs, const std::function<Status(Ranged)>& use);
+  Windows windows_of(const RangeShape& shape) const;
   static RangeShape shape_of(const Expression& at);
 
   // One column with a value at all steps.
@@ -107,25 +109,8 @@ class Computing {
   // kUnavailable once the query is cancelled.
   Status still_wanted() const;
 
-  // Reads one series and gives its samples to `use`; frees what the cursor held.
-  template <class T>
-  Status read(SelectedSeries& series, T use) {
-    if (auto wanted = still_wanted(); !wanted) {
-      return wanted;
-    }
-    auto samples = series.cursor->read(running_.budget.left());
-    if (!samples) {
-      return tl::unexpected(samples.error());
-    }
-    for (std::string& warning : series.cursor->warnings()) {
-      Notes::add(running_.notes.warnings, std::move(warning));
-    }
-    series.cursor.reset();
-    if (auto charged = running_.budget.charge(samples->size()); !charged) {
-      return charged;
-    }
-    return use(std::move(*samples));
-  }
+  // Reads one series, by read() or, where `windows` is given, by gather(); frees what the cursor held.
+  Result<SeriesCursor::Gathered> read(SelectedSeries& series, const Windows* windows);
 
   size_t steps() const { return step_count(times_); }
 

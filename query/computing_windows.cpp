@@ -52,14 +52,25 @@ Computing::RangeShape Computing::shape_of(const Expression& at) {
   return {selector.shift, selector.range_ms};
 }
 
-Status Computing::each_ranged(const Expression& at, const std::function<Status(Ranged)>& use) {
+Windows Computing::windows_of(const RangeShape& shape) const {
+  const bool fixed = shape.shift.anchor == TimeShift::Anchor::kTime;  // the same at all steps
+  return {shifted(shape.shift, times_.start_ms), times_.step_ms, fixed ? 1 : steps(), shape.range_ms};
+}
+
+Status Computing::each_ranged(const Expression& at, bool runs, const std::function<Status(Ranged)>& use) {
   if (std::holds_alternative<MatrixSelector>(at.node)) {
+    const Windows windows = windows_of(shape_of(at));
     for (SelectedSeries& series : running_.selections.at(&at).series) {
-      const auto done = read(series, [&](std::vector<Sample> samples) -> Status {
-        std::erase_if(samples, [](const Sample& sample) { return is_stale(sample.value); });
-        return samples.empty() ? Status() : use({std::move(series.labels), false, std::move(samples)});
-      });
-      if (!done) {
+      auto gathered = read(series, runs ? &windows : nullptr);
+      if (!gathered) {
+        return tl::unexpected(gathered.error());
+      }
+      std::erase_if(gathered->samples, [](const Sample& sample) { return is_stale(sample.value); });
+      if (gathered->samples.empty() && gathered->runs.empty()) {
+        continue;
+      }
+      Ranged ranged{std::move(series.labels), false, std::move(gathered->samples), std::move(gathered->runs)};
+      if (auto done = use(std::move(ranged)); !done) {
         return done;
       }
     }
@@ -78,7 +89,7 @@ Status Computing::each_ranged(const Expression& at, const std::function<Status(R
     return tl::unexpected(columns.error());
   }
   for (Column& column : *columns) {
-    Ranged ranged{std::move(column.labels), column.drops_name, {}};
+    Ranged ranged{std::move(column.labels), column.drops_name, {}, {}};
     for (size_t step = 0; step < column.values.size(); ++step) {
       if (column.present[step] != 0) {
         ranged.samples.push_back({step_time(*times, step), column.values[step]});
@@ -108,7 +119,7 @@ Result<Columns> Computing::call_window(const WindowFunctionEntry& function, cons
   const Expression& range = without_parentheses(**range_argument);
   const RangeShape shape = shape_of(range);
   Columns columns;
-  const auto done = each_ranged(range, [&](Ranged ranged) -> Status {
+  const auto done = each_ranged(range, function.takes_runs, [&](Ranged ranged) -> Status {
     auto column = slide(function, std::move(ranged), shape, *parameters);
     if (!column) {
       return tl::unexpected(column.error());
@@ -184,6 +195,8 @@ Result<Column> Computing::slide(const WindowFunctionEntry& function, Ranged rang
   size_t behind = 0;        // it
   size_t first_reset = 0;   // whose sample and the one before are in the window
   size_t behind_reset = 0;  // it
+  size_t first_run = 0;     // as a whole in the window
+  size_t behind_run = 0;    // it
   size_t looked_at = 0;
   for (size_t step = 0; step < steps(); ++step) {
     const int64_t time_ms = step_time(times_, step);
@@ -199,6 +212,12 @@ Result<Column> Computing::slide(const WindowFunctionEntry& function, Ranged rang
     }
     while (first_reset < behind_reset && resets[first_reset] <= first) {
       ++first_reset;
+    }
+    while (behind_run < ranged.runs.size() && ranged.runs[behind_run].t_max <= end_ms) {
+      ++behind_run;
+    }
+    while (first_run < behind_run && ranged.runs[first_run].t_min <= end_ms - shape.range_ms) {
+      ++first_run;
     }
     looked_at += function.counts_resets ? 1 : behind - first;
     if (looked_at > kSamplesBetweenLooks) {
@@ -216,7 +235,8 @@ Result<Column> Computing::slide(const WindowFunctionEntry& function, Ranged rang
                         time_ms,
                         at_step,
                         std::span(resets).subspan(first_reset, behind_reset - first_reset),
-                        first};
+                        first,
+                        std::span(ranged.runs).subspan(first_run, behind_run - first_run)};
     if (const auto value = function.compute(window)) {
       column.values[step] = *value;
       column.present[step] = 1;
@@ -231,7 +251,7 @@ Result<Columns> Computing::absent_over_time(const Call& node) {
   const WindowFunctionEntry* present = find_window_function("present_over_time");
   Scalars values(steps(), 1);
   std::vector<uint8_t> missing(steps(), 1);
-  const auto done = each_ranged(range, [&](Ranged ranged) -> Status {
+  const auto done = each_ranged(range, present->takes_runs, [&](Ranged ranged) -> Status {
     const auto column = slide(*present, std::move(ranged), shape, {});
     if (!column) {
       return tl::unexpected(column.error());
@@ -256,7 +276,7 @@ Result<std::vector<ResultSeries>> Computing::matrix(const Expression& at) {
   const RangeShape shape = shape_of(inner);
   const int64_t end_ms = shifted(shape.shift, times_.start_ms);
   std::vector<ResultSeries> out;
-  const auto done = each_ranged(inner, [&](Ranged ranged) -> Status {
+  const auto done = each_ranged(inner, false, [&](Ranged ranged) -> Status {
     std::erase_if(ranged.samples, [&](const Sample& sample) {
       return sample.time_ms > end_ms || sample.time_ms <= end_ms - shape.range_ms;
     });

@@ -76,7 +76,7 @@ std::optional<double> irate(const Window& window) {
   return change / seconds(before.time_ms, last.time_ms);
 }
 
-// Applies `step(folded, value)` to all values; nothing for an empty window.
+// Adds all values to `folded`; nothing for an empty window.
 template <class Fold, class Finish>
 std::optional<double> fold(const Window& window, Fold folded, Finish finish) {
   if (window.samples.empty()) {
@@ -98,17 +98,61 @@ struct Extreme {
   }
 };
 
+ExactSum sum_of(const Window& w) {
+  ExactSum sum;
+  for (const RunSummary& run : w.runs) {
+    sum.add(run.sum);
+  }
+  for (const Sample& sample : w.samples) {
+    sum.add(sample.value);
+  }
+  return sum;
+}
+double count_of(const Window& w) {
+  uint64_t count = w.samples.size();
+  for (const RunSummary& run : w.runs) {
+    count += run.count;
+  }
+  return static_cast<double>(count);
+}
+
 std::optional<double> sum_over_time(const Window& w) {
-  return fold(w, ExactSum(), [](const auto& f) { return f.total(); });
+  return w.empty() ? std::nullopt : std::optional(sum_of(w).total());
 }
 std::optional<double> avg_over_time(const Window& w) {
-  return w.samples.empty() ? std::nullopt : std::optional(mean(w.samples, [](const Sample& s) { return s.value; }));
+  if (w.empty()) {
+    return std::nullopt;
+  }
+  if (const double sum = sum_of(w).total(); std::isfinite(sum)) {
+    return sum / count_of(w);
+  }
+  RunningMean running;
+  for (const RunSummary& run : w.runs) {
+    running.add(run.sum / static_cast<double>(run.count), static_cast<double>(run.count));
+  }
+  for (const Sample& sample : w.samples) {
+    running.add(sample.value);
+  }
+  return running.total();
+}
+std::optional<double> extreme_over_time(const Window& w, bool highest) {
+  if (w.empty()) {
+    return std::nullopt;
+  }
+  Extreme extreme{highest};
+  for (const RunSummary& run : w.runs) {
+    extreme.add(highest ? run.max : run.min);
+  }
+  for (const Sample& sample : w.samples) {
+    extreme.add(sample.value);
+  }
+  return extreme.found;
 }
 std::optional<double> min_over_time(const Window& w) {
-  return fold(w, Extreme{false}, [](const auto& f) { return f.found; });
+  return extreme_over_time(w, false);
 }
 std::optional<double> max_over_time(const Window& w) {
-  return fold(w, Extreme{true}, [](const auto& f) { return f.found; });
+  return extreme_over_time(w, true);
 }
 std::optional<double> stdvar_over_time(const Window& w) {
   return fold(w, Variance(), [](const auto& f) { return f.total(); });
@@ -117,16 +161,24 @@ std::optional<double> stddev_over_time(const Window& w) {
   return fold(w, Variance(), [](const auto& f) { return std::sqrt(f.total()); });
 }
 std::optional<double> count_over_time(const Window& w) {
-  return w.samples.empty() ? std::nullopt : std::optional(static_cast<double>(w.samples.size()));
+  return w.empty() ? std::nullopt : std::optional(count_of(w));
 }
 std::optional<double> present_over_time(const Window& w) {
-  return w.samples.empty() ? std::nullopt : std::optional(1.0);
+  return w.empty() ? std::nullopt : std::optional(1.0);
 }
 std::optional<double> first_over_time(const Window& w) {
-  return w.samples.empty() ? std::nullopt : std::optional(w.samples.front().value);
+  if (w.empty()) {
+    return std::nullopt;
+  }
+  const bool run_first = w.samples.empty() || (!w.runs.empty() && w.runs.front().t_min < w.samples.front().time_ms);
+  return run_first ? w.runs.front().first : w.samples.front().value;
 }
 std::optional<double> last_over_time(const Window& w) {
-  return w.samples.empty() ? std::nullopt : std::optional(w.samples.back().value);
+  if (w.empty()) {
+    return std::nullopt;
+  }
+  const bool run_last = w.samples.empty() || (!w.runs.empty() && w.runs.back().t_max > w.samples.back().time_ms);
+  return run_last ? w.runs.back().last : w.samples.back().value;
 }
 std::optional<double> quantile_over_time(const Window& w) {
   if (w.samples.empty()) {
@@ -261,28 +313,28 @@ std::optional<double> predict_linear(const Window& window) {
 }
 
 constexpr std::array kWindowFunctions = std::to_array<WindowFunctionEntry>({
-    {"avg_over_time", avg_over_time},
+    {"avg_over_time", avg_over_time, false, false, true},
     {"changes", changes},
-    {"count_over_time", count_over_time},
+    {"count_over_time", count_over_time, false, false, true},
     {"delta", delta},
     {"deriv", deriv},
     {"double_exponential_smoothing", double_exponential_smoothing},
-    {"first_over_time", first_over_time, true},
+    {"first_over_time", first_over_time, true, false, true},
     {"idelta", idelta},
     {"increase", increase, false, true},
     {"irate", irate},
-    {"last_over_time", last_over_time, true},
+    {"last_over_time", last_over_time, true, false, true},
     {"mad_over_time", mad_over_time},
-    {"max_over_time", max_over_time},
-    {"min_over_time", min_over_time},
+    {"max_over_time", max_over_time, false, false, true},
+    {"min_over_time", min_over_time, false, false, true},
     {"predict_linear", predict_linear},
-    {"present_over_time", present_over_time},
+    {"present_over_time", present_over_time, false, false, true},
     {"quantile_over_time", quantile_over_time},
     {"rate", rate, false, true},
     {"resets", resets},
     {"stddev_over_time", stddev_over_time},
     {"stdvar_over_time", stdvar_over_time},
-    {"sum_over_time", sum_over_time},
+    {"sum_over_time", sum_over_time, false, false, true},
     {"ts_of_first_over_time", ts_of_first_over_time},
     {"ts_of_last_over_time", ts_of_last_over_time},
     {"ts_of_max_over_time", ts_of_max_over_time},
@@ -367,17 +419,16 @@ double quantile(double q, std::span<double> values) {
 
 // Inf - Inf must not come up by itself: an infinite mean moves only by the other infinity, or NaN, to NaN, and a NaN
 // never.
-void RunningMean::add(double value) {
-  ++count_;
-  if (count_ == 1) {
+void RunningMean::add(double value, double weight) {
+  count_ += weight;
+  if (count_ == weight) {
     mean_ = value;
   } else if (std::isinf(mean_)) {
     mean_ = std::isnan(value) || value == -mean_ ? std::numeric_limits<double>::quiet_NaN() : mean_;
   } else if (std::isinf(value) && !std::isnan(mean_)) {
     mean_ = value;
   } else {
-    const auto n = static_cast<double>(count_);
-    mean_ += value / n - mean_ / n;
+    mean_ += value / count_ * weight - mean_ / count_ * weight;
   }
 }
 

@@ -22,6 +22,9 @@ struct Window {
   // Where a sample is lower than the one before it, both in the window; only for those that ask. samples[i - first].
   std::span<const size_t> resets;
   size_t first;
+  // Beside the samples: runs that lie in the window as wholes; only for those that take them.
+  std::span<const RunSummary> runs = {};
+  bool empty() const { return samples.empty() && runs.empty(); }
 };
 
 // Nothing: the series has no value at this step.
@@ -31,6 +34,7 @@ struct WindowFunctionEntry {
   WindowFunction compute;
   bool keeps_name = false;     // the result is still the metric itself
   bool counts_resets = false;  // wants Window::resets, and then looks at few other samples
+  bool takes_runs = false;     // can do with Window::runs in place of samples
 };
 const WindowFunctionEntry* find_window_function(std::string_view name);
 
@@ -61,12 +65,13 @@ class ExactSum {
 // The mean by increments, for values whose sum is beyond the range of a double.
 class RunningMean {
  public:
-  void add(double value);
+  // `weight` values, at least 1, whose mean is `value`.
+  void add(double value, double weight = 1);
   double total() const { return mean_; }
 
  private:
   double mean_ = 0;
-  uint64_t count_ = 0;
+  double count_ = 0;
 };
 // Of at least one element; `value_of(element)` is a number.
 template <class Elements, class ValueOf>

@@ -4,9 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "query/memory_source.h"
@@ -349,6 +352,128 @@ TEST(WindowFunctions, StopWhenTheQueryIsCancelled) {
   int looks = 0;
   EXPECT_EQ(evaluation->run([&] { return ++looks == 3; }).error().code, ErrorCode::kUnavailable);
   EXPECT_EQ(looks, 3);  // one before the only series, the others while its windows slide
+}
+
+// As MemorySource, but runs of samples that no window divides come summed up, cut at random.
+class SummingSource : public SeriesSource {
+ public:
+  explicit SummingSource(MemorySource& plain) : plain_(plain) {}
+  Result<Selection> select(const std::vector<Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                           uint64_t series_max) override {
+    auto selection = plain_.select(matchers, from_ms, to_ms, series_max);
+    for (SelectedSeries& series : selection->series) {
+      series.cursor = std::make_unique<Cursor>(*this, std::move(series.cursor));
+    }
+    return selection;
+  }
+  uint64_t summed_up = 0;  // samples
+  std::mt19937 random{1};
+
+ private:
+  class Cursor : public SeriesCursor {
+   public:
+    Cursor(SummingSource& source, std::unique_ptr<SeriesCursor> plain) : source_(source), plain_(std::move(plain)) {}
+    Result<std::vector<Sample>> read(uint64_t samples_max) override { return plain_->read(samples_max); }
+    Result<Gathered> gather(const Windows& windows, uint64_t samples_max) override {
+      const auto all = plain_->read(samples_max).value();
+      Gathered out;
+      for (size_t at = 0; at < all.size();) {
+        const size_t length = std::min<size_t>(all.size() - at, 1 + source_.random() % 9);
+        const std::span run(all.data() + at, length);
+        const auto summary = summary_of(run);
+        if (summary && !windows.divide(summary->t_min, summary->t_max)) {
+          out.runs.push_back(*summary);
+          source_.summed_up += length;
+        } else {
+          out.samples.insert(out.samples.end(), run.begin(), run.end());
+        }
+        at += length;
+      }
+      return out;
+    }
+
+   private:
+    SummingSource& source_;
+    std::unique_ptr<SeriesCursor> plain_;
+  };
+  MemorySource& plain_;
+};
+
+TEST(Summaries, AnswerAsSamplesDo) {
+  MemorySource plain;
+  std::mt19937 random(7);
+  for (int series = 0; series < 4; ++series) {
+    int64_t time_ms = 0;
+    for (int i = 0; i < 400; ++i) {
+      time_ms += 500 + static_cast<int64_t>(random() % 3) * 250;
+      const uint32_t dice = random() % 97;
+      const double value = dice == 0   ? std::nan("")
+                           : dice == 1 ? std::bit_cast<double>(kStalenessBits)
+                           : dice == 2 ? INFINITY
+                                       : static_cast<double>(random() % 1000) / 4;
+      plain.add({{"__name__", "x"}, {"n", std::to_string(series)}}, time_ms, value);
+    }
+  }
+  SummingSource summing(plain);
+  for (const char* function : {"sum", "avg", "min", "max", "count", "present", "first", "last", "stddev", "absent"}) {
+    for (int round = 0; round < 40; ++round) {
+      const int64_t start_ms = static_cast<int64_t>(random() % 150'000);
+      const QueryTimes times = every(start_ms, start_ms + 100'000, 1 + static_cast<int64_t>(random() % 40'000));
+      const std::string text = std::string(function) + "_over_time(x[" + std::to_string(1 + random() % 60'000) + "ms]" +
+                               (round % 5 == 0   ? " @ 77"
+                                : round % 5 == 1 ? " offset -3s"
+                                                 : "") +
+                               ")";
+      const auto expected = evaluate(plain, text, times);
+      const auto got = evaluate(summing, text, times);
+      ASSERT_TRUE(expected.has_value() && got.has_value()) << text;
+      ASSERT_EQ(expected->series.size(), got->series.size()) << text;
+      for (size_t i = 0; i < got->series.size(); ++i) {
+        const auto& a = expected->series[i].samples;
+        const auto& b = got->series[i].samples;
+        ASSERT_EQ(a.size(), b.size()) << text;
+        for (size_t j = 0; j < a.size(); ++j) {
+          ASSERT_EQ(a[j].time_ms, b[j].time_ms) << text;
+          ASSERT_TRUE((std::isnan(a[j].value) && std::isnan(b[j].value)) || a[j].value == b[j].value ||
+                      std::fabs(a[j].value - b[j].value) <= 1e-12 * std::fabs(a[j].value))
+              << text << " " << a[j].value << " " << b[j].value;
+        }
+      }
+    }
+  }
+  EXPECT_GT(summing.summed_up, 100'000u);
+}
+
+TEST(Summaries, AreNotMadeOfWhatTheyCannotSay) {
+  const double nan = std::nan("");
+  EXPECT_FALSE(summary_of(std::vector<Sample>{}));
+  EXPECT_FALSE(summary_of(std::vector<Sample>{{1, 2}, {2, nan}}));
+  EXPECT_FALSE(summary_of(std::vector<Sample>{{1, INFINITY}}));
+  EXPECT_FALSE(summary_of(std::vector<Sample>{{1, 1e308}, {2, 1e308}}));
+  EXPECT_FALSE(summary_of(std::vector<Sample>{{2, 1}, {2, 1}}));
+  const auto summary = summary_of(std::vector<Sample>{{1, 4}, {3, -2}, {9, 5}});
+  ASSERT_TRUE(summary);
+  EXPECT_EQ(summary->t_min, 1);
+  EXPECT_EQ(summary->t_max, 9);
+  EXPECT_EQ(summary->count, 3u);
+  EXPECT_EQ(summary->sum, 7);
+  EXPECT_EQ(summary->min, -2);
+  EXPECT_EQ(summary->max, 5);
+  EXPECT_EQ(summary->first, 4);
+  EXPECT_EQ(summary->last, 5);
+}
+
+TEST(Windows, DivideWhereAnEdgeLiesBetween) {
+  const Windows windows{100, 50, 3, 20};  // (80, 100] (130, 150] (180, 200]
+  EXPECT_FALSE(windows.divide(81, 100));
+  EXPECT_TRUE(windows.divide(80, 81));
+  EXPECT_TRUE(windows.divide(100, 101));
+  EXPECT_FALSE(windows.divide(101, 130));
+  EXPECT_TRUE(windows.divide(101, 131));
+  EXPECT_TRUE(windows.divide(0, 1'000));
+  EXPECT_FALSE(windows.divide(0, 80));
+  EXPECT_FALSE(windows.divide(201, 1'000));
+  EXPECT_FALSE(windows.divide(150, 150));
 }
 
 }  // namespace

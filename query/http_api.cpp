@@ -1,6 +1,7 @@
 #include "query/http_api.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 #include <optional>
@@ -58,6 +59,11 @@ std::optional<std::string_view> label_of_path(std::string_view name) {
   return name.substr(kBefore.size(), name.size() - kBefore.size() - kBehind.size());
 }
 
+// What is not in this list is not answered, but for /label/<name>/values.
+constexpr std::array<std::string_view, 10> kNames = {
+    "query",    "query_range",     "series", "labels", "format_query", "status/buildinfo",
+    "metadata", "query_exemplars", "rules",  "alerts"};
+
 std::string json_list(const std::set<std::string>& words) {
   std::string out = "[";
   for (const std::string& word : words) {
@@ -69,7 +75,6 @@ std::string json_list(const std::set<std::string>& words) {
 
 // What this program has none of, as Prometheus says it.
 std::optional<std::string_view> constant_data(std::string_view name) {
-  if (name == "metadata") return "{}";
   if (name == "query_exemplars") return "[]";
   if (name == "rules") return R"({"groups":[]})";
   if (name == "alerts") return R"({"alerts":[]})";
@@ -83,6 +88,7 @@ struct HttpApi::Shared {
   const Clock& clock;
   HttpApiCounters counters;
   std::atomic<uint64_t> evaluating{0};
+  std::atomic<bool> ending{false};
 
   Shared(HttpApiOptions o, const Clock& c) : options(std::move(o)), clock(c) {}
 
@@ -137,6 +143,7 @@ class HttpApi::Request {
     if (name == "labels") return labels(std::nullopt);
     if (const auto label = label_of_path(name)) return labels(label);
     if (name == "format_query") return format_query();
+    if (name == "metadata") return metadata();
     if (name == "status/buildinfo") {
       std::string data = "{\"version\":";
       append_json_string(data, kInterfaceVersion);
@@ -221,6 +228,29 @@ class HttpApi::Request {
     return succeed(data, {});
   }
 
+  // As Prometheus: a list for each metric, of which there is one here.
+  Refusal metadata() {
+    uint64_t metrics_max = UINT64_MAX;
+    if (auto refusal = limit(metrics_max)) return refusal;
+    const std::string* metric = parameter("metric");
+    const MetricFactsByName facts = shared_->options.metadata ? shared_->options.metadata() : MetricFactsByName();
+    std::string data = "{";
+    for (const auto& [name, known] : facts) {
+      if (metric != nullptr && name != *metric) continue;
+      if (metrics_max-- == 0) break;
+      data += data.size() > 1 ? "," : "";
+      append_json_string(data, name);
+      data += ":[{\"type\":";
+      append_json_string(data, known.type);
+      data += ",\"help\":";
+      append_json_string(data, known.help);
+      data += ",\"unit\":";
+      append_json_string(data, known.unit);
+      data += "}]";
+    }
+    return succeed(data + "}", {});
+  }
+
   Refusal query() {
     QueryTimes times;
     if (auto refusal = time("time", now_ms_, times.start_ms)) {
@@ -263,6 +293,10 @@ class HttpApi::Request {
       return expression.error().code == ErrorCode::kUnsupported ? response_for(expression.error())
                                                                 : bad_parameter("query", expression.error().text);
     }
+    if (shared_->ending) {
+      ++shared_->counters.unavailable;
+      return error_response(503, "unavailable", "the program is ending");
+    }
     if (shared_->evaluating >= options.queries_max) {
       ++shared_->counters.unavailable;
       return error_response(503, "unavailable",
@@ -295,7 +329,12 @@ class HttpApi::Request {
   // On any thread; touches nothing but its arguments.
   static HttpResponse run(Shared& shared, Evaluation& evaluation, int64_t deadline_us, uint64_t series_limit) {
     bool late = false;
-    auto result = evaluation.run([&] { return late = shared.clock.mono_us() >= deadline_us; });
+    const bool ended = shared.ending;
+    auto result =
+        ended ? Result<QueryResult>(fail(ErrorCode::kUnavailable, "the program is ending")) : evaluation.run([&] {
+          late = shared.clock.mono_us() >= deadline_us;
+          return late || shared.ending;
+        });
     if (!result) {
       if (late) {
         ++shared.counters.timed_out;
@@ -423,13 +462,23 @@ HttpApi::HttpApi(SeriesSource& source, const Clock& clock, HttpApiOptions option
 
 HttpApi::~HttpApi() = default;
 
+void HttpApi::cancel() {
+  shared_->ending = true;
+}
+
 bool HttpApi::serves(std::string_view path) {
   if (!path.starts_with(kPrefix)) {
     return false;
   }
   const std::string_view name = path.substr(kPrefix.size());
-  return name == "query" || name == "query_range" || name == "series" || name == "labels" || name == "format_query" ||
-         name == "status/buildinfo" || label_of_path(name) || constant_data(name);
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || label_of_path(name);
+}
+
+std::vector<std::string> HttpApi::paths() {
+  std::vector<std::string> out;
+  for (const std::string_view name : kNames) out.push_back(std::string(kPrefix) + std::string(name));
+  out.push_back(std::string(kPrefix) + "label/job/values");
+  return out;
 }
 
 void HttpApi::handle(const HttpRequest& request, HttpServer::Respond respond) {

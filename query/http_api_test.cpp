@@ -2,10 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
+#include <condition_variable>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/os/loop.h"
+#include "base/os/workers.h"
 #include "query/memory_source.h"
 
 namespace lambda::query {
@@ -236,6 +241,78 @@ TEST_F(HttpApiTest, LetsAnEvaluationOutliveIt) {
   }
   task();
   EXPECT_EQ(answer.status, 200);
+}
+
+TEST_F(HttpApiTest, WhenTheProgramEndsWhatIsUnderWayIsAnsweredSoon) {
+  std::vector<std::function<void()>> tasks;
+  std::vector<int> statuses;
+  const auto keep_status = [&](const HttpResponse& response) { statuses.push_back(response.status); };
+  HttpApi api(source, clock, options, [&](std::function<void()> task) { tasks.push_back(std::move(task)); });
+  api.handle(request("/api/v1/query", {{"query", "up"}}), keep_status);
+  api.cancel();
+  api.handle(request("/api/v1/query", {{"query", "up"}}), keep_status);
+  EXPECT_EQ(statuses, std::vector<int>{503});
+  ASSERT_EQ(tasks.size(), 1u);
+  tasks[0]();
+  EXPECT_EQ(statuses, (std::vector<int>{503, 503}));
+  EXPECT_EQ(api.counters().unavailable, 2u);
+  api.handle(request("/api/v1/labels", {}), keep_status);
+  EXPECT_EQ(statuses.back(), 200);
+}
+
+// Reading its series takes until somebody opens the gate.
+class GatedSource : public SeriesSource {
+ public:
+  class Cursor : public SeriesCursor {
+   public:
+    explicit Cursor(GatedSource& owner) : owner_(owner) {}
+    Result<std::vector<Sample>> read(uint64_t) override {
+      std::unique_lock lock(owner_.mutex);
+      ++owner_.reading;
+      owner_.changed.notify_all();
+      owner_.changed.wait(lock, [&] { return owner_.open; });
+      return std::vector<Sample>{{1'699'999'999'000, 1}};
+    }
+
+   private:
+    GatedSource& owner_;
+  };
+  Result<Selection> select(const std::vector<Matcher>&, int64_t, int64_t, uint64_t) override {
+    Selection selection;
+    selection.series.push_back({{{"__name__", "up"}}, std::make_unique<Cursor>(*this)});
+    return selection;
+  }
+  std::mutex mutex;
+  std::condition_variable changed;
+  int reading = 0;    // guarded by mutex
+  bool open = false;  // guarded by mutex
+};
+
+// The thread that hands questions over is the one that takes points in: it must never wait for an answer.
+TEST_F(HttpApiTest, CostlyQuestionsHoldUpNobodyButEachOtherHoweverManyCome) {
+  GatedSource gated;
+  std::atomic<int> answered{0}, refused{0};
+  OsClock real_clock;
+  Workers workers(2);
+  HttpApi api(gated, real_clock, options, [&](std::function<void()> task) { workers.run(std::move(task)); });
+  for (int i = 0; i < 50; ++i) {
+    api.handle(request("/api/v1/query", {{"query", "up"}}),
+               [&](const HttpResponse& response) { ++(response.status == 200 ? answered : refused); });
+  }
+  {
+    std::unique_lock lock(gated.mutex);
+    gated.changed.wait(lock, [&] { return gated.reading == 2; });  // both threads are held
+  }
+  EXPECT_EQ(answered, 0);
+  EXPECT_EQ(refused, 50 - static_cast<int>(options.queries_max));
+  EXPECT_EQ(ask(api, "/api/v1/labels", {}).status, 200);  // the caller's thread goes on
+  {
+    const std::lock_guard lock(gated.mutex);
+    gated.open = true;
+  }
+  gated.changed.notify_all();
+  workers.finish();
+  EXPECT_EQ(answered, static_cast<int>(options.queries_max));
 }
 
 class FailingSource : public SeriesSource {

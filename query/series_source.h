@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,14 +36,54 @@ struct Matcher {
   std::string value;
 };
 
+// The windows that a question looks through: (end - range, end] at `count` ends, `step_ms` apart.
+struct Windows {
+  int64_t first_end_ms;
+  int64_t step_ms;  // above 0
+  uint64_t count;   // at least 1
+  int64_t range_ms;
+
+  // Whether an edge lies between the two: some window holds a sample at one of them and none at the other.
+  bool divide(int64_t t_min, int64_t t_max) const;
+};
+
+// A run of samples without NaN, whose sum is finite: what sums, means and extremes need of it.
+struct RunSummary {
+  int64_t t_min, t_max;
+  uint64_t count;  // at least 1
+  double sum, min, max, first, last;
+};
+// `samples` in order of time, strictly increasing, none of them NaN. Nothing when no such summary can be made of them.
+std::optional<RunSummary> summary_of(std::span<const Sample> samples);
+
+// A point that has just come, with all that tells it from others of its series: it may be in a stored block too.
+struct FreshPoint {
+  uint64_t boot;
+  uint32_t ref;    // of the series in that boot
+  uint32_t clock;  // segment of that boot's clock
+  uint64_t ordinal;
+  Sample sample;  // by the device's own clock
+};
+
 // The samples of one series, not decoded yet. May be used from any one thread.
 class SeriesCursor {
  public:
   virtual ~SeriesCursor() = default;
+  // Takes points that are to be answered together with its own, before anything is read, in any order: a point that is
+  // there already counts once, and of points of one time the later boot's, then that of the higher ordinal, wins.
+  // False, with nothing taken: it does not know its points by identity.
+  virtual bool add(std::vector<FreshPoint>& /*fresh*/) { return false; }
   // All samples with from_ms <= time <= to_ms of the select() that made this, ascending and strictly increasing
   // in time (at equal times the later boot, then the higher ordinal, has won). kFull past `samples_max`.
   virtual Result<std::vector<Sample>> read(uint64_t samples_max) = 0;
-  // After read(): what could not be read, though the rest was.
+  struct Gathered {
+    std::vector<Sample> samples;   // as read() gives them
+    std::vector<RunSummary> runs;  // ascending; no sample lies within a run
+  };
+  // As read(), for who looks through `windows` and needs no more than summaries: runs that no window divides may come
+  // summed up, which saves decoding them. Each counts as one sample.
+  virtual Result<Gathered> gather(const Windows& windows, uint64_t samples_max);
+  // After read() or gather(): what could not be read, though the rest was.
   virtual std::vector<std::string> warnings() const { return {}; }
 };
 

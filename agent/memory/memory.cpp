@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
+#include <span>
+#include <utility>
 
 #include "base/crypto/crypto.h"
+#include "query/block_samples.h"
+#include "query/matcher.h"
 
 namespace lambda::agent {
 namespace {
@@ -29,63 +32,72 @@ size_t pages_for(const MemoryOptions& options) {
   return std::max(least, room);
 }
 
+// A series' blocks as they were when they were selected.
 class Cursor final : public query::SeriesCursor {
  public:
-  Cursor(const SeriesStore& store, const Series& series, SeriesRef ref, int64_t from_ms, int64_t to_ms)
-      : store_(store), type_(series.type), scale_(series.scale), ref_(ref), from_ms_(from_ms), to_ms_(to_ms) {}
+  Cursor(int64_t from_ms, int64_t to_ms, std::shared_ptr<std::atomic<uint64_t>> held)
+      : part_{.from_ms = from_ms, .to_ms = to_ms}, held_(std::move(held)) {}
+  ~Cursor() override { held_->fetch_sub(bytes(), std::memory_order_relaxed); }
+  Cursor(const Cursor&) = delete;
+  Cursor& operator=(const Cursor&) = delete;
+
+  void put(std::span<const uint8_t> block, const BlockInfo& info) {
+    blocks_.push_back({info.boot, static_cast<uint32_t>(block.size())});
+    bytes_.insert(bytes_.end(), block.begin(), block.end());
+    points_ += info.count;
+  }
+  // Once, when all blocks are in.
+  void hold() {
+    bytes_.shrink_to_fit();
+    held_->fetch_add(bytes(), std::memory_order_relaxed);
+  }
+  bool empty() const { return blocks_.empty(); }
+  uint64_t bytes() const { return sizeof *this + bytes_.capacity() + blocks_.capacity() * sizeof(Piece); }
 
   Result<std::vector<query::Sample>> read(uint64_t samples_max) override {
-    struct Context {
-      std::vector<query::Sample> samples;
-      const Cursor* cursor;
-      uint64_t max;
-      bool over = false;
-      bool sorted = true;
-    } context{{}, this, samples_max};
-    const auto visit = [](void* to, uint64_t, uint64_t, Point point) {
-      auto& in = *static_cast<Context*>(to);
-      if (in.samples.size() >= in.max) {
-        in.over = true;
-        return;
+    std::vector<query::Sample> samples;
+    samples.reserve(points_);
+    size_t at = 0;
+    for (const Piece& piece : blocks_) {
+      BlockInfo info;
+      const auto status =
+          query::append_samples(std::span(bytes_).subspan(at, piece.bytes), piece.boot, part_, &info, samples);
+      at += piece.bytes;
+      if (!status.ok() && !damaged_) {
+        damaged_ = true;
+        warning_ = std::string("a block in memory does not read back (") + block_error_name(status.error) +
+                   "): its points are left out";
       }
-      in.sorted = in.sorted && (in.samples.empty() || in.samples.back().time_ms < point.time_ms);
-      in.samples.push_back({point.time_ms, point_value(in.cursor->type_, in.cursor->scale_, point.bits)});
-    };
-    if (!store_.read(ref_, from_ms_, to_ms_, visit, &context)) {
-      return fail(ErrorCode::kCorrupt, "a block in memory does not read back");
     }
-    if (context.over) return fail(ErrorCode::kFull, "more than " + std::to_string(samples_max) + " samples");
-    if (!context.sorted) {
-      // A clock went back. Of points of one time the last one, of the later ordinal, wins.
-      auto& all = context.samples;
-      std::stable_sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.time_ms < b.time_ms; });
-      std::vector<query::Sample> one;
-      for (const auto& sample : all) {
-        if (!one.empty() && one.back().time_ms == sample.time_ms) one.pop_back();
-        one.push_back(sample);
-      }
-      all = std::move(one);
+    query::keep_last_of_each_time(samples);
+    if (samples.size() > samples_max) {
+      return fail(ErrorCode::kFull, "a series has more than " + std::to_string(samples_max) + " samples in this range");
     }
-    return std::move(context.samples);
+    return samples;
+  }
+
+  std::vector<std::string> warnings() const override {
+    return damaged_ ? std::vector<std::string>{warning_} : std::vector<std::string>();
   }
 
  private:
-  const SeriesStore& store_;
-  const ValueType type_;
-  const uint8_t scale_;
-  const SeriesRef ref_;
-  const int64_t from_ms_, to_ms_;
+  struct Piece {
+    uint64_t boot;
+    uint32_t bytes;
+  };
+  const query::BlockPart part_;
+  const std::shared_ptr<std::atomic<uint64_t>> held_;
+  std::vector<Piece> blocks_;  // in the order of sealing: of points of one time the last one counts
+  std::vector<uint8_t> bytes_;
+  size_t points_ = 0;
+  bool damaged_ = false;
+  std::string warning_;
 };
 
 }  // namespace
 
 double point_value(ValueType type, uint8_t scale, uint64_t bits) {
-  if (type == ValueType::kF64) return std::bit_cast<double>(bits);
-  const auto number = static_cast<double>(static_cast<int64_t>(bits));
-  if (type != ValueType::kDec) return number;
-  static constexpr double kPowers[] = {1,    1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8, 1e9,
-                                       1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18};
-  return number / kPowers[std::min<uint8_t>(scale, 18)];
+  return query::point_number(type, scale, bits);
 }
 
 // Not initialised: the system gives pages of it as they are first written.
@@ -100,6 +112,7 @@ Memory::Memory(MemoryOptions options, uint64_t boot) : options_(std::move(option
   room_ = std::make_unique<Room>(SeriesStore::arena_bytes(store, pages_for(options_)));
   store_ = std::make_unique<SeriesStore>(std::span(reinterpret_cast<uint8_t*>(room_->words.get()), room_->size), store,
                                          host_hash(), boot);
+  scratch_.resize(options_.block_bytes_max);
 }
 
 Memory::~Memory() = default;
@@ -130,19 +143,50 @@ bool Memory::begin_boot(uint64_t boot) {
   return true;
 }
 
+// Nothing in the result: the series has no block that may have points in the range.
+Result<std::unique_ptr<query::SeriesCursor>> Memory::snapshot(SeriesRef ref, int64_t from_ms, int64_t to_ms,
+                                                              uint64_t* taken) {
+  auto cursor = std::make_unique<Cursor>(from_ms, to_ms, held_);
+  const auto wanted = [&](const BlockInfo& info) { return info.t_max >= from_ms && info.t_min <= to_ms; };
+  SealedBlock block;
+  for (bool more = store_->first_of(ref, &block); more; more = store_->next_of(block.id, &block)) {
+    if (!wanted(block.info)) continue;
+    const size_t bytes = store_->copy(block.id, scratch_);
+    cursor->put(std::span(scratch_).first(bytes), block.info);
+  }
+  BlockInfo open;
+  if (store_->open_info(ref, &open) && wanted(open)) {
+    const size_t bytes = store_->copy_open(ref, scratch_);
+    cursor->put(std::span(scratch_).first(bytes), open);
+  }
+  cursor->hold();
+  if (cursor->empty()) return std::unique_ptr<query::SeriesCursor>();
+  *taken += cursor->bytes();
+  if (*taken > options_.query_bytes_max) {
+    return fail(ErrorCode::kFull, "the answer lies in more than " + std::to_string(options_.query_bytes_max) +
+                                      " bytes of blocks: ask for fewer series or a shorter time");
+  }
+  if (query_bytes() > options_.query_bytes_max) {
+    return fail(ErrorCode::kUnavailable, "other questions hold " + std::to_string(query_bytes() - *taken) +
+                                             " bytes of the memory's blocks: try again later");
+  }
+  return std::unique_ptr<query::SeriesCursor>(std::move(cursor));
+}
+
 Result<query::Selection> Memory::select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
                                         uint64_t series_max) {
+  const auto set = query::MatcherSet::compile(matchers);
+  if (!set) return tl::unexpected(set.error());
   query::Selection selection;
-  if (table_ == nullptr) return selection;
-  std::string_view name;
-  for (const auto& matcher : matchers) {
-    if (matcher.label == "__name__" && matcher.op == query::MatchOp::kEqual) name = matcher.value;
-  }
+  if (table_ == nullptr || !set->label_may_match("instance", options_.device)) return selection;
   std::vector<LabelView> views;
+  uint64_t taken = 0;
   for (SeriesRef ref = 1; ref < table_->size(); ++ref) {
     if (!table_->known(ref)) continue;
     const DeclarationView declaration = table_->declaration(ref, views);
-    if (!name.empty() && declaration.name != name) continue;
+    // Most series are told apart before anything is copied of them.
+    const auto may_match = [&](const LabelView& view) { return set->label_may_match(view.name, view.value); };
+    if (!set->label_may_match("__name__", declaration.name) || !std::ranges::all_of(views, may_match)) continue;
     query::Labels labels;
     labels.reserve(views.size() + 3);
     labels.emplace_back("__name__", declaration.name);
@@ -150,12 +194,14 @@ Result<query::Selection> Memory::select(const std::vector<query::Matcher>& match
     if (!options_.site.empty()) labels.emplace_back("site", options_.site);
     for (const auto& [label, value] : views) labels.emplace_back(label, value);
     std::sort(labels.begin(), labels.end());
-    if (!query::matches(labels, matchers)) continue;
+    if (!set->matches(labels)) continue;
+    auto cursor = snapshot(ref, from_ms, to_ms, &taken);
+    if (!cursor) return tl::unexpected(cursor.error());
+    if (*cursor == nullptr) continue;
     if (selection.series.size() >= series_max) {
       return fail(ErrorCode::kFull, "more than " + std::to_string(series_max) + " series");
     }
-    selection.series.push_back(
-        {std::move(labels), std::make_unique<Cursor>(*store_, table_->at(ref), ref, from_ms, to_ms)});
+    selection.series.push_back({std::move(labels), std::move(*cursor)});
   }
   std::sort(selection.series.begin(), selection.series.end(),
             [](const auto& a, const auto& b) { return a.labels < b.labels; });

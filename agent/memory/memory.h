@@ -2,10 +2,14 @@
 //
 // Points come here after the journal has them. Blocks stay until they are in a synced parcel and past their retention;
 // when the room is short the oldest go earlier (series_store.h says in which order), and what goes before it is in a
-// parcel becomes a gap, reason MEMORY. Loop thread only: cursors read the store when they are read, and the agent's
-// query interface evaluates inside the call that selected.
+// parcel becomes a gap, reason MEMORY.
+//
+// Questions: select() copies the encoded blocks that may have an answer, some 1.5 bytes a point, so that cursors need
+// nothing of the memory and may be decoded on any thread, also when it has gone on or is gone. What all cursors hold is
+// bounded. Everything else is for the loop thread only.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -23,7 +27,8 @@ struct MemoryOptions {
   uint32_t series_max = kSeriesMaxDefault;
   int64_t retention_ms = 600'000;
   uint32_t block_bytes_max = 8192;
-  std::string device, site;  // the labels `instance` and `site` of every series
+  std::string device, site;              // the labels `instance` and `site` of every series
+  uint64_t query_bytes_max = 32u << 20;  // of the copies that cursors hold, all together
 };
 
 class Memory final : public query::SeriesSource {
@@ -47,15 +52,21 @@ class Memory final : public query::SeriesSource {
   // not count, however full the memory is: else each point would become a block once ten minutes do not fit.
   bool wants_round() const { return (store_->pages_free() + store_->pages_safe()) * 4 < store_->pages(); }
 
+  // kFull also when the answer lies in more than `query_bytes_max`; kUnavailable when that is so only because of other
+  // questions.
   Result<query::Selection> select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
                                   uint64_t series_max) override;
+  uint64_t query_bytes() const { return held_->load(std::memory_order_relaxed); }
 
  private:
+  Result<std::unique_ptr<query::SeriesCursor>> snapshot(SeriesRef ref, int64_t from_ms, int64_t to_ms, uint64_t* taken);
   const MemoryOptions options_;
   struct Room;
   std::unique_ptr<Room> room_;
   std::unique_ptr<SeriesStore> store_;
   std::shared_ptr<SeriesTable> table_;
+  std::shared_ptr<std::atomic<uint64_t>> held_ = std::make_shared<std::atomic<uint64_t>>(0);  // bytes, by cursors
+  std::vector<uint8_t> scratch_;                                                              // one block
   uint32_t clock_ = 0;
   uint64_t points_refused_ = 0;
 };

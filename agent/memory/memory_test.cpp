@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <functional>
 #include <map>
 #include <random>
 
@@ -102,11 +103,14 @@ TEST(Memory, AnswersWhatAListOfAllPointsWould) {
       for (size_t i = 0; i < refs.size(); ++i) {
         const auto found = world.select({{"__name__", MatchOp::kEqual, std::string(1, static_cast<char>('a' + i))}},
                                         look == 0 ? -kAlways : from, to);
-        ASSERT_EQ(found.series.size(), 1u);
-        const auto samples = found.series[0].cursor->read(1'000'000);
-        ASSERT_TRUE(samples.has_value());
         const auto& all = made[refs[i]];
         auto wanted = look == 0 ? all.begin() : all.lower_bound(from);
+        if (found.series.empty()) {  // none of its blocks is of that time
+          ASSERT_EQ(wanted, all.upper_bound(to));
+          continue;
+        }
+        const auto samples = found.series[0].cursor->read(1'000'000);
+        ASSERT_TRUE(samples.has_value());
         for (const query::Sample& sample : *samples) {
           ASSERT_NE(wanted, all.end());
           ASSERT_EQ(sample.time_ms, wanted->first);
@@ -182,6 +186,61 @@ TEST(Memory, WhenRoomIsShortTheOldestGoAndWhatIsLeftHasNoHole) {
   for (size_t i = 1; i < samples->size(); ++i) {
     ASSERT_EQ((*samples)[i].time_ms - (*samples)[i - 1].time_ms, 1000);
   }
+}
+
+// What a question works on stays as it was: it may be evaluated on another thread, and when the memory is gone.
+TEST(Memory, CursorsStandAloneWhateverBecomesOfTheMemory) {
+  std::unique_ptr<query::SeriesCursor> open_block, sealed_block;
+  {
+    World world(1u << 20);
+    const SeriesRef ref = world.add(spec_of("a", ValueType::kI64));
+    for (int64_t i = 0; i < 10; ++i) ASSERT_TRUE(world.append(ref, i, static_cast<uint64_t>(i)));
+    open_block = std::move(world.select({}).series[0].cursor);
+    world.memory.store().seal_all();
+    sealed_block = std::move(world.select({}).series[0].cursor);
+    SealedBlock block;
+    while (world.memory.store().first(BlockState::kLoose, &block)) world.memory.store().safe(block.id);
+    std::mt19937_64 random(1);
+    while (world.memory.store().counters().blocks_evicted == 0) {  // the page of that block is another's now
+      ASSERT_TRUE(world.append(ref, 100, random()));
+    }
+  }
+  for (const auto& cursor : {std::ref(open_block), std::ref(sealed_block)}) {
+    const auto samples = cursor.get()->read(100);
+    ASSERT_TRUE(samples.has_value());
+    ASSERT_EQ(samples->size(), 10u);
+    EXPECT_EQ(samples->back().value, 9);
+    EXPECT_TRUE(cursor.get()->warnings().empty());
+  }
+}
+
+TEST(Memory, WhatQuestionsHoldIsBounded) {
+  MemoryOptions options = World::options(4u << 20);
+  options.query_bytes_max = 6'000;
+  World world;
+  Memory memory(options, 1);
+  memory.set_table(world.table);
+  for (const char* name : {"a", "b"}) {
+    const SeriesRef ref = world.table->find_or_add(spec_of(name, ValueType::kF64)).value();
+    memory.add_series(*world.table, ref);
+    std::mt19937_64 random(1);
+    for (uint64_t i = 0; i < 400; ++i) ASSERT_TRUE(memory.append(ref, i, {static_cast<int64_t>(i), random()}, 0));
+  }
+  const std::vector<Matcher> one = {{"__name__", MatchOp::kEqual, "a"}};
+  {
+    const auto first = memory.select(one, 0, 1000, 10);
+    ASSERT_TRUE(first.has_value());
+    EXPECT_GT(memory.query_bytes(), 3'200u);
+    const auto second = memory.select(one, 0, 1000, 10);  // for want of what the first one holds
+    ASSERT_FALSE(second.has_value());
+    EXPECT_EQ(second.error().code, ErrorCode::kUnavailable);
+  }
+  EXPECT_EQ(memory.query_bytes(), 0u);
+  EXPECT_TRUE(memory.select(one, 0, 1000, 10).has_value());
+  const auto both = memory.select({}, 0, 1000, 10);  // never to be had
+  ASSERT_FALSE(both.has_value());
+  EXPECT_EQ(both.error().code, ErrorCode::kFull);
+  EXPECT_EQ(memory.query_bytes(), 0u);
 }
 
 TEST(Memory, ANumbersBitsAreReadByItsType) {

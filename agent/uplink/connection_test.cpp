@@ -174,6 +174,29 @@ TEST_F(ConnectionTest, ConnectionsThatEndAtOnceDoNotSpin) {
   EXPECT_LT(lost, 60u) << "ten minutes, and pauses of up to one";
 }
 
+TEST_F(ConnectionTest, TheLiveLaneHearsInterestsAndSpeaksWhileThereIsAConnection) {
+  connection = std::make_unique<Connection>(env, options, *shelf);
+  int ups = 0, downs = 0;
+  std::string heard;
+  connection->listen({[&] { ++ups; }, [&] { ++downs; },
+                      [&](std::span<const uint8_t> message) { heard.assign(message.begin(), message.end()); }});
+  const std::vector<uint8_t> live{1, 2, 3};
+  EXPECT_EQ(connection->publish_live(live).error().code, ErrorCode::kUnavailable);
+  connection->start();
+  world.loop.run_for(1'000);
+  EXPECT_EQ(ups, 1);
+  const std::string interest = "whatever";
+  network.last->handlers.message("lambda/v1/hall/interest/all", std::as_bytes(std::span(interest)));
+  EXPECT_EQ(heard, interest);
+  EXPECT_TRUE(connection->publish_live(live).has_value());
+  EXPECT_EQ(network.published["lambda/v1/hall/press-7/live"], 1);
+  network.lose();
+  EXPECT_EQ(downs, 1);
+  EXPECT_EQ(connection->publish_live(live).error().code, ErrorCode::kUnavailable);
+  world.loop.run_for(5'000);
+  EXPECT_EQ(ups, 2);
+}
+
 TEST_F(ConnectionTest, NothingIsSaidOrHeardAfterStop) {
   start();
   world.loop.run_for(1'000);

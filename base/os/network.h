@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/env/clock.h"
+#include "base/env/http_post.h"
 #include "base/env/network.h"
 #include "base/log.h"
 
@@ -16,10 +17,11 @@ namespace lambda {
 class OsNetwork final : public Network {
  public:
   OsNetwork(EventLoop& loop, Log& log) : loop_(loop), log_(log) {}
-  // Servers made from now on hand PUT and DELETE to their handlers too, as HttpRequest::method says; others answer 405.
+  // Servers made from now on hand PUT and DELETE to their handlers too, as HttpRequest::method says; else 405.
   void serve_changes() { changes_ = true; }
   std::unique_ptr<MessageBus> bus(BusOptions options, MessageBus::Handlers handlers) override;
   Result<std::unique_ptr<HttpServer>> listen_http(HttpOptions options, HttpServer::Handler handler) override;
+  std::unique_ptr<HttpFetcher> http_fetcher() override;
 
  private:
   EventLoop& loop_;
@@ -32,9 +34,11 @@ class OsNetwork final : public Network {
 // no address of this machine. Any thread.
 Status can_listen(const std::string& address, uint16_t port, int64_t wait_ms = 0);
 
-// The two behind it, each in a .cpp of its own.
+// The three behind it, each in a .cpp of its own.
 std::unique_ptr<MessageBus> make_paho_bus(EventLoop& loop, Log& log, BusOptions options, MessageBus::Handlers handlers);
 Result<std::unique_ptr<HttpServer>> make_beast_server(EventLoop& loop, Log& log, HttpOptions options,
                                                       HttpServer::Handler handler, bool changes);
+std::unique_ptr<HttpFetcher> make_beast_fetcher(EventLoop& loop);
+std::unique_ptr<HttpPoster> make_beast_poster(EventLoop& loop);
 
 }  // namespace lambda

@@ -1,11 +1,14 @@
 #include "base/os/workers.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <utility>
 
 namespace lambda {
 
-Workers::Workers(size_t threads) {
-  for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+Workers::Workers(size_t threads, int nice) {
+  for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this, nice] { work(nice); });
 }
 
 Workers::~Workers() {
@@ -34,7 +37,9 @@ void Workers::finish() {
   threads_.clear();
 }
 
-void Workers::work() {
+void Workers::work(int nice) {
+  // On Linux a thread has a niceness of its own. Where it cannot be set the work is done all the same.
+  if (nice > 0) (void)::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), ::getpriority(PRIO_PROCESS, 0) + nice);
   std::unique_lock lock(mutex_);
   while (true) {
     wake_.wait(lock, [&] { return ending_ || !tasks_.empty(); });

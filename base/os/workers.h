@@ -1,4 +1,4 @@
-// A few threads for work that would stop the loop: evaluating queries.
+// A few threads for work that would stop the loop: evaluating queries. They may give way to the rest of the program.
 #pragma once
 
 #include <condition_variable>
@@ -13,7 +13,8 @@ namespace lambda {
 // The queue has no bound of its own: who hands work in has one (HttpApiOptions::queries_max).
 class Workers {
  public:
-  explicit Workers(size_t threads);
+  // `nice`: how much later than others they get the processor when it is short, 0 to 19 (setpriority).
+  explicit Workers(size_t threads, int nice = 0);
   ~Workers();  // as finish()
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
@@ -24,7 +25,7 @@ class Workers {
   void finish();
 
  private:
-  void work();
+  void work(int nice);
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -1,7 +1,9 @@
 #include "base/os/workers.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
 #include <set>
 
@@ -32,6 +34,16 @@ TEST(Workers, TasksRunOnOtherThreadsAndAtOnceWithEachOther) {
   workers.finish();
   EXPECT_EQ(threads.size(), 2u);
   EXPECT_FALSE(threads.contains(std::this_thread::get_id()));
+}
+
+TEST(Workers, GiveWayToTheThreadThatMadeThemWhenTold) {
+  const int before = ::getpriority(PRIO_PROCESS, 0);
+  int in_worker = -100;
+  Workers workers(1, 1);
+  workers.run([&] { in_worker = ::getpriority(PRIO_PROCESS, 0); });
+  workers.finish();
+  EXPECT_EQ(in_worker, std::min(before + 1, 19));
+  EXPECT_EQ(::getpriority(PRIO_PROCESS, 0), before);
 }
 
 TEST(Workers, AfterFinishATaskRunsInsideTheCall) {

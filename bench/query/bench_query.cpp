@@ -9,16 +9,19 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
 
 #include "agent/memory/memory.h"
 #include "base/os/http_client.h"
+#include "base/os/workers.h"
 #include "bench/query/store_filler.h"
 #include "query/http_api.h"
 #include "query/labels.h"
@@ -66,10 +69,20 @@ std::vector<ResultSeries> make_series(const std::string& name, int count, int64_
   return out;
 }
 
-// Serves a source on loopback from a thread of its own.
+double thread_cpu_ms(clockid_t clock) {
+  timespec used{};
+  if (clock_gettime(clock, &used) != 0) {
+    return 0;
+  }
+  return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) / 1e6;
+}
+
+// Serves a source on loopback as agent and gateway do: one thread takes the questions and selects, others evaluate.
 class Served {
  public:
-  Served(OsLoop& loop, Network& network, query::SeriesSource& source) : loop_(loop), api_(source, clock_, options()) {
+  Served(OsLoop& loop, Network& network, query::SeriesSource& source)
+      : loop_(loop),
+        api_(source, clock_, options(), [this](std::function<void()> task) { evaluate(std::move(task)); }) {
     auto server = network.listen_http({}, [this](const HttpRequest& request, HttpServer::Respond respond) {
       api_.handle(request, std::move(respond));
     });
@@ -83,17 +96,19 @@ class Served {
   ~Served() {
     loop_.stop();
     thread_.join();
+    workers_.finish();
     server_.reset();
   }
   std::string url() const { return "http://127.0.0.1:" + std::to_string(server_->port()); }
-  // Of the thread that answers, so far.
-  double cpu_ms() {
+  // What the processor did for answers, so far: the thread that collects and acks as well, and the others.
+  struct Cpu {
+    double loop_ms, workers_ms;
+    double all_ms() const { return loop_ms + workers_ms; }
+  };
+  Cpu cpu() {
     clockid_t id{};
-    timespec used{};
-    if (pthread_getcpuclockid(thread_.native_handle(), &id) != 0 || clock_gettime(id, &used) != 0) {
-      return 0;
-    }
-    return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) / 1e6;
+    const double loop_ms = pthread_getcpuclockid(thread_.native_handle(), &id) == 0 ? thread_cpu_ms(id) : 0;
+    return {loop_ms, static_cast<double>(worker_us_) / 1000};
   }
 
  private:
@@ -102,8 +117,18 @@ class Served {
     out.limits.samples_max = 50'000'000;  // as Prometheus
     return out;
   }
+  void evaluate(std::function<void()> task) {
+    workers_.run([this, task = std::move(task)] {
+      const double before = thread_cpu_ms(CLOCK_THREAD_CPUTIME_ID);
+      task();
+      worker_us_ += static_cast<uint64_t>((thread_cpu_ms(CLOCK_THREAD_CPUTIME_ID) - before) * 1000);
+    });
+  }
+
   OsLoop& loop_;
   OsClock clock_;
+  std::atomic<uint64_t> worker_us_{0};
+  Workers workers_{2};
   query::HttpApi api_;
   std::unique_ptr<HttpServer> server_;
   std::thread thread_;
@@ -151,12 +176,12 @@ ordered_json compare(const char* name, Served& ours, const peers::PrometheusPeer
   std::vector<double> our_ms, their_ms;
   size_t our_values = 0;
   size_t their_values = 0;
-  double our_cpu = 0;
+  Served::Cpu our_before{};
   double their_cpu = 0;
   double first_ms = 0;
   for (int turn = 0; turn <= turns; ++turn) {
     if (turn == 1) {
-      our_cpu = ours.cpu_ms();
+      our_before = ours.cpu();
       their_cpu = theirs.cpu_ms();
     }
     const double mine = ask(ours.url(), question, &our_values);
@@ -168,17 +193,28 @@ ordered_json compare(const char* name, Served& ours, const peers::PrometheusPeer
       first_ms = mine;
     }
   }
-  our_cpu = (ours.cpu_ms() - our_cpu) / turns;
+  const Served::Cpu our_after = ours.cpu();
+  const double our_cpu = (our_after.all_ms() - our_before.all_ms()) / turns;
+  const double loop_cpu = (our_after.loop_ms - our_before.loop_ms) / turns;
   their_cpu = (theirs.cpu_ms() - their_cpu) / turns;
   const double ratio = median(our_ms) / median(their_ms);
-  *good = *good && ratio <= must && our_values == their_values && our_values > 0;
+  const bool met = ratio <= must && our_values == their_values && our_values > 0;
+  *good = *good && met;
   std::printf(
-      "%-5s ours %9.2f ms, Prometheus %9.2f ms: %.2f of its time, must be at most %.2f (%zu and %zu values)\n"
-      "      processor: ours %.1f ms, Prometheus %.1f ms: %.2f; the first question took us %.1f ms\n",
-      name, median(our_ms), median(their_ms), ratio, must, our_values, their_values, our_cpu, their_cpu,
-      our_cpu / their_cpu, first_ms);
-  return {{"ours_ms", median(our_ms)}, {"prometheus_ms", median(their_ms)}, {"of", ratio},         {"must", must},
-          {"ours_cpu_ms", our_cpu},    {"prometheus_cpu_ms", their_cpu},    {"first_ms", first_ms}};
+      "%-12s ours %9.2f ms, Prometheus %9.2f ms: %.2f of its time, must be at most %.2f: %s (%zu and %zu values)\n"
+      "             processor: ours %.1f ms (%.1f of them on the loop), Prometheus %.1f ms: %.2f; the first question "
+      "took us %.1f ms\n",
+      name, median(our_ms), median(their_ms), ratio, must, met ? "met" : "MISSED", our_values, their_values, our_cpu,
+      loop_cpu, their_cpu, our_cpu / their_cpu, first_ms);
+  return {{"ours_ms", median(our_ms)},
+          {"prometheus_ms", median(their_ms)},
+          {"of", ratio},
+          {"must", must},
+          {"met", met},
+          {"ours_cpu_ms", our_cpu},
+          {"ours_loop_cpu_ms", loop_cpu},
+          {"prometheus_cpu_ms", their_cpu},
+          {"first_ms", first_ms}};
 }
 
 // An agent's memory with the series in it.
@@ -242,16 +278,14 @@ ordered_json measure_one(query::SeriesSource& source, const std::string& url, in
   }
   const Spread in = spread(inside);
   const Spread out = spread(outside);
-  *good = *good && in.p99 <= kOneMsMust && values >= 600 && bytes > 0;
+  const bool met = in.p99 <= kOneMsMust && values >= 600 && bytes > 0;
+  *good = *good && met;
   std::printf(
-      "one   answered in p50 %.3f ms, p99 %.3f ms, must be at most %.0f ms; over HTTP p50 %.3f ms, p99 %.3f ms "
-      "(%d questions of %zu values)\n",
-      in.p50, in.p99, kOneMsMust, out.p50, out.p99, turns, values);
-  return {{"p50_ms", in.p50},
-          {"p99_ms", in.p99},
-          {"http_p50_ms", out.p50},
-          {"http_p99_ms", out.p99},
-          {"must_ms", kOneMsMust}};
+      "one memory   answered in p50 %.3f ms, p99 %.3f ms, must be at most %.0f ms: %s; over HTTP p50 %.3f ms, p99 %.3f "
+      "ms (%d questions of %zu values)\n",
+      in.p50, in.p99, kOneMsMust, met ? "met" : "MISSED", out.p50, out.p99, turns, values);
+  return {{"p50_ms", in.p50},       {"p99_ms", in.p99},      {"http_p50_ms", out.p50},
+          {"http_p99_ms", out.p99}, {"must_ms", kOneMsMust}, {"met", met}};
 }
 
 }  // namespace
@@ -296,17 +330,17 @@ int main(int argc, char** argv) {
     const Question rate{"sum by (instance) (rate(x_total[1m]))", kStartMs, kStartMs + 600'000, 10'000};
     {
       Served served(filled.loop(), filled.network(), filled.store());
-      out["rate_store"] = compare("rate", served, prometheus, rate, turns, kRateMust, &good);
+      out["rate_store"] = compare("rate store", served, prometheus, rate, turns, kRateMust, &good);
       if (hours > 0) {
         const Question day{"avg_over_time(y[1h])", kStartMs + 3'600'000, kStartMs + hours * 3'600'000LL, 3'600'000};
-        out["day"] = compare("day", served, prometheus, day, std::min(turns, 5), kDayMust, &good);
+        out["day"] = compare("day store", served, prometheus, day, std::min(turns, 5), kDayMust, &good);
       }
     }
     AgentMemory agent(counters);
     Served served(filled.loop(), filled.network(), agent.memory);
     Question sum = rate;
     sum.expression = "sum(rate(x_total[1m]))";
-    out["rate_memory"] = compare("rate", served, prometheus, sum, turns, kRateMust, &good);
+    out["rate_memory"] = compare("rate memory", served, prometheus, sum, turns, kRateMust, &good);
     out["one"] = measure_one(agent.memory, served.url(), 1'000, &good);
   }
   std::filesystem::remove_all(root);

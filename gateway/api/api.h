@@ -1,6 +1,7 @@
 // The gateway's HTTP interface, read only but for the files of rules:
 //
-//   /api/v1/query ... (query/http_api.h)     Prometheus' questions
+//   /api/v1/query ... (query/http_api.h)     Prometheus' questions; what query and query_range read of the present is
+//                                            wanted at once from then on (gateway/live)
 //   /api/v1/lambda/devices                   last seen, lag, backlog, gaps, clock offset, chain breaks of each device
 //   /api/v1/lambda/status                    this gateway: store, ingest, broker
 //   /api/v1/alerts, rules, lambda/rules ...   gateway/rules/rules_api.h
@@ -22,6 +23,7 @@
 #include "gateway/broker/broker.h"
 #include "gateway/broker/session_ender.h"
 #include "gateway/ingest/ingest.h"
+#include "gateway/live/live_lane.h"
 #include "gateway/rules/rules_api.h"
 #include "gateway/site/registry.h"
 #include "gateway/store/store.h"
@@ -36,12 +38,14 @@ struct ApiView {
   std::string site, gateway;
   Store* store = nullptr;
   const Ingest* ingest = nullptr;
+  LiveLane* live = nullptr;
   const Registry* registry = nullptr;
   const Broker* broker = nullptr;
   const SessionEnder* sessions = nullptr;
   std::function<bool()> bus_connected;        // and the broker has confirmed the subscriptions of this connection
   std::function<uint64_t()> bus_connections;  // since the start
   int64_t started_mono_ms = 0;
+  std::function<HttpCounters()> http;  // of the server in front of this
   Rules* rules = nullptr;
 };
 
@@ -49,6 +53,7 @@ class Api {
  public:
   Api(Env& env, ApiView view, query::HttpApi::Executor executor);
   ~Api();
+  void cancel_queries() { query_.cancel(); }  // the program is about to end
   void handle(const HttpRequest& request, HttpServer::Respond respond);
   bool ready() const;
   std::string devices_json() const;
@@ -60,6 +65,7 @@ class Api {
   void gauge(std::string name, std::string help, std::function<double()> read);
   void register_ingest();
   void register_store();
+  void register_live();
 
   Env& env_;
   ApiView view_;

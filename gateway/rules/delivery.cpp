@@ -11,6 +11,7 @@ namespace lambda::gateway {
 namespace {
 
 constexpr int64_t kRetryMs = 1'000;
+constexpr uint64_t kAnswerBytesMax = 1u << 20;
 
 bool takes(int status) {
   return status >= 200 && status < 300;
@@ -21,7 +22,7 @@ bool may_take_later(int status) {
 
 }  // namespace
 
-Delivery::Delivery(Env& env, HttpClient* http, DeliverySettings settings, Outbox& outbox, Publish publish)
+Delivery::Delivery(Env& env, HttpPoster* http, DeliverySettings settings, Outbox& outbox, Publish publish)
     : env_(env), http_(http), settings_(std::move(settings)), outbox_(outbox), publish_(std::move(publish)) {}
 
 Delivery::~Delivery() {
@@ -66,41 +67,36 @@ void Delivery::work(const std::string& name) {
 }
 
 void Delivery::ask(const std::string& name, const OutboxItem& item, const std::string& url, std::string body) {
-  HttpQuestion question;
-  question.method = "POST";
-  question.url = url;
-  question.content_type = "application/json";
-  question.body = std::move(body);
-  question.headers = {{"Idempotency-Key", item.id}};
-  question.timeout_ms = settings_.timeout_ms;
-  if (url.rfind("https://", 0) == 0) question.ca_file = settings_.ca_file;
-  const Status asked =
-      http_ == nullptr ? fail(ErrorCode::kUnsupported, "this gateway asks nobody")
-                       : http_->ask(std::move(question), [this, alive = alive_, name,
-                                                          number = item.number](const Result<HttpResponse>& answer) {
-                           if (!*alive) return;
-                           receivers_[name].busy = false;
-                           if (!answer) {
-                             later(name, answer.error().text);
-                           } else if (takes(answer->status)) {
-                             counters_.delivered++;
-                             done(name, number);
-                           } else if (may_take_later(answer->status)) {
-                             later(name, "it answered " + std::to_string(answer->status));
-                           } else {
-                             counters_.refused++;
-                             env_.log.warn("event_refused", {{"receiver", name}, {"status", answer->status}});
-                             done(name, number);
-                           }
-                         });
-  if (asked) {
-    receivers_[name].busy = true;
-  } else if (asked.error().code == ErrorCode::kInvalid) {
+  if (http_ == nullptr) return later(name, "this gateway asks nobody");
+  HttpFetch fetch;
+  fetch.url = url;
+  fetch.headers = {{"Idempotency-Key", item.id}};
+  fetch.timeout_ms = settings_.timeout_ms;
+  fetch.body_bytes_max = kAnswerBytesMax;
+  if (url.rfind("https://", 0) == 0) fetch.ca_file = settings_.ca_file;
+  receivers_[name].busy = true;
+  http_->post(std::move(fetch), "application/json", std::move(body),
+              [this, alive = alive_, name, number = item.number](const Result<HttpPage>& answer) {
+                if (*alive) answered(name, number, answer);
+              });
+}
+
+void Delivery::answered(const std::string& name, uint64_t number, const Result<HttpPage>& answer) {
+  receivers_[name].busy = false;
+  if (!answer) {
+    if (answer.error().code != ErrorCode::kInvalid) return later(name, answer.error().text);
     counters_.refused++;
-    env_.log.warn("event_refused", {{"receiver", name}, {"why", asked.error().text}});
-    done(name, item.number);
+    env_.log.warn("event_refused", {{"receiver", name}, {"why", answer.error().text}});
+    done(name, number);
+  } else if (takes(answer->status)) {
+    counters_.delivered++;
+    done(name, number);
+  } else if (may_take_later(answer->status)) {
+    later(name, "it answered " + std::to_string(answer->status));
   } else {
-    later(name, asked.error().text);
+    counters_.refused++;
+    env_.log.warn("event_refused", {{"receiver", name}, {"status", answer->status}});
+    done(name, number);
   }
 }
 

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "base/env/env.h"
-#include "base/env/http_client.h"
+#include "base/env/http_post.h"
 #include "gateway/rules/outbox.h"
 
 namespace lambda::gateway {
@@ -42,7 +42,7 @@ class Delivery {
   using Publish = std::function<Status(const std::string& topic, const std::string& message)>;
 
   // `http` may be null: then whatever needs it waits.
-  Delivery(Env& env, HttpClient* http, DeliverySettings settings, Outbox& outbox, Publish publish);
+  Delivery(Env& env, HttpPoster* http, DeliverySettings settings, Outbox& outbox, Publish publish);
   ~Delivery();
 
   // Something was put into the outbox, or the broker is back.
@@ -61,6 +61,7 @@ class Delivery {
   };
   void work(const std::string& name);
   void ask(const std::string& name, const OutboxItem& item, const std::string& url, std::string body);
+  void answered(const std::string& name, uint64_t number, const Result<HttpPage>& answer);
   void publish(const std::string& name, const OutboxItem& item, const std::string& topic);
   void run(const std::string& name, const OutboxItem& item, const std::string& arguments);
   void exited(uint64_t number, int status);
@@ -68,7 +69,7 @@ class Delivery {
   void later(const std::string& name, const std::string& why);
 
   Env& env_;
-  HttpClient* http_;
+  HttpPoster* http_;
   const DeliverySettings settings_;
   Outbox& outbox_;
   Publish publish_;

@@ -36,7 +36,7 @@ DeliverySettings delivery_settings(const RulesOptions& options) {
 
 }  // namespace
 
-Rules::Rules(Env& env, RulesOptions options, Store& store, HttpClient* http, Port port, Executor executor)
+Rules::Rules(Env& env, RulesOptions options, Store& store, HttpPoster* http, Port port, Executor executor)
     : env_(env),
       options_(std::move(options)),
       store_(store),

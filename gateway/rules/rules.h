@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "base/env/env.h"
-#include "base/env/http_client.h"
+#include "base/env/http_post.h"
 #include "base/metrics/metrics.h"
 #include "gateway/rules/alert_book.h"
 #include "gateway/rules/delivery.h"
@@ -74,7 +74,7 @@ class Rules {
     std::function<void(const std::vector<std::string>& metrics)> reads;
   };
 
-  Rules(Env& env, RulesOptions options, Store& store, HttpClient* http, Port port, Executor executor);
+  Rules(Env& env, RulesOptions options, Store& store, HttpPoster* http, Port port, Executor executor);
   // As a crash: nothing is saved. The executor's tasks must have run.
   ~Rules();
   Rules(const Rules&) = delete;
@@ -157,7 +157,7 @@ class Rules {
   RulesOptions options_;
   Store& store_;
   StoreFollow& follow_;
-  HttpClient* http_;
+  HttpPoster* http_;
   Port port_;
   Executor executor_;
   std::shared_ptr<RuleFeed> feed_;  // the worker's while busy_

@@ -109,18 +109,14 @@ void Rules::resend() {
         nlohmann::json::parse(alertmanager_body(event_body(event, options_.site, options_.gateway)), nullptr, false);
     if (one.is_array() && !one.empty()) all.push_back(one[0]);
   }
+  const std::string body = all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   for (const std::string& url : options_.alertmanagers) {
-    HttpQuestion question;
-    question.method = "POST";
-    question.url = url + "/api/v2/alerts";
-    question.content_type = "application/json";
-    question.body = all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    question.timeout_ms = options_.webhook_timeout_ms;
-    question.ca_file = options_.ca_file;
+    HttpFetch fetch;
+    fetch.url = url + "/api/v2/alerts";
+    fetch.timeout_ms = options_.webhook_timeout_ms;
+    if (url.rfind("https://", 0) == 0) fetch.ca_file = options_.ca_file;
     // Whatever comes of it: it is sent again in a minute.
-    if (auto asked = http_->ask(std::move(question), [](const Result<HttpResponse>&) {}); !asked) {
-      env_.log.debug("alerts_not_resent", {{"to", url}, {"why", asked.error().text}});
-    }
+    http_->post(std::move(fetch), "application/json", body, [](const Result<HttpPage>&) {});
   }
 }
 

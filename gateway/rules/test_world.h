@@ -17,30 +17,34 @@
 
 namespace lambda::gateway {
 
+// What somebody POSTed.
+struct Posted {
+  std::string url, body;
+};
+
 // Answers what it is told to, from the loop.
-class TestReceiver final : public HttpClient {
+class TestReceiver final : public HttpPoster {
  public:
   explicit TestReceiver(EventLoop& loop) : loop_(loop) {}
-  Status ask(HttpQuestion question, Answered answered) override {
-    asked.push_back(question);
-    loop_.post([this, question, answered, life = life_] {
+  void post(HttpFetch fetch, std::string, std::string body, HttpFetcher::Done done) override {
+    asked.push_back({fetch.url, body});
+    loop_.post([this, fetch, body, done, life = life_] {
       if (life != life_) return;  // whoever asked was killed
-      if (status == 0) return answered(fail(ErrorCode::kUnavailable, question.url + ": away"));
-      if (status < 300) got.push_back(question);
-      answered(HttpResponse{status, "text/plain", ""});
+      if (status == 0) return done(fail(ErrorCode::kUnavailable, fetch.url + ": away"));
+      if (status < 300) got.push_back({fetch.url, body});
+      done(HttpPage{status, "text/plain", ""});
     });
-    return {};
   }
   // Of what was taken: the members of the JSON bodies.
   std::vector<nlohmann::json> bodies() const {
     std::vector<nlohmann::json> all;
-    for (const HttpQuestion& one : got) all.push_back(nlohmann::json::parse(one.body));
+    for (const Posted& one : got) all.push_back(nlohmann::json::parse(one.body));
     return all;
   }
   void forget_askers() { ++life_; }
 
   int status = 200;  // 0: away
-  std::vector<HttpQuestion> asked, got;
+  std::vector<Posted> asked, got;
 
  private:
   EventLoop& loop_;

@@ -127,7 +127,7 @@ RetentionJob::BootFacts RetentionJob::facts(const std::string& device_name, uint
     store_.catalog_->write_boots();
     Index& index = store_.catalog_->index();
     const std::vector<BootRow> boots = index.boots(device->row.id);
-    const auto ranks = store_.boot_ranks(boots);
+    const auto ranks = boot_ranks(boots);
     for (const BootRow& boot : boots) {
       const std::vector<uint64_t> segments = store_.catalog_->segments_of(boot);
       BootFacts& of = found->second[boot.boot];

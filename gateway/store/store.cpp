@@ -104,6 +104,8 @@ const StoreCounters& StoreImpl::counters() const {
   c.append_errors = written.append_errors;
   c.sync_errors = written.sync_errors + start_sync_errors_;
   c.damaged_records = damaged_records_ + read_counters_->damaged_blocks.load(std::memory_order_relaxed);
+  c.summary_hits = summaries_->hits();
+  c.summaries_dropped = summaries_->dropped();
   c.chain_breaks = chain_breaks_before_ + catalog_->chain_breaks();
   c.segments = 0;
   c.segment_bytes = 0;
@@ -152,26 +154,6 @@ void StoreImpl::delete_dying() {
   drive_drop();
 }
 
-Result<std::vector<Point>> read_points(Disk& disk, const std::string& path, const BlockRow& row, uint64_t boot,
-                                       BlockInfo* info) {
-  const auto bad = [&](const std::string& what) {
-    return fail(ErrorCode::kCorrupt, path + ": block at byte " + std::to_string(row.offset) + ": " + what);
-  };
-  std::vector<uint8_t> bytes(row.length);
-  auto got = disk.read(path, row.offset, std::as_writable_bytes(std::span(bytes)));
-  if (!got) return tl::unexpected(got.error());
-  if (*got != bytes.size()) return bad("the file ends within it");
-  std::vector<Point> points(kBlockPointsMax);
-  const BlockStatus status = decode_block(bytes, boot, info, points);
-  if (!status.ok())
-    return bad(std::string(block_error_name(status.error)) + " at its byte " + std::to_string(status.offset));
-  if (info->boot != boot || info->first_ordinal > row.first || info->first_ordinal + info->count < row.end()) {
-    return bad("it holds other ordinals than the index says");
-  }
-  points.resize(info->count);
-  return points;
-}
-
 Result<std::vector<Point>> StoreImpl::read_block(const std::string& path, const BlockRow& row, uint64_t boot,
                                                  BlockInfo* info) {
   auto points = read_points(env_.disk, path, row, boot, info);
@@ -180,42 +162,6 @@ Result<std::vector<Point>> StoreImpl::read_block(const std::string& path, const 
     env_.log.error("block_unreadable", {{"error", points.error().text}});
   }
   return points;
-}
-
-// Each boot's place among its device's: after its previous one; else by start, then by id. One whose hello has not come
-// is the latest if it has points, and the first if nothing of it is here but what retention left. Chains of hostile
-// hellos that run in a circle are cut where they would.
-std::map<int64_t, uint32_t> StoreImpl::boot_ranks(const std::vector<BootRow>& boots) {
-  const auto started = [](const BootRow& row) {
-    if (row.has_hello) return row.started_ms;
-    return row.t_min <= row.t_max ? INT64_MAX : INT64_MIN;
-  };
-  std::map<uint64_t, size_t> at;
-  for (size_t i = 0; i < boots.size(); ++i) at[boots[i].boot] = i;
-  using Key = std::tuple<int64_t, uint64_t, size_t>;
-  std::priority_queue<Key, std::vector<Key>, std::greater<>> free;
-  std::vector<std::vector<size_t>> after(boots.size());
-  std::set<Key> rest;
-  for (size_t i = 0; i < boots.size(); ++i) {
-    const Key key{started(boots[i]), boots[i].boot, i};
-    const auto previous = boots[i].has_hello ? at.find(boots[i].previous_boot) : at.end();
-    rest.insert(key);
-    if (previous != at.end() && previous->second != i) {
-      after[previous->second].push_back(i);
-    } else {
-      free.push(key);
-    }
-  }
-  std::map<int64_t, uint32_t> ranks;
-  while (!rest.empty()) {
-    const Key key = free.empty() ? *rest.begin() : free.top();
-    if (!free.empty()) free.pop();
-    if (rest.erase(key) == 0) continue;
-    const size_t i = std::get<2>(key);
-    ranks[boots[i].id] = static_cast<uint32_t>(ranks.size());
-    for (const size_t next : after[i]) free.push({started(boots[next]), boots[next].boot, next});
-  }
-  return ranks;
 }
 
 bool StoreImpl::merge_slice() {

@@ -22,6 +22,7 @@
 #include "base/crypto/crypto.h"
 #include "base/env/env.h"
 #include "base/result.h"
+#include "gateway/store/runs.h"
 #include "lambda/block.h"
 #include "lambda/parcel.h"
 #include "query/series_source.h"
@@ -45,6 +46,7 @@ struct StoreOptions {
   uint64_t coverage_bytes_max = 32u << 20;
   int64_t merge_interval_ms = 60'000;  // 0: never
   uint32_t merge_points_min = 256;     // blocks below are small
+  uint64_t summaries_max = 320'000;    // of runs that were read, in memory for later questions: about 160 bytes each
   bool index_in_memory = false;        // the simulator's: the index dies with the process
 };
 
@@ -86,9 +88,15 @@ enum class Verdict {
   kFull,        // disk below the watermark, or full; nothing was stored
   kBusy,        // too much waiting, or the index is being computed; nothing was stored
 };
+// Ordinals [first, end) of a parcel's block, the first one being block 0.
+struct AcceptedOrdinals {
+  uint32_t block = 0;
+  uint64_t first = 0, end = 0;
+};
 struct Decision {
   Verdict verdict = Verdict::kBusy;
   uint64_t points_new = 0, points_duplicate = 0;
+  std::vector<AcceptedOrdinals> accepted;  // of kStored: the points that were new, block by block
   std::vector<uint32_t> refs;
   std::string text;
 };
@@ -119,7 +127,8 @@ struct StoreCounters {
   uint64_t parcels_stored, parcels_duplicate, parcels_conflict, points_stored, points_duplicate, blocks_stored, syncs,
       sync_errors, append_errors, segments, segment_bytes, carried_bytes, retired_segments, retired_points,
       merged_blocks, merge_mismatches, damaged_records, torn_bytes, index_rebuilds, parcels_withheld_full,
-      parcels_withheld_busy, chain_breaks, index_commits_early;  // at the bound of rows or bytes, not by age
+      parcels_withheld_busy, chain_breaks, index_commits_early,  // at the bound of rows or bytes, not by age
+      summary_hits, summaries_dropped;  // blocks that were not read again; those forgotten at summaries_max
 };
 
 class Store : public query::SeriesSource {
@@ -140,6 +149,13 @@ class Store : public query::SeriesSource {
   // Seqs below will not come (a device's floor_seq).
   virtual void raise_floor(const std::string& device, uint64_t boot, uint64_t floor_seq) = 0;
 
+  // What is known of a stream; nothing of one that was never heard of, and not of what is under way. They may read the
+  // index.
+  virtual std::optional<Declared> declared(const std::string& device, uint64_t boot, uint32_t ref) = 0;
+  virtual RunSet coverage(const std::string& device, uint64_t boot, uint32_t ref) = 0;  // deleted points, too
+  // The clock segment of a boot, as far as it was told; of others nobody knows more than that times are UTC.
+  virtual std::optional<ClockView> clock(const std::string& device, uint64_t boot, uint32_t segment) = 0;
+
   virtual bool ready() const = 0;  // the index is complete
   virtual bool full() const = 0;   // below the watermark
   virtual std::vector<DeviceTotals> devices() = 0;
@@ -149,6 +165,10 @@ class Store : public query::SeriesSource {
   // is more to do at once. Work that waits for the disk goes on by itself when the disk answers.
   virtual bool merge_slice() = 0;
   virtual bool retention_slice() = 0;
+
+  // Each metric's name once, with what its newest declaration says. Nothing while the index is being computed.
+  virtual void each_metric(
+      const std::function<void(const std::string& name, Kind kind, const std::string& unit)>& visit) = 0;
 
   // query::SeriesSource: labels are the declaration's plus instance=<device> and site=<site>.
 };

@@ -16,32 +16,18 @@
 #include <vector>
 
 #include "base/record/record.h"
+#include "gateway/store/block_cursor.h"
 #include "gateway/store/catalog.h"
 #include "gateway/store/follow.h"
 #include "gateway/store/record_body.h"
 #include "gateway/store/segment_writer.h"
 #include "gateway/store/store.h"
+#include "gateway/store/summaries.h"
 
 namespace lambda::gateway {
 
-// A file that cursors may be reading. It is deleted only when nobody but the store holds it.
-struct SegmentFile {
-  uint64_t number = 0;
-  std::string path;
-};
-using SegmentPin = std::shared_ptr<const SegmentFile>;
-
-// Written by cursors on any thread.
-struct ReadCounters {
-  std::atomic<uint64_t> damaged_blocks{0};
-};
-
 class MergeJob;
 class RetentionJob;
-
-// The points of the whole block that `row` stands in; kCorrupt names the file and the byte. From any thread.
-Result<std::vector<Point>> read_points(Disk& disk, const std::string& path, const BlockRow& row, uint64_t boot,
-                                       BlockInfo* info);
 
 class StoreImpl final : public Store, public StoreFollow {
  public:
@@ -53,10 +39,14 @@ class StoreImpl final : public Store, public StoreFollow {
   void put_hello(HelloRecord hello, std::function<void(const Status&)> done) override;
   AckState ack_state(const std::string& device, uint64_t boot) override;
   void raise_floor(const std::string& device, uint64_t boot, uint64_t floor_seq) override;
+  std::optional<Declared> declared(const std::string& device, uint64_t boot, uint32_t ref) override;
+  RunSet coverage(const std::string& device, uint64_t boot, uint32_t ref) override;
+  std::optional<ClockView> clock(const std::string& device, uint64_t boot, uint32_t segment) override;
   bool ready() const override { return ready_; }
   bool full() const override { return full_; }
   std::vector<DeviceTotals> devices() override;
   const StoreCounters& counters() const override;
+  void each_metric(const std::function<void(const std::string&, Kind, const std::string&)>& visit) override;
   Arrivals arrivals(StorePlace from) override;
   void hold_arrivals(StorePlace from) override { held_from_ = from.segment; }
   void when_stored(std::function<void()> stored) override { when_stored_ = std::move(stored); }
@@ -189,6 +179,9 @@ class StoreImpl final : public Store, public StoreFollow {
   void index_failed();
   void retry_load();
 
+  // ---- streams.cpp
+  Stream* find_stream(const std::string& device, uint64_t boot, uint32_t ref);
+
   // ---- shared
   SegmentPin pin(uint64_t number);
   void bury(uint64_t number);  // its file goes when nobody reads it any more
@@ -200,7 +193,6 @@ class StoreImpl final : public Store, public StoreFollow {
   bool merging(uint64_t segment) const;
   bool retiring(uint64_t segment) const;
   Result<std::vector<Point>> read_block(const std::string& path, const BlockRow& row, uint64_t boot, BlockInfo* info);
-  std::map<int64_t, uint32_t> boot_ranks(const std::vector<BootRow>& boots);
 
   // ---- select.cpp
   struct DeviceView;
@@ -253,6 +245,7 @@ class StoreImpl final : public Store, public StoreFollow {
   std::function<void()> when_stored_;
   bool merge_driven_ = false, retention_driven_ = false, drop_driven_ = false;
   std::shared_ptr<ReadCounters> read_counters_ = std::make_shared<ReadCounters>();
+  std::shared_ptr<Summaries> summaries_ = std::make_shared<Summaries>(options_.summaries_max);
   mutable StoreCounters counters_{};  // those kept elsewhere are brought in by counters()
   uint64_t damaged_records_ = 0;
   uint64_t start_sync_errors_ = 0;

@@ -383,6 +383,63 @@ TEST(Store, TheLaterBootWinsAtEqualTimeByHelloWhateverTheNumbersAre) {
   }
 }
 
+TEST(Store, SumsUpBlocksSoThatSumsStayWhatTheyAreWhateverOverlaps) {
+  TestWorld world;
+  world.open();
+  TestDevice first{.boot = 1};
+  TestDevice second{.boot = 2};
+  const int64_t t0 = 1'700'000'000'000;
+  world.store->put_hello(first.hello(0, t0), [](const Status&) {});
+  world.store->put_hello(second.hello(1, t0 + 1), [](const Status&) {});
+  TestBlock odd = test_block(1, 40, 10, t0 + 40'000);
+  odd.points[5].bits = std::bit_cast<uint64_t>(std::nan(""));
+  world.put(first.parcel({test_block(1, 0, 20, t0), test_block(1, 20, 20, t0 + 20'000), odd}, {1}));
+  world.put(second.parcel({test_block(1, 0, 20, t0 + 30'000, 512), test_block(1, 20, 20, t0 + 60'000)}, {1}));
+  std::mt19937 random(1);
+  uint64_t summed_up = 0;
+  for (int round = 0; round < 300; ++round) {
+    const auto pick = [&](int64_t below) { return static_cast<int64_t>(random() % static_cast<uint64_t>(below)); };
+    const query::Windows windows{t0 + pick(90'000), 1 + pick(40'000), static_cast<uint64_t>(1 + pick(5)),
+                                 1 + pick(60'000)};
+    const auto last_ms = windows.first_end_ms + windows.step_ms * static_cast<int64_t>(windows.count - 1);
+    const auto ask = [&] {
+      auto found = world.store->select({{"__name__", query::MatchOp::kEqual, "m1"}},
+                                       windows.first_end_ms - windows.range_ms + 1, last_ms, 10);
+      EXPECT_TRUE(found.has_value());
+      return std::move(*found);
+    };
+    const query::Selection plain = ask();
+    const query::Selection summed = ask();
+    ASSERT_EQ(plain.series.size(), summed.series.size());
+    if (plain.series.empty()) continue;
+    const auto samples = plain.series[0].cursor->read(1'000).value();
+    const auto gathered = summed.series[0].cursor->gather(windows, 1'000).value();
+    summed_up += gathered.runs.size();
+    for (uint64_t i = 0; i < windows.count; ++i) {
+      const int64_t end_ms = windows.first_end_ms + static_cast<int64_t>(i) * windows.step_ms;
+      const auto within = [&](int64_t time_ms) { return time_ms <= end_ms && time_ms > end_ms - windows.range_ms; };
+      double sum = 0, count = 0, gathered_sum = 0, gathered_count = 0;
+      const auto add = [&](const query::Sample& sample, double& to, double& counted) {
+        if (!within(sample.time_ms)) return;
+        counted += 1;
+        to += std::isnan(sample.value) ? 1e6 : sample.value;
+      };
+      for (const auto& sample : samples) add(sample, sum, count);
+      for (const auto& sample : gathered.samples) add(sample, gathered_sum, gathered_count);
+      for (const auto& run : gathered.runs) {
+        ASSERT_EQ(within(run.t_min), within(run.t_max)) << "round " << round;
+        if (!within(run.t_min)) continue;
+        gathered_count += static_cast<double>(run.count);
+        gathered_sum += run.sum;
+      }
+      ASSERT_EQ(count, gathered_count) << "round " << round;
+      ASSERT_DOUBLE_EQ(sum, gathered_sum) << "round " << round;
+    }
+  }
+  EXPECT_GT(summed_up, 50u);
+  EXPECT_GT(world.store->counters().summary_hits, 50u);
+}
+
 TEST(Store, AtEqualTimeTheHigherOrdinalWins) {
   TestWorld world;
   world.open();
@@ -416,6 +473,84 @@ TEST(Store, ClockOffsetsAreAppliedWhenReadingAndMayComeLater) {
     world.kill();
     world.open();
   }
+}
+
+// Points that have just come, laid over what is stored: each once, and at equal times the winner is who it would be if
+// all were stored. The naive reading: all points of all sides in one map by (time), the greatest (boot, ordinal) wins.
+TEST(Store, PointsThatHaveJustComeCountOnceWhicheverLaneBroughtThem) {
+  const int64_t t0 = 1'700'000'000'000;
+  for (uint32_t seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    TestWorld world;
+    world.open();
+    std::map<int64_t, std::pair<std::pair<uint64_t, uint64_t>, double>> wanted;  // time -> (rank, ordinal), value
+    std::vector<query::FreshPoint> fresh;
+    const uint64_t ids[] = {0, 3, 5, 2};          // of boots, in no order
+    for (uint64_t boot = 1; boot <= 3; ++boot) {  // of the third nothing is stored, not even its hello
+      TestDevice device{.boot = ids[boot]};
+      if (boot < 3) world.store->put_hello(device.hello(ids[boot - 1], t0 + 1), [](const Status&) {});
+      uint64_t ordinal = 0;
+      int64_t time_ms = t0 + static_cast<int64_t>(random() % 50) * 1000;
+      for (int block = 0; block < 4; ++block) {
+        TestBlock made;
+        made.ref = 1;
+        made.first = ordinal;
+        for (size_t i = 0, count = 1 + random() % 20; i < count; ++i, ++ordinal) {
+          time_ms += random() % 9 == 0 ? -3000 : 1000;
+          const double value = static_cast<double>(boot * 1000 + ordinal);
+          made.points.push_back({time_ms, std::bit_cast<uint64_t>(value)});
+          auto& best = wanted[time_ms];
+          if (std::pair(boot, ordinal) >= best.first) best = {{boot, ordinal}, value};
+          const bool stored = boot < 3 && block < 3;
+          const int times = stored ? static_cast<int>(random() % 2) : 1 + static_cast<int>(random() % 2);
+          for (int again = 0; again < times; ++again) fresh.push_back({device.boot, 1, 0, ordinal, {time_ms, value}});
+        }
+        if (boot < 3 && block < 3) {
+          ASSERT_EQ(world.put(device.parcel({made}, {1})).verdict, Verdict::kStored);
+        }
+      }
+    }
+    std::shuffle(fresh.begin(), fresh.end(), random);
+    auto selection =
+        world.store->select({{"__name__", query::MatchOp::kEqual, "m1"}}, t0 - 100'000, t0 + 1'000'000, 10);
+    ASSERT_TRUE(selection.has_value());
+    ASSERT_EQ(selection->series.size(), 1u);
+    ASSERT_TRUE(selection->series[0].cursor->add(fresh));
+    const auto samples = selection->series[0].cursor->read(10'000);
+    ASSERT_TRUE(samples.has_value());
+    ASSERT_EQ(samples->size(), wanted.size());
+    auto at = wanted.begin();
+    for (const query::Sample& sample : *samples) {
+      ASSERT_EQ(sample.time_ms, at->first);
+      ASSERT_EQ(sample.value, at->second.second) << sample.time_ms - t0;
+      ++at;
+    }
+  }
+}
+
+TEST(Store, PointsThatHaveJustComeGetTheOffsetOfTheirClock) {
+  TestWorld world;
+  world.open();
+  TestDevice device;
+  ClockView clock;
+  clock.segment = 2;
+  clock.known = true;
+  clock.relative = true;
+  clock.offset_ms = 1'700'000'000'000;
+  TestBlock block = test_block(1, 0, 10, 5'000);
+  block.clock = 2;
+  ASSERT_EQ(world.put(device.parcel({block}, {1}, {}, {clock})).verdict, Verdict::kStored);
+  auto selection = world.store->select({}, 1'700'000'000'000, 1'700'000'100'000, 10);
+  ASSERT_TRUE(selection.has_value());
+  ASSERT_EQ(selection->series.size(), 1u);
+  std::vector<query::FreshPoint> fresh{{device.boot, 1, 2, 9, {5'900, 9}}, {device.boot, 1, 2, 10, {15'000, 77}}};
+  ASSERT_TRUE(selection->series[0].cursor->add(fresh));
+  const auto samples = selection->series[0].cursor->read(100);
+  ASSERT_TRUE(samples.has_value());
+  ASSERT_EQ(samples->size(), 11u);
+  EXPECT_EQ(samples->back().time_ms, 1'700'000'015'000);
+  EXPECT_EQ(samples->back().value, 77);
 }
 
 TEST(Store, AnotherProcessIsKeptOut) {

@@ -132,7 +132,10 @@ for each in ("gateway", "agent"):
     set_key("a_number_in_quotes", each, "http.port", '"8700"', f"{each}.toml:", "http.port")
     set_key("a_port_past_65535", each, "http.port", "87000", f"{each}.toml:", "http.port", "65535")
     set_key("an_address_that_is_none", each, "http.address", '"everywhere"', f"{each}.toml:", "http.address", "everywhere")
-    set_key("open_to_the_world_without_a_token", each, "http.address", '"0.0.0.0"', "token", checked=False)
+    set_key("open_to_the_world_without_a_token", each, "http.address", '"0.0.0.0"', f"{each}.toml:", "http.address",
+            "not loopback", "http.token")
+    set_key("bodies_larger_than_all_may_hold", each, "http.held_bytes_max", "65536", "http.held_bytes_max",
+            "http.body_bytes_max")
     set_key("a_secret_that_is_not_set", each, "http.token", '"${NO_SUCH_VARIABLE}"', "http.token", "NO_SUCH_VARIABLE")
     set_key("a_secret_file_that_is_missing", each, "http.token", '"file:/no/such/token"', "http.token", "/no/such/token")
     set_key("a_log_level_that_is_none", each, "log.level", '"loud"', f"{each}.toml:", "log.level", "debug")
@@ -177,6 +180,22 @@ def the_port_of_http_is_taken(setup):
 @mistake("agent", "agent.toml:", "statsd.address", "statsd.from_anywhere", checked=True)
 def statsd_for_everyone_by_mistake(setup):
     setup.keys.update({"statsd.enabled": "true", "statsd.address": '"0.0.0.0"'})
+
+
+@mistake("agent", "agent.toml:", "scrape[0].url", "ftp://x", checked=True)
+def a_page_of_metrics_at_an_address_that_is_none(setup):
+    setup.keys["scrape"] = '[{ name = "shop", url = "ftp://x" }]'
+
+
+@mistake("agent", "agent.toml:", 'target "shop"', "another target has this name", checked=True)
+def two_targets_of_one_name(setup):
+    one = '{ name = "shop", url = "http://127.0.0.1:9100/metrics" }'
+    setup.keys["scrape"] = f"[{one}, {one}]"
+
+
+@mistake("agent", "agent.toml:", 'process_group "db"', "no regular expression", checked=True)
+def a_group_of_processes_that_nothing_can_match(setup):
+    setup.keys["process_group"] = '[{ name = "db", match = "(" }]'
 
 
 @mistake("agent", "statsd", "in use")

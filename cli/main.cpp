@@ -17,6 +17,7 @@
 #include "base/os/random.h"
 #include "cli/block_command.h"
 #include "cli/cep_command.h"
+#include "cli/cep_replay.h"
 #include "cli/output.h"
 #include "cli/promql_test_command.h"
 #include "cli/query_command.h"
@@ -347,6 +348,17 @@ class CommandLine {
         return cep_list_ ? cli::cep_list_mutants(output) : cli::cep_run(output, cep_, files.disk);
       };
     });
+    auto* replay =
+        command->add_subcommand("replay", "What rules say of points that are stored already; nothing is told");
+    replay->add_option("--rules", replay_.rules_file, "CREATE statements")->required()->type_name("FILE");
+    replay->add_option("--from", replay_.from, "First moment, as in query")->required();
+    replay->add_option("--to", replay_.to, "Last moment (default now)");
+    replay->add_option("--table", replay_.tables, "Rows of a table, JSON lines; may stand several times")
+        ->type_name("NAME=FILE");
+    replay->add_option("--store", replay_store_, "A store while no gateway runs on it; else a gateway is asked")
+        ->type_name("DIR");
+    add_server_options(*replay, replay_server_);
+    replay->callback([this] { run = [this] { return replay_store_.empty() ? replay_gateway() : replay_store(); }; });
     auto* explain = command->add_subcommand("explain", "How each rule will be run, and what it may hold");
     explain->add_option("rules", cep_.rules_file, "CREATE statements")->required()->type_name("FILE");
     explain->callback([this] {
@@ -421,6 +433,40 @@ class CommandLine {
     });
   }
 
+  int replay_gateway() {
+    Files files;
+    const auto source = [this](const std::string& metric, int64_t from_ms,
+                               int64_t to_ms) -> Result<std::vector<cli::ReplaySeries>> {
+      auto call = cli::replay_question(replay_server_, metric, from_ms, to_ms);
+      const auto response = call_http(call);
+      if (!response) {
+        return tl::unexpected(response.error());
+      }
+      return cli::read_matrix(response->body);
+    };
+    return cli::cep_replay(output, replay_, OsClock().utc_ms(), files.disk, source);
+  }
+
+  int replay_store() {
+    World world;
+    bool interrupted = false;
+    for (const int number : {SIGINT, SIGTERM}) {
+      world.loop.on_signal(number, [&] {
+        interrupted = true;
+        world.loop.stop();
+      });
+    }
+    cli::ExportWorld site{world.env, world.site.run, world.site.stop, [&] { return interrupted; }};
+    auto store = cli::open_to_read(replay_store_, site);
+    if (!store) {
+      return cli::report(output, store.error());
+    }
+    const auto source = [&store](const std::string& metric, int64_t from_ms, int64_t to_ms) {
+      return cli::read_series(**store, metric, from_ms, to_ms);
+    };
+    return cli::cep_replay(output, replay_, OsClock().utc_ms(), world.disk, source);
+  }
+
   int run_watch() {
     Pauses pauses;
     const bool terminal = output_is_terminal() && !output.json;
@@ -471,6 +517,9 @@ class CommandLine {
   cli::CepOptions cep_;
   bool cep_list_ = false;
   cli::RulesOptions rules_;
+  cli::ReplayOptions replay_;
+  cli::Server replay_server_;
+  std::string replay_store_;
   cli::PromqlTestOptions promql_test_;
 };
 

@@ -198,25 +198,33 @@ int store_repair(Output& output, const StoreOptions& options, Disk& disk) {
   return kExitDone;
 }
 
+Result<std::unique_ptr<gateway::Store>> open_to_read(const std::string& directory, ExportWorld& world) {
+  if (auto found = expect_segments(world.env.disk, directory); !found) {
+    return tl::unexpected(found.error());
+  }
+  gateway::StoreOptions options;
+  options.directory = directory;
+  options.site = site_of(world.env.disk, directory);
+  options.merge_interval_ms = 0;  // looking changes nothing
+  auto store = gateway::Store::open(world.env, options);
+  if (!store) {
+    return tl::unexpected(store.error());
+  }
+  if (auto ready = wait_until_ready(**store, world); !ready) {
+    return tl::unexpected(ready.error());
+  }
+  return std::move(*store);
+}
+
 int store_export(Output& output, const StoreOptions& options, ExportWorld& world) {
   const auto wanted = read_wanted(output, options, world.env.clock.utc_ms());
   if (!wanted) {
     report(output, wanted.error());
     return kExitUsage;
   }
-  if (auto found = expect_segments(world.env.disk, options.directory); !found) {
-    return report(output, found.error());
-  }
-  gateway::StoreOptions store_options;
-  store_options.directory = options.directory;
-  store_options.site = site_of(world.env.disk, options.directory);
-  store_options.merge_interval_ms = 0;  // looking changes nothing
-  auto store = gateway::Store::open(world.env, store_options);
+  auto store = open_to_read(options.directory, world);
   if (!store) {
     return report(output, store.error());
-  }
-  if (auto ready = wait_until_ready(**store, world); !ready) {
-    return report(output, ready.error());
   }
   size_t since_look = 0;
   const auto sink = [&](const std::string& lines) -> Status {

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "base/env/env.h"
 #include "cli/output.h"
+#include "gateway/store/store.h"
 
 namespace lambda::cli {
 
@@ -30,6 +32,8 @@ struct ExportWorld {
   std::function<void()> stop;
   std::function<bool()> interrupted;  // a signal came while the loop ran
 };
+// A store that no gateway has open, ready for questions. Its index is computed first where it is missing.
+Result<std::unique_ptr<gateway::Store>> open_to_read(const std::string& directory, ExportWorld& world);
 // The points of the series that match, on `out`. Opens the store, so the index is computed first where it is missing.
 int store_export(Output& output, const StoreOptions& options, ExportWorld& world);
 

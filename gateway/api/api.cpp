@@ -20,7 +20,7 @@ HttpResponse text_answer(int status, std::string body) {
   return {status, "text/plain; charset=utf-8", std::move(body)};
 }
 
-constexpr std::array<std::string_view, 5> kOwnPaths = {
+constexpr std::array<std::string_view, 6> kOwnPaths = {
     "/healthz", "/readyz", "/metrics", "/api/v1/lambda/devices", "/api/v1/lambda/rules", "/api/v1/lambda/status"};
 
 // Names every page there is.

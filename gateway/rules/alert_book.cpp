@@ -9,6 +9,7 @@
 namespace lambda::gateway {
 namespace {
 
+constexpr int64_t kPendingGraceMs = 5'000;      // the clock's seconds, and a device that was gathered late
 constexpr int64_t kSamplesPendingMs = 300'000;  // of FOR n SAMPLES: nobody knows when the next one comes
 
 std::string hash_of(const std::string& text) {
@@ -56,7 +57,7 @@ const char* event_kind_name(RuleEvent::Kind kind) {
   return "?";
 }
 
-std::optional<RuleEvent> AlertBook::apply(const RuleOutput& output) {
+std::optional<RuleEvent> AlertBook::apply(const RuleOutput& output, int64_t now_ms) {
   const RuleFacts& rule = *output.rule;
   if (output.kind == cep::OutputKind::kLimit) {
     counters_.limits++;
@@ -109,7 +110,8 @@ std::optional<RuleEvent> AlertBook::apply(const RuleOutput& output) {
   alert.value = output.value;
   if (!fires) {
     alert.active_ms = output.t;
-    alert.pending_until_ms = output.t + (rule.for_ms > 0 ? rule.for_ms : kSamplesPendingMs);
+    alert.pending_until_ms =
+        std::max(output.t, now_ms) + (rule.for_ms > 0 ? rule.for_ms + kPendingGraceMs : kSamplesPendingMs);
     counters_.pending++;
     return std::nullopt;
   }

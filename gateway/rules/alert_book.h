@@ -55,7 +55,8 @@ class AlertBook {
   explicit AlertBook(uint64_t alerts_max) : alerts_max_(alerts_max) {}
 
   // What there is to tell; nothing for what is only noted, and for alerts past the bound (counted).
-  std::optional<RuleEvent> apply(const RuleOutput& output);
+  // `now_ms`: UTC; how long a pending alert is shown is counted from it, for points may be old when they come.
+  std::optional<RuleEvent> apply(const RuleOutput& output, int64_t now_ms);
   // Rules as they are now: alerts of those that are gone, or are of another shape, end.
   std::vector<RuleEvent> set_rules(const std::vector<std::shared_ptr<const RuleFacts>>& rules, int64_t now_ms);
 

@@ -220,7 +220,7 @@ void Rules::finished(const std::shared_ptr<Job>& job) {
     release_at_ms_ = job->release_at;
     if (job->ticked) ticked_ms_ = job->tick_ms;
     for (const RuleOutput& output : job->outputs) {
-      if (const auto event = book_.apply(output)) tell(*event);  // of the rules before a change
+      if (const auto event = book_.apply(output, env_.clock.utc_ms())) tell(*event);  // of the rules before a change
     }
     if (job->folder) take_rules(*job);
   }

@@ -1,5 +1,7 @@
 #include "agent/config.h"
 
+#include <set>
+
 #include "agent/source/cgroup_source.h"
 #include "agent/source/processes_source.h"
 #include "agent/source/synthetic_source.h"
@@ -46,6 +48,17 @@ void all_sources(ConfigTable& table, HostSourceOptions& sources) {
              "unique: no value twice; lifelike: counters and readings that wander.", one_of({"unique", "lifelike"}));
 }
 
+void process_group_keys(ConfigTable& table, std::vector<ProcessGroupOptions>& groups) {
+  table.tables<ProcessGroupOptions>(
+      "process_group", groups, kProcessGroupsMax, "Processes that belong together; told of with sources.processes.",
+      [](ConfigTable& row, ProcessGroupOptions& group) {
+        row.text("name", group.name, "The label group.", not_empty()).required();
+        row.text("match", group.match, "Of the process's name or its command line; a regular expression.", not_empty())
+            .required();
+      });
+  table.rule("process_group", [&groups] { return ProcessGroups::check(groups); });
+}
+
 void statsd_keys(ConfigTable& table, StatsdOptions& statsd) {
   table.flag("statsd.enabled", statsd.enabled, "Take metrics of StatsD and DogStatsD clients.");
   table.text("statsd.address", statsd.address, "Numeric address to receive UDP at; empty: no UDP.");
@@ -76,6 +89,51 @@ void statsd_keys(ConfigTable& table, StatsdOptions& statsd) {
   });
 }
 
+void scrape_keys(ConfigTable& table, std::vector<ScrapeOptions>& targets) {
+  const auto describe = [](ConfigTable& row, ScrapeOptions& target) {
+    row.text("name", target.name, "The label job of its series; each target has another.", not_empty()).required();
+    row.text("url", target.url, "As http://127.0.0.1:9100/metrics.", http_url()).required();
+    row.integer("interval_ms", target.interval_ms, 100, 86'400'000, "Time between two scrapes.");
+    row.integer("timeout_ms", target.timeout_ms, 0, 3'600'000, "For a whole answer; 0: the interval, at most 10 s.");
+    row.text_list("labels", target.labels, 16, "Further labels of all its series: [\"room=hall\"].");
+    row.secret("token", target.token, "Shown to the target as a bearer token.");
+    row.text("ca", target.ca_file, "https: certificates to trust (PEM); empty: those of the system.");
+    row.text("certificate", target.certificate_file, "https: shown to the target (PEM).");
+    row.text("key", target.key_file, "https: its key (PEM).");
+    row.text("include", target.include, "Only metrics whose names match; a regular expression.");
+    row.text("exclude", target.exclude, "No metrics whose names match.");
+    row.flag("honor_labels", target.honor_labels, "A sample's own label stands where the target has one of that name.");
+    row.flag("honor_timestamps", target.honor_timestamps, "A sample's own time counts, where it has one.");
+    row.integer("sample_max", target.sample_max, 1, 100'000, "A page with more wanted samples is refused.");
+    row.integer("series_max", target.series_max, 1, 100'000, "Different series; further ones are refused and counted.");
+    row.integer("body_bytes_max", target.body_bytes_max, uint64_t{1'024}, uint64_t{64} << 20,
+                "A longer page, packed or unpacked, is refused.");
+  };
+  table.tables<ScrapeOptions>("scrape", targets, kScrapeTargetsMax,
+                              "Programs whose pages of metrics are read: Prometheus' text format or OpenMetrics.",
+                              describe);
+  table.rule("scrape", [&targets]() -> Status {
+    std::set<std::string> names;
+    for (const ScrapeOptions& target : targets) {
+      const auto wrong = [&](const std::string& what) {
+        return fail(ErrorCode::kInvalid, "target \"" + target.name + "\": " + what);
+      };
+      if (!names.insert(target.name).second) return wrong("another target has this name");
+      if (target.timeout_ms > target.interval_ms) return wrong("timeout_ms must not be more than interval_ms");
+      if (target.certificate_file.empty() != target.key_file.empty()) {
+        return wrong("certificate and key go together");
+      }
+      if (auto labels = scrape_labels(target); !labels) return wrong("labels: " + labels.error().text);
+      const std::pair<const char*, const std::string*> patterns[] = {{"include", &target.include},
+                                                                     {"exclude", &target.exclude}};
+      for (const auto& [key, pattern] : patterns) {
+        if (auto filter = DeviceFilter::make(key, *pattern, ""); !filter) return wrong(filter.error().text);
+      }
+    }
+    return {};
+  });
+}
+
 void uplink_keys(ConfigTable& table, ConnectionOptions& uplink) {
   table.text_list("uplink.gateways", uplink.gateways, 16,
                   "Brokers, tried in order; empty: those of the enrolment bundle.", mqtt_url());
@@ -99,6 +157,20 @@ void uplink_keys(ConfigTable& table, ConnectionOptions& uplink) {
     if (uplink.uplink.answer_timeout_ms_max >= uplink.uplink.answer_timeout_ms) return {};
     return fail(ErrorCode::kInvalid, "must not be less than uplink.answer_timeout_ms");
   });
+}
+
+void live_keys(ConfigTable& table, LiveOptions& live) {
+  table.flag("live.enabled", live.enabled,
+             "Points that a gateway wants to see at once are sent ahead of their parcel.");
+  table.integer("live.bytes_per_s", live.bytes_per_s, uint64_t{1} << 10, uint64_t{1} << 30,
+                "Over it they wait, and the oldest are left to their parcel.");
+  table.integer("live.points_waiting_max", live.points_waiting_max, 16, 10'000'000, "Points that wait.");
+  table.integer("live.message_bytes_max", live.message_bytes_max, 4096, 256u << 10, "A message's size.");
+  table.integer("live.outgoing_bytes_max", live.outgoing_bytes_max, 4096, 64u << 20,
+                "With more on its way to the broker, parcels included, they wait.");
+  table.integer("live.batch_ms", live.batch_ms, 1, 10'000, "Points of so long share a message.");
+  table.integer("live.lease_s_max", live.lease_s_max, 1, 86'400,
+                "A gateway that says no more is forgotten after so long at the latest.");
 }
 
 }  // namespace
@@ -129,6 +201,7 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
   table.integer("spool.reserve_bytes", config.reserve_bytes, uint64_t{0}, uint64_t{1} << 30,
                 "A file that is given up when the disk is full, so that acks can still be noted.");
   uplink_keys(table, config.uplink);
+  live_keys(table, config.live);
   http_keys(table, config.http);
   table.flag("doors.enabled", config.doors_enabled, "Points are taken over HTTP: push, remote-write, line protocol.");
   table.integer("doors.points_waiting_max", config.doors.feed.points_waiting_max, uint64_t{1'000}, uint64_t{10'000'000},
@@ -136,10 +209,16 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
   table.integer("doors.past_ms_max", config.doors.feed.past_ms_max, 1'000, 3650 * kDayMs, "Older points are refused.");
   table.integer("doors.future_ms_max", config.doors.feed.future_ms_max, 0, kDayMs,
                 "Points further ahead of this clock are refused.");
+  table.integer("doors.series_max", config.doors.feed.series_max, 1, 100'000,
+                "Series that the doors may bring; known ones go on when it is reached.");
+  table.flag("doors.synced", config.doors.synced,
+             "A good answer waits until the points survive a power cut; else until they survive a killed agent.");
   table.integer("doors.unpacked_bytes_max", config.doors.unpacked_bytes_max, uint64_t{64} << 10, uint64_t{1} << 30,
                 "A packed request's size when it is unpacked.");
   all_sources(table, config.sources);
+  process_group_keys(table, config.sources.process_groups);
   statsd_keys(table, config.statsd);
+  scrape_keys(table, config.scrape);
   log_keys(table, config.log);
   return made;
 }

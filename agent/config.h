@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "agent/door/doors.h"
+#include "agent/live/live_lane.h"
 #include "agent/memory/memory.h"
+#include "agent/scrape/scrape_options.h"
 #include "agent/source/host_sources.h"
 #include "agent/source/statsd.h"
 #include "agent/spool/journal.h"
@@ -32,11 +34,13 @@ struct AgentConfig {
   SpoolOptions spool;
   uint32_t old_boots_max = 16;  // read into RAM at a time
   ConnectionOptions uplink;
+  LiveOptions live;
   HttpOptions http;
   bool doors_enabled = true;
   DoorOptions doors;
   HostSourceOptions sources;
   StatsdOptions statsd;
+  std::vector<ScrapeOptions> scrape;
   LogSettings log;
 
   AgentConfig() { http.port = 8600; }

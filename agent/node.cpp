@@ -85,9 +85,11 @@ Status Node::Parts::start() {
     });
   }
   make_sampler();
+  if (auto status = make_scraper(); !status) return status;
   if (auto status = listen(); !status) return status;
   register_metrics();
   sampler->start(std::move(sources));
+  if (scraper != nullptr) scraper->start();
   keep_reserve();
   seal_timer();
   second_timer();
@@ -138,6 +140,7 @@ void Node::Parts::begin_boot(uint64_t previous, uint64_t first_journal) {
   present.clocks.push_back({0, false, 0, true});
   rounds->set_present(boot, *journal);
   if (shelf != nullptr) shelf->set_boot(boot);
+  if (live != nullptr) live->begin_boot(boot, table);
 }
 
 void Node::Parts::make_uplink() {
@@ -152,6 +155,14 @@ void Node::Parts::make_uplink() {
                            [](int64_t) {}});
   shelf->set_boot(boot);
   connection = std::make_unique<Connection>(env, config.uplink, *shelf);
+  live = std::make_unique<LiveLane>(
+      env, config.live, config.device, config.uplink.site,
+      LivePorts{[this](std::span<const uint8_t> message) { return connection->publish_live(message); },
+                [this] { return connection->outgoing_bytes(); },
+                [this](SeriesRef ref, std::span<uint8_t> out) { return memory->store().copy_open(ref, out); }});
+  live->begin_boot(boot, table);
+  connection->listen({[this] { live->connected(); }, [this] { live->disconnected(); },
+                      [this](std::span<const uint8_t> message) { live->interest(message); }});
 }
 
 void Node::Parts::make_sampler() {
@@ -163,46 +174,58 @@ void Node::Parts::make_sampler() {
                                                             rounds->live(false, {});
                                                           }
                                                         },
-                                                        [this](Row row) { take_row(std::move(row)); }});
+                                                        [this](Row row) {
+                                                          std::vector<Row> one;
+                                                          one.push_back(std::move(row));
+                                                          take_rows(std::move(one), {});
+                                                        }});
   sampler->set_table(table);
   feeder = std::make_unique<Feeder>(
-      config.doors.feed,
-      Feeder::Ports{[this](const SeriesSpec& spec, bool* fresh) { return sampler->add_series(spec, fresh); },
-                    [this](Row row, Feeder::RowDone done) { take_row(std::move(row), std::move(done)); },
-                    [this] { return env.clock.utc_ms(); }, [this] { return sampler->segment(); }});
+      config.doors.feed, Feeder::Ports{[this](const SeriesSpec& spec, bool may_add, bool* fresh) {
+                                         return sampler->add_series(spec, may_add, fresh);
+                                       },
+                                       [this](std::vector<Row> rows, Feeder::RowsDone done) {
+                                         take_rows(std::move(rows), std::move(done));
+                                       },
+                                       [this] { return env.clock.utc_ms(); }, [this] { return sampler->segment(); }});
   doors = std::make_unique<Doors>(config.doors, *feeder, env.clock);
 }
 
 // ---- A point's way: row -> journal -> memory
 
-// `done`, when there is one, runs when the row was decided; not any more once this ends.
-void Node::Parts::take_row(Row row, Feeder::RowDone done) {
+// `done`, when there is one, runs when the rows were decided, and synced if that is wanted; not any more once this
+// ends.
+void Node::Parts::take_rows(std::vector<Row> rows, Feeder::RowsDone done) {
   const auto refuse = [&](ErrorCode code, const char* why) {
-    points_unmade_held += row.points.size();
+    for (const Row& row : rows) points_unmade_held += row.points.size();
     if (done == nullptr) return;
-    env.loop.post([living = alive, done = std::move(done), row = std::move(row), code, why] {
-      if (*living) done(fail(code, why), row);
+    env.loop.post([living = alive, done = std::move(done), rows = std::move(rows), code, why] {
+      if (*living) done(fail(code, why), rows);
     });
   };
   if (stopping) return refuse(ErrorCode::kUnavailable, "the agent is stopping");
   if (swapping) {
     if (held_rows.size() >= kHeldRowsMax) return refuse(ErrorCode::kFull, "a new boot is begun");
-    held_rows.push_back({std::move(row), std::move(done)});
+    held_rows.push_back({std::move(rows), std::move(done)});
     return;
   }
-  const auto decided = [this, living = alive, of = boot, done = std::move(done)](Status status, const Row& written) {
-    if (!*living) return;
-    row_decided(status, written, of);
-    if (done != nullptr) done(status, written);
+  const auto made = [this, living = alive, of = boot](const Row& row) {
+    if (*living) row_made(row, of);
   };
-  journal->append(std::move(row), decided);
+  const auto decided = [this, living = alive, done = std::move(done)](const Status& status,
+                                                                      std::span<const Row> written) {
+    if (!*living) return;
+    if (!status && status.error().code == ErrorCode::kFull) disk_full = true;
+    if (done == nullptr) return;
+    if (!status || !config.doors.synced) return done(status, written);
+    journal->after_sync([living, done, rows = std::vector<Row>(written.begin(), written.end())] {
+      if (*living) done({}, rows);
+    });
+  };
+  journal->append(std::move(rows), made, decided);
 }
 
-void Node::Parts::row_decided(const Status& status, const Row& row, uint64_t of_boot) {
-  if (!status) {
-    if (status.error().code == ErrorCode::kFull) disk_full = true;
-    return;
-  }
+void Node::Parts::row_made(const Row& row, uint64_t of_boot) {
   LAMBDA_ASSERT(of_boot == boot);
   std::vector<Gap> lost;
   for (const RowPoint& point : row.points) {
@@ -211,6 +234,7 @@ void Node::Parts::row_decided(const Status& status, const Row& row, uint64_t of_
       lost.push_back({{point.ref, ordinal, 1}, GapReason::kMemory});
     }
   }
+  if (live != nullptr && live->listening()) live->row(row);
   if (!lost.empty() && enrolled()) spool->add_gaps(boot, lost);
   if (enrolled() && memory->wants_round() && !rounds->live_waiting()) rounds->live(false, {});
 }
@@ -247,6 +271,7 @@ void Node::Parts::second_timer() {
       bound_journals();
     }
     keep_reserve();
+    sampler->tell_refused();
     if (swap_wanted && !swapping) begin_new_boot();
   });
 }
@@ -328,14 +353,15 @@ void Node::Parts::swap_boot() {
     if (Boot* before = spool->state().find(previous)) before->held = false;
     boot = id;
     sampler->set_table(table);
+    journal->settle();  // all of it is in synced parcels
     begin_boot(previous, next_journal);
     sampler->restart_clock();
     env.log.info("new_boot", {{"boot", boot}, {"previous", previous}});
   }
   swapping = false;
-  for (HeldRow& held : std::exchange(held_rows, {})) {
-    held.row.clock = sampler->segment();
-    take_row(std::move(held.row), std::move(held.done));
+  for (HeldRows& held : std::exchange(held_rows, {})) {
+    for (Row& row : held.rows) row.clock = sampler->segment();
+    take_rows(std::move(held.rows), std::move(held.done));
   }
 }
 
@@ -347,6 +373,7 @@ void Node::Parts::stop(std::function<void()> done) {
   stopped = std::move(done);
   if (sampler != nullptr) sampler->stop();
   if (api != nullptr) api->cancel();
+  scraper.reset();
   env.loop.cancel(seal);
   env.loop.cancel(second);
   stop_limit = env.loop.after(kStopMsMax, [this] {

@@ -1,7 +1,10 @@
 // What a node tells over HTTP: queries, health, metrics, and its balance of points.
+#include <algorithm>
+#include <array>
 #include <cstdio>
 
 #include "agent/node_parts.h"
+#include "base/metrics/http_metrics.h"
 
 namespace lambda::agent {
 namespace {
@@ -30,11 +33,25 @@ std::string hex64(uint64_t value) {
   return text;
 }
 
+constexpr std::array<std::string_view, 5> kOwnPaths = {"/healthz", "/readyz", "/metrics", "/api/v1/lambda/status",
+                                                       "/api/v1/targets"};
+
+// Names every page there is.
+std::string not_found(bool doors) {
+  std::string paths;
+  const auto add = [&](std::string_view path) { paths += (paths.empty() ? "\"" : ",\"") + std::string(path) + "\""; };
+  for (const std::string& path : query::HttpApi::paths()) add(path);
+  if (doors) std::for_each(Doors::kPaths.begin(), Doors::kPaths.end(), add);
+  std::for_each(kOwnPaths.begin(), kOwnPaths.end(), add);
+  return R"({"status":"error","errorType":"not_found","error":"no such page","pages":[)" + paths + "]}\n";
+}
+
 }  // namespace
 
 Status Node::Parts::listen() {
   query::HttpApiOptions options;
   options.version = kVersion;
+  options.metadata = [this] { return metric_facts(); };
   api = std::make_unique<query::HttpApi>(*memory, env.clock, options, executor);
   auto server = env.network.listen_http(config.http, [this](const HttpRequest& request, HttpServer::Respond respond) {
     answer(request, std::move(respond));
@@ -50,14 +67,22 @@ Status Node::Parts::listen() {
 void Node::Parts::answer(const HttpRequest& request, HttpServer::Respond respond) {
   if (query::HttpApi::serves(request.path)) return api->handle(request, std::move(respond));
   if (config.doors_enabled && Doors::serves(request.path)) return doors->handle(request, std::move(respond));
+  // What is not in the list is not answered: whoever walks the list has seen all.
+  if (std::find(kOwnPaths.begin(), kOwnPaths.end(), request.path) == kOwnPaths.end()) {
+    return respond({404, "application/json", not_found(config.doors_enabled)});
+  }
   if (request.path == "/healthz") return respond({200, "text/plain", "ok\n"});
   if (request.path == "/readyz") {
     const bool ready = status().ready;
     return respond({ready ? 200 : 503, "text/plain", ready ? "ready\n" : "not ready\n"});
   }
-  if (request.path == "/metrics") return respond({200, Metrics::kContentType, metrics.render()});
-  if (request.path == "/api/v1/lambda/status") return respond({200, "application/json", status_text()});
-  respond({404, "application/json", "{\"status\":\"error\",\"errorType\":\"not_found\",\"error\":\"no such page\"}"});
+  if (request.path == "/metrics") {
+    tell_offenders();
+    return respond({200, Metrics::kContentType, metrics.render()});
+  }
+  if (request.path == "/api/v1/targets") return respond({200, "application/json", targets_text()});
+  LAMBDA_ASSERT(request.path == "/api/v1/lambda/status");
+  respond({200, "application/json", status_text()});
 }
 
 std::string Node::Parts::status_text() const {
@@ -143,6 +168,64 @@ void Node::Parts::register_metrics() {
   gauge("lambda_agent_boots_waiting", "Earlier starts whose journals are not read yet.", &NodeStatus::boots_waiting);
   gauge("lambda_agent_boots_waiting_bytes", "Their journals on disk.", &NodeStatus::boots_waiting_bytes);
   gauge("lambda_agent_journal_bytes", "The journal on disk.", &NodeStatus::journal_bytes);
+  register_doors();
+  metrics.gauge_callback("lambda_agent_connected", "1: to a gateway's broker.", {},
+                         [this] { return status().connected ? 1.0 : 0.0; });
+  metrics.gauge_callback("lambda_agent_disk_full", "1: the reserve was given up.", {},
+                         [this] { return disk_full ? 1.0 : 0.0; });
+  metrics.counter_callback("lambda_agent_spool_written_bytes_total", "Bytes written to the spool.", {},
+                           [this] { return static_cast<double>(spool->counters().bytes_written); });
+  metrics.counter_callback("lambda_agent_journal_written_bytes_total", "Bytes written to the journal.", {},
+                           [this] { return static_cast<double>(journals_before.bytes + journal->counters().bytes); });
+  metrics.counter_callback("lambda_agent_journal_syncs_total", "Syncs of the journal.", {},
+                           [this] { return static_cast<double>(journals_before.syncs + journal->counters().syncs); });
+  metrics.counter_callback("lambda_agent_disk_errors_total", "Failed appends and syncs.", {}, [this] {
+    const auto& spooled = spool->counters();
+    const auto& written = journal->counters();
+    return static_cast<double>(spooled.append_errors + spooled.sync_errors + written.append_errors +
+                               written.sync_errors);
+  });
+  metrics.counter_callback("lambda_agent_files_quarantined_total", "Damaged files put aside.", {},
+                           [this] { return static_cast<double>(spool->counters().files_bad); });
+  if (scraper != nullptr) register_scrape_metrics();
+  if (connection == nullptr) return;
+  metrics.counter_callback("lambda_agent_parcels_sent_total", "Sent for the first time in a connection.", {},
+                           [this] { return static_cast<double>(connection->machine().counters().parcels_sent); });
+  metrics.counter_callback("lambda_agent_parcels_resent_total", "Sent again.", {},
+                           [this] { return static_cast<double>(connection->machine().counters().parcels_resent); });
+  metrics.gauge_callback("lambda_agent_backlog_parcels_in_flight_max", "That keep the gateway's answers quick.", {},
+                         [this] { return static_cast<double>(connection->machine().backlog_share().parcels()); });
+  metrics.counter_callback("lambda_agent_backlog_slowed_total", "Times that the bound shrank.", {},
+                           [this] { return static_cast<double>(connection->machine().backlog_share().shrunk()); });
+  metrics.counter_callback("lambda_agent_connections_total", "Connections made.", {},
+                           [this] { return static_cast<double>(connection->connects()); });
+  register_live_metrics();
+}
+
+void Node::Parts::register_live_metrics() {
+  const auto counter = [this](const char* name, const char* help, uint64_t LiveCounters::*value) {
+    metrics.counter_callback(name, help, {}, [this, value] { return static_cast<double>(live->counters().*value); });
+  };
+  counter("lambda_live_interests_total", "Interests heard from gateways.", &LiveCounters::interests);
+  counter("lambda_live_selectors_left_out_total", "Selectors over the bound of an interest.",
+          &LiveCounters::interests_left_out);
+  counter("lambda_live_selectors_refused_total", "Selectors that cannot be read.", &LiveCounters::selectors_refused);
+  counter("lambda_live_messages_total", "Live messages sent.", &LiveCounters::messages);
+  counter("lambda_live_bytes_total", "Their bytes.", &LiveCounters::bytes);
+  counter("lambda_live_points_total", "Points sent ahead of their parcel.", &LiveCounters::points);
+  counter("lambda_live_points_dropped_total", "Points left to their parcel: over the rate, or the connection was lost.",
+          &LiveCounters::points_dropped);
+  counter("lambda_live_blocks_dropped_total", "Open blocks left to their parcel.", &LiveCounters::blocks_dropped);
+  counter("lambda_live_declarations_total", "Declarations sent.", &LiveCounters::declarations);
+  counter("lambda_live_waits_total", "Times that the rate or the connection's queue made this lane wait.",
+          &LiveCounters::waits);
+  metrics.gauge_callback("lambda_live_gateways", "Gateways whose lease runs.", {},
+                         [this] { return static_cast<double>(live->interests()); });
+  metrics.gauge_callback("lambda_live_points_waiting", "Points that wait to be sent.", {},
+                         [this] { return static_cast<double>(live->points_waiting()); });
+}
+
+void Node::Parts::register_doors() {
   const auto door = [this](const char* name, const char* help, const auto read, const Metrics::Labels& labels = {}) {
     metrics.counter_callback(name, help, labels, [read] { return static_cast<double>(read()); });
   };
@@ -158,33 +241,26 @@ void Node::Parts::register_metrics() {
        [this] { return doors->counters().requests_refused; });
   metrics.gauge_callback("lambda_agent_door_points_waiting", "Points that wait for the journal.", {},
                          [this] { return static_cast<double>(feeder->points_waiting()); });
-  metrics.gauge_callback("lambda_agent_connected", "1: to a gateway's broker.", {},
-                         [this] { return status().connected ? 1.0 : 0.0; });
-  metrics.gauge_callback("lambda_agent_disk_full", "1: the reserve was given up.", {},
-                         [this] { return disk_full ? 1.0 : 0.0; });
-  metrics.counter_callback("lambda_agent_spool_written_bytes_total", "Bytes written to the spool.", {},
-                           [this] { return static_cast<double>(spool->counters().bytes_written); });
-  metrics.counter_callback("lambda_agent_journal_written_bytes_total", "Bytes written to the journal.", {},
-                           [this] { return static_cast<double>(journals_before.bytes + journal->counters().bytes); });
-  metrics.counter_callback("lambda_agent_disk_errors_total", "Failed appends and syncs.", {}, [this] {
-    const auto& spooled = spool->counters();
-    const auto& written = journal->counters();
-    return static_cast<double>(spooled.append_errors + spooled.sync_errors + written.append_errors +
-                               written.sync_errors);
-  });
-  metrics.counter_callback("lambda_agent_files_quarantined_total", "Damaged files put aside.", {},
-                           [this] { return static_cast<double>(spool->counters().files_bad); });
-  if (connection == nullptr) return;
-  metrics.counter_callback("lambda_agent_parcels_sent_total", "Sent for the first time in a connection.", {},
-                           [this] { return static_cast<double>(connection->machine().counters().parcels_sent); });
-  metrics.counter_callback("lambda_agent_parcels_resent_total", "Sent again.", {},
-                           [this] { return static_cast<double>(connection->machine().counters().parcels_resent); });
-  metrics.gauge_callback("lambda_agent_backlog_parcels_in_flight_max", "That keep the gateway's answers quick.", {},
-                         [this] { return static_cast<double>(connection->machine().backlog_share().parcels()); });
-  metrics.counter_callback("lambda_agent_backlog_slowed_total", "Times that the bound shrank.", {},
-                           [this] { return static_cast<double>(connection->machine().backlog_share().shrunk()); });
-  metrics.counter_callback("lambda_agent_connections_total", "Connections made.", {},
-                           [this] { return static_cast<double>(connection->connects()); });
+  metrics.gauge_callback("lambda_agent_door_series", "Series that the doors brought.", {},
+                         [this] { return static_cast<double>(feeder->counters().series); });
+  door("lambda_agent_door_batches_full_total", "Requests refused because too many points waited.",
+       [this] { return feeder->counters().batches_full; });
+  door("lambda_agent_door_known_forgotten_total", "Times that clients' spellings of series were too many to be kept.",
+       [this] { return feeder->known().forgotten(); });
+  register_http_metrics(metrics, [this] { return http == nullptr ? HttpCounters{} : http->counters(); });
+}
+
+// The worst ten of those whose series were refused: a few names that change.
+void Node::Parts::tell_offenders() {
+  for (const std::string& name : offenders_told) metrics.remove("metric", name);
+  offenders_told.clear();
+  for (const Offenders::Offender& offender : sampler->offenders().worst()) {
+    metrics
+        .gauge("lambda_agent_series_refused_worst", "Refusals of series over the cap, of the metrics with most.",
+               {{"metric", offender.name}})
+        .set(static_cast<double>(offender.count));
+    offenders_told.push_back(offender.name);
+  }
 }
 
 }  // namespace lambda::agent

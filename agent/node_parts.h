@@ -1,4 +1,5 @@
-// The parts of a node, for node.cpp (how they work together) and node_http.cpp (what is told about them).
+// The parts of a node, for node.cpp (how they work together), node_http.cpp (what is told about them) and
+// node_scrape.cpp.
 #pragma once
 
 #include <deque>
@@ -8,11 +9,13 @@
 #include <vector>
 
 #include "agent/door/doors.h"
+#include "agent/live/live_lane.h"
 #include "agent/memory/memory.h"
 #include "agent/node.h"
 #include "agent/old_boots.h"
 #include "agent/rounds.h"
 #include "agent/sampler.h"
+#include "agent/scrape/scraper.h"
 #include "agent/spool/journal.h"
 #include "agent/spool/packer.h"
 #include "agent/spool/spool.h"
@@ -38,8 +41,8 @@ struct Node::Parts {
   void begin_boot(uint64_t previous, uint64_t first_journal);
   void make_uplink();
   void make_sampler();
-  void take_row(Row row, Feeder::RowDone done = {});
-  void row_decided(const Status& status, const Row& row, uint64_t of_boot);
+  void take_rows(std::vector<Row> rows, Feeder::RowsDone done);
+  void row_made(const Row& row, uint64_t of_boot);
   void seal_timer();
   void second_timer();
   void bound_spool();
@@ -53,6 +56,15 @@ struct Node::Parts {
   void answer(const HttpRequest& request, HttpServer::Respond respond);
   std::string status_text() const;
   void register_metrics();
+  void register_live_metrics();
+  void register_doors();
+  void tell_offenders();
+
+  // node_scrape.cpp
+  Status make_scraper();
+  std::string targets_text() const;
+  void register_scrape_metrics();
+  query::MetricFactsByName metric_facts() const;
 
   Env& env;
   AgentConfig config;
@@ -71,24 +83,28 @@ struct Node::Parts {
   std::unique_ptr<OldBoots> old_boots;  // none while not enrolled
   std::unique_ptr<SpoolShelf> shelf;
   std::unique_ptr<Connection> connection;
+  std::unique_ptr<LiveLane> live;  // as connection: none while not enrolled
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Feeder> feeder;
   std::unique_ptr<Doors> doors;
+  std::unique_ptr<Scraper> scraper;   // none without targets
   query::HttpApi::Executor executor;  // of questions; may be empty
   std::unique_ptr<query::HttpApi> api;
   std::unique_ptr<HttpServer> http;
   Metrics metrics;
+  query::MetricBook metric_book;  // what scraped pages say of their metrics
 
   std::deque<JournalFile> old_journals;  // while not enrolled
-  struct HeldRow {
-    Row row;
-    Feeder::RowDone done;
+  struct HeldRows {
+    std::vector<Row> rows;
+    Feeder::RowsDone done;
   };
-  std::deque<HeldRow> held_rows;  // while a boot is being changed
+  std::deque<HeldRows> held_rows;  // while a boot is being changed
   bool swapping = false;
   bool swap_wanted = false;
   std::map<uint32_t, std::vector<Gap>> unfit;
   JournalCounters journals_before;  // of journals of boots that this process ended
+  std::vector<std::string> offenders_told;
   uint64_t points_unmade_held = 0;
   uint64_t points_dropped_journal = 0;
   bool disk_full = false;

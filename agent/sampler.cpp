@@ -130,17 +130,28 @@ void Sampler::emit(int64_t at_ms) {
   }
 }
 
-Result<SeriesRef> Sampler::add_series(const SeriesSpec& spec, bool* fresh) {
+Result<SeriesRef> Sampler::add_series(const SeriesSpec& spec, bool may_add, bool* fresh) {
   const uint32_t before = table_->size();
-  auto ref = table_->find_or_add(spec);
+  auto ref = table_->find_or_add(spec, may_add);
   if (!ref) {
     uint64_t& count = ref.error().code == ErrorCode::kFull ? counters_.series_refused : counters_.series_invalid;
+    if (ref.error().code == ErrorCode::kFull) offenders_.add(spec.name);
     if (count++ == 0) env_.log.warn("series_refused", {{"error", ref.error().text}});
     return ref;
   }
   *fresh = table_->size() > before;
   if (*fresh) handlers_.series_added(*ref);
   return ref;
+}
+
+void Sampler::tell_refused() {
+  constexpr int64_t kPauseMs = 60'000;
+  const int64_t now = env_.clock.mono_ms();
+  if (offenders_.total() == refused_told_ || (refused_told_ > 0 && now - refused_told_ms_ < kPauseMs)) return;
+  env_.log.warn("series_over_cap",
+                {{"refused", offenders_.total() - refused_told_}, {"worst_since_start", offenders_.text()}});
+  refused_told_ = offenders_.total();
+  refused_told_ms_ = now;
 }
 
 }  // namespace lambda::agent

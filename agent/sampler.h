@@ -11,6 +11,7 @@
 #include <memory>
 #include <vector>
 
+#include "agent/offenders.h"
 #include "agent/source/source.h"
 #include "agent/spool/journal_format.h"
 #include "agent/spool/series_table.h"
@@ -40,13 +41,17 @@ class Sampler final : private Sink {
   // Begins anew at segment 0, for a new boot.
   void restart_clock();
   void start(std::vector<std::unique_ptr<Source>> sources);
-  // As a source asks for one, for points that come another way. `fresh`: it was not there before.
-  Result<SeriesRef> add_series(const SeriesSpec& spec, bool* fresh);
+  // As a source asks for one, for points that come another way. `fresh`: it was not there before. kFull when it was not
+  // and `may_add` is false.
+  Result<SeriesRef> add_series(const SeriesSpec& spec, bool may_add, bool* fresh);
+  // Logs whose series were refused, if any were since the last time and that was not within the last minute.
+  void tell_refused();
   void stop();
 
   uint32_t segment() const { return segment_; }
   int64_t offset_ms() const { return offset_ms_; }
   const SamplerCounters& counters() const { return counters_; }
+  const Offenders& offenders() const { return offenders_; }  // of series over the cap
 
  private:
   struct Due {
@@ -59,7 +64,7 @@ class Sampler final : private Sink {
 
   Result<SeriesRef> series(const SeriesSpec& spec) override {
     bool fresh = false;
-    return add_series(spec, &fresh);
+    return add_series(spec, true, &fresh);
   }
   void append(SeriesRef series, uint64_t bits) override { points_.push_back({series, bits}); }
   int64_t now_ms() const { return env_.clock.mono_ms() + offset_ms_; }
@@ -82,6 +87,9 @@ class Sampler final : private Sink {
   uint32_t segment_ = 0;
   EventLoop::TimerId timer_ = 0;
   SamplerCounters counters_;
+  Offenders offenders_;
+  uint64_t refused_told_ = 0;
+  int64_t refused_told_ms_ = 0;
 };
 
 }  // namespace lambda::agent

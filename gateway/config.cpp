@@ -109,6 +109,29 @@ void ingest_keys(ConfigTable& table, GatewayConfig& config) {
   table.integer("quarantine.device_files_max", quarantine.device_files_max, 0, 1'000'000, "The same in files.");
 }
 
+void live_keys(ConfigTable& table, LiveOptions& live) {
+  table.flag("live.enabled", live.enabled,
+             "Agents are asked to send at once what questions read of the present; else it comes with their parcels.");
+  table.integer("live.lease_ms", live.interest.lease_ms, 2'000, 300'000,
+                "Agents go on for so long when they hear no more; said again at half of it.");
+  table.integer("live.keep_ms", live.interest.keep_ms, 1'000, 86'400'000,
+                "What a question read is wanted for so long; more than the time between two looks of a dashboard.");
+  table.integer("live.selectors_max", live.interest.selectors_max, 1, 256,
+                "Selectors wanted at once; past it the one asked for least recently gives way.");
+  table.integer("live.selector_bytes_max", live.interest.selector_bytes_max, 64, 16'384,
+                "Longer ones are answered, and not fresh.");
+  table.integer("live.points_max", live.fresh.points_max, 1'000, 100'000'000,
+                "Live points in memory, about 80 bytes each; past it the device with most gives up its oldest.");
+  table.integer("live.streams_max", live.fresh.streams_max, 100, 10'000'000,
+                "Series of devices' starts of which is known what came live; about 700 bytes each.");
+  table.integer("live.points_keep_ms", live.fresh.keep_ms, 1'000, 86'400'000,
+                "A live point whose parcel does not come is let go after so long.");
+  table.integer("live.message_bytes_max", live.message_bytes_max, 1024, 4u << 20, "Larger messages are dropped.");
+  table.number("live.device_bytes_per_s", live.device_bytes_per_s, 1024, 1e10,
+               "Over it a device's live messages are dropped; its parcels bring the points.");
+  table.number("live.device_messages_per_s", live.device_messages_per_s, 1, 1e6, "The same in messages.");
+}
+
 }  // namespace
 
 std::unique_ptr<ConfigTable> gateway_config_table(GatewayConfig& config) {
@@ -124,6 +147,7 @@ std::unique_ptr<ConfigTable> gateway_config_table(GatewayConfig& config) {
   http_keys(*table, config.http);
   store_keys(*table, config);
   ingest_keys(*table, config);
+  live_keys(*table, config.live);
   log_keys(*table, config.log);
   return table;
 }

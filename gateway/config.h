@@ -10,6 +10,7 @@
 #include "base/env/network.h"
 #include "gateway/broker/mosquitto_config.h"
 #include "gateway/ingest/ingest.h"
+#include "gateway/live/live_lane.h"
 #include "gateway/store/store.h"
 
 namespace lambda::gateway {
@@ -34,6 +35,7 @@ struct GatewayConfig {
 
   StoreOptions store;
   IngestLimits ingest;
+  LiveOptions live;
   QuarantineOptions quarantine;  // directory empty: <store.directory>/quarantine
 
   GatewayConfig() {

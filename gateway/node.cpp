@@ -7,6 +7,7 @@
 #include "gateway/api/api.h"
 #include "gateway/broker/broker.h"
 #include "gateway/broker/session_ender.h"
+#include "gateway/site/names.h"
 #include "gateway/site/registry.h"
 #include "gateway/site/site.h"
 
@@ -57,6 +58,7 @@ struct Node::Parts {
   std::unique_ptr<Broker> broker;
   std::unique_ptr<SessionEnder> sessions;
   std::unique_ptr<Ingest> ingest;
+  std::unique_ptr<LiveLane> live;
   std::unique_ptr<MessageBus> bus;
   std::unique_ptr<Api> api;
   std::unique_ptr<HttpServer> http;
@@ -96,6 +98,9 @@ Store& Node::store() {
 const Ingest& Node::ingest() const {
   return *parts_->ingest;
 }
+LiveLane& Node::live() {
+  return *parts_->live;
+}
 bool Node::ready() const {
   return parts_ && parts_->api && parts_->api->ready();
 }
@@ -125,9 +130,13 @@ Status Node::start() {
   port.end_session = [this](const std::string& device) {
     if (parts_->sessions) parts_->sessions->end(device);
   };
+  port.stored = [this](const std::string& device, uint64_t boot, std::string_view parcel, const Decision& decision) {
+    parts_->live->stored(device, boot, parcel, decision);
+  };
   p.ingest =
       std::make_unique<Ingest>(env_, IngestOptions{config_.site, config_.gateway, config_.ingest, config_.quarantine},
                                *p.store, p.registry, std::move(port));
+  make_live();
   if (config_.broker_mode == "child") start_broker();
   if (p.broker) {
     if (auto started = p.broker->start(); !started) return started;
@@ -145,12 +154,14 @@ Status Node::start() {
                config_.gateway,
                p.store.get(),
                p.ingest.get(),
+               p.live.get(),
                &p.registry,
                p.broker.get(),
                p.sessions.get(),
                [this] { return parts_->connected && parts_->unconfirmed.empty(); },
                [this] { return parts_->connections; },
-               env_.clock.mono_ms()};
+               env_.clock.mono_ms(),
+               [this] { return parts_->http == nullptr ? HttpCounters{} : parts_->http->counters(); }};
   p.api = std::make_unique<Api>(env_, std::move(view), executor_);
   auto http = env_.network.listen_http(config_.http, [this](const HttpRequest& request, HttpServer::Respond respond) {
     parts_->api->handle(request, std::move(respond));
@@ -193,6 +204,23 @@ Status Node::open_registry() {
     env_.log.error("revocation_list_not_written", {{"why", written.error().text}});
   }
   return {};
+}
+
+void Node::make_live() {
+  LiveOptions options = config_.live;
+  options.fresh.site = config_.site;
+  options.fresh.ahead_ms_max = config_.ingest.ahead_ms_max;
+  LivePort port;
+  port.publish = [this](std::string_view message) {
+    return parts_->bus->publish("lambda/v1/" + config_.site + "/interest/all",
+                                std::as_bytes(std::span(message.data(), message.size())), 1, true);
+  };
+  port.refresh_registry = [this](bool stranger) { refresh_registry(stranger); };
+  port.end_session = [this](const std::string& device) {
+    if (parts_->sessions) parts_->sessions->end(device);
+  };
+  parts_->live = std::make_unique<LiveLane>(env_, std::move(options), parts_->ingest->answerer(), *parts_->store,
+                                            parts_->registry, std::move(port));
 }
 
 void Node::start_broker() {
@@ -241,10 +269,17 @@ void Node::connect_bus() {
       env_.log.write(lasting ? LogLevel::kWarn : LogLevel::kDebug, "broker_not_reached", {{"why", error.text}});
     }
     parts_->connected = false;
+    parts_->live->disconnected();
     connect_later();
   };
   handlers.message = [this](std::string_view topic, std::span<const std::byte> payload) {
-    if (!parts_->stopping) parts_->ingest->message(topic, payload);
+    if (parts_->stopping) return;
+    const auto from = device_topic(topic, config_.site);
+    if (from && from->leaf == "live") {
+      parts_->live->message(std::string(from->device), payload);
+    } else {
+      parts_->ingest->message(topic, payload);
+    }
   };
   p.bus = env_.network.bus(std::move(options), std::move(handlers));
   p.bus->connect();
@@ -264,18 +299,14 @@ void Node::on_connected() {
   Parts& p = *parts_;
   const std::string root = "lambda/v1/" + config_.site + "/";
   p.unconfirmed.clear();
-  for (const char* leaf : {"+/up", "+/state"}) {
+  // What is lost of the live lane comes with its block: it needs no second message for each.
+  for (const auto& [leaf, qos] : {std::pair{"+/up", 1}, {"+/state", 1}, {"+/live", 0}}) {
     p.unconfirmed.insert(root + leaf);
-    if (auto asked = p.bus->subscribe(root + leaf, 1); !asked) {
+    if (auto asked = p.bus->subscribe(root + leaf, qos); !asked) {
       env_.log.error("not_subscribed", {{"topic", root + leaf}, {"why", asked.error().text}});
     }
   }
-  const std::string interest = make_interest(p.ingest->answerer(), 1, 0, {});
-  if (auto told =
-          p.bus->publish(root + "interest/all", std::as_bytes(std::span(interest.data(), interest.size())), 1, true);
-      !told) {
-    env_.log.error("not_announced", {{"why", told.error().text}});
-  }
+  p.live->connected();  // announces this gateway
   p.connected = true;
   ++p.connections;
   p.connect_delay_ms = kConnectDelayMs;
@@ -367,6 +398,7 @@ Status Node::reload(const GatewayConfig& config) {
                     new_store.retention_age_ms_max == old_store.retention_age_ms_max &&
                     new_store.free_bytes_min == old_store.free_bytes_min &&
                     new_store.free_bytes_resume == old_store.free_bytes_resume},
+      {"live", config.live == config_.live},
   };
   for (const auto& [key, same] : checks) {
     if (auto ok = fixed(key, same); !ok) return ok;

@@ -41,6 +41,7 @@ class Node {
   std::string broker_url() const;
   Store& store();                // after start()
   const Ingest& ingest() const;  // after start()
+  LiveLane& live();              // after start()
 
  private:
   struct Parts;
@@ -53,6 +54,7 @@ class Node {
   void on_registry_changed();
   void refresh_registry(bool stranger);
   void poll_registry();
+  void make_live();
   void background();
   void finish_stop();
 

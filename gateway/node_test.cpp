@@ -67,9 +67,9 @@ struct FakeNetwork final : Network {
     http = std::move(handler);
     return std::unique_ptr<HttpServer>(std::make_unique<Http>());
   }
-  HttpResponse ask(const std::string& path) {
+  HttpResponse ask(const std::string& path, std::multimap<std::string, std::string> parameters = {}) {
     HttpResponse answer;
-    http({"GET", path, {}, {}, {}}, [&](HttpResponse response) { answer = std::move(response); });
+    http({"GET", path, std::move(parameters), {}, {}}, [&](HttpResponse response) { answer = std::move(response); });
     return answer;
   }
   void lose() {
@@ -125,7 +125,8 @@ struct NodeTest : ::testing::Test {
 TEST_F(NodeTest, AnnouncesItselfAtEachConnectionWithTheSameIncarnation) {
   start();
   EXPECT_TRUE(node->ready());
-  EXPECT_EQ(network.subscribed, (std::vector<std::string>{"lambda/v1/hall/+/up", "lambda/v1/hall/+/state"}));
+  EXPECT_EQ(network.subscribed,
+            (std::vector<std::string>{"lambda/v1/hall/+/up", "lambda/v1/hall/+/state", "lambda/v1/hall/+/live"}));
   ASSERT_EQ(announcements(), 1u);
   network.lose();
   EXPECT_FALSE(node->ready());
@@ -144,18 +145,19 @@ TEST_F(NodeTest, AnnouncesItselfAtEachConnectionWithTheSameIncarnation) {
 TEST_F(NodeTest, IsReadyOnlyWhenTheBrokerConfirmedItsSubscriptionsOnThisConnection) {
   network.confirms = false;
   start();
-  EXPECT_EQ(network.subscribed.size(), 2u);
+  EXPECT_EQ(network.subscribed.size(), 3u);
   EXPECT_FALSE(node->ready());
   EXPECT_EQ(network.ask("/readyz").status, 503);
   const auto bus = std::find_if(network.buses.begin(), network.buses.end(), [](const auto* one) { return one->up; });
   ASSERT_NE(bus, network.buses.end());
   (*bus)->handlers.subscribed(network.subscribed[0]);
-  EXPECT_FALSE(node->ready()) << "one of two";
   (*bus)->handlers.subscribed(network.subscribed[1]);
+  EXPECT_FALSE(node->ready()) << "two of three";
+  (*bus)->handlers.subscribed(network.subscribed[2]);
   EXPECT_TRUE(node->ready());
   network.lose();
   run_ms(2000);
-  EXPECT_EQ(network.subscribed.size(), 4u);
+  EXPECT_EQ(network.subscribed.size(), 6u);
   EXPECT_FALSE(node->ready()) << "what the connection before confirmed does not count";
 }
 
@@ -178,6 +180,51 @@ TEST_F(NodeTest, SaysWhatItIsOverHttp) {
   EXPECT_NE(network.ask("/api/v1/lambda/status").body.find("\"site\":\"hall\""), std::string::npos);
   EXPECT_EQ(network.ask("/api/v1/query").status, 400) << "no expression";
   EXPECT_EQ(network.ask("/nowhere").status, 404);
+}
+
+// One question makes a series wanted, what a device then says shows in the next; a list makes nothing wanted.
+TEST_F(NodeTest, WhatAQuestionReadsIsWantedAndWhatComesLiveIsSeen) {
+  start();
+  Enrolled enrolled;
+  enrolled.device = "press-7";
+  enrolled.fingerprint = "ab";
+  enrolled.serial = "1a";
+  world.disk.files["/site/registry.jsonl"].bytes += Registry::enroll_line(enrolled, false);
+  const auto wanted = [&] {
+    run_ms(1000);
+    v1::Interest interest;
+    EXPECT_TRUE(interest.ParseFromString(network.published.back().payload));
+    return std::vector<std::string>(interest.selectors().begin(), interest.selectors().end());
+  };
+  EXPECT_EQ(network.ask("/api/v1/series", {{"match[]", "m1"}}).status, 200);
+  EXPECT_EQ(network.ask("/api/v1/label/job/values").status, 200);
+  EXPECT_TRUE(wanted().empty());
+  const auto first = network.ask("/api/v1/query", {{"query", "sum(rate(m1{job=\"a\"}[1m])) + m2 offset 1d"}});
+  EXPECT_EQ(first.status, 200);
+  EXPECT_EQ(wanted(), (std::vector<std::string>{"m1{job=\"a\"}"})) << "and not what is a day old";
+  EXPECT_EQ(network.ask("/api/v1/query", {{"query", "m1"}}).status, 200);
+  EXPECT_EQ(wanted().size(), 2u);
+
+  TestDevice device;
+  const int64_t now_ms = world.clock.utc_ms();
+  v1::Live live;
+  live.set_version(1);
+  live.set_boot(device.boot);
+  v1::Declaration* declaration = live.add_declarations();
+  declaration->set_ref(1);
+  declaration->set_name("m1");
+  declaration->set_kind(v1::GAUGE);
+  declaration->set_type(v1::F64);
+  const StoreRequest same = device.parcel({test_block(1, 0, 5, now_ms - 1'000)});
+  live.add_blocks(std::string(same.blocks[0].bytes));
+  const std::string message = live.SerializeAsString();
+  const auto bus = std::find_if(network.buses.begin(), network.buses.end(), [](const auto* one) { return one->up; });
+  ASSERT_NE(bus, network.buses.end());
+  (*bus)->handlers.message("lambda/v1/hall/press-7/live", std::as_bytes(std::span(message.data(), message.size())));
+  const std::string second = network.ask("/api/v1/query", {{"query", "m1"}}).body;
+  EXPECT_NE(second.find("\"instance\":\"press-7\""), std::string::npos) << second;
+  EXPECT_NE(second.find("\"4\"]"), std::string::npos) << second;
+  EXPECT_NE(network.ask("/metrics").body.find("lambda_live_points_total{result=\"first\"} 5"), std::string::npos);
 }
 
 TEST_F(NodeTest, ListsDevicesOfTheRegistryAsItChanges) {
@@ -210,6 +257,9 @@ TEST_F(NodeTest, AReloadTakesLimitsAndRefusesWhatNeedsARestart) {
   EXPECT_FALSE(node->reload(next));
   next = config;
   next.http.port = 1;
+  EXPECT_FALSE(node->reload(next));
+  next = config;
+  next.live.interest.keep_ms += 1;
   EXPECT_FALSE(node->reload(next));
 }
 

@@ -1,6 +1,7 @@
 #include "query/http_api.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 #include <optional>
@@ -58,6 +59,11 @@ std::optional<std::string_view> label_of_path(std::string_view name) {
   return name.substr(kBefore.size(), name.size() - kBefore.size() - kBehind.size());
 }
 
+// What is not in this list is not answered, but for /label/<name>/values.
+constexpr std::array<std::string_view, 10> kNames = {
+    "query",    "query_range",     "series", "labels", "format_query", "status/buildinfo",
+    "metadata", "query_exemplars", "rules",  "alerts"};
+
 std::string json_list(const std::set<std::string>& words) {
   std::string out = "[";
   for (const std::string& word : words) {
@@ -69,7 +75,6 @@ std::string json_list(const std::set<std::string>& words) {
 
 // What this program has none of, as Prometheus says it.
 std::optional<std::string_view> constant_data(std::string_view name) {
-  if (name == "metadata") return "{}";
   if (name == "query_exemplars") return "[]";
   if (name == "rules") return R"({"groups":[]})";
   if (name == "alerts") return R"({"alerts":[]})";
@@ -138,6 +143,7 @@ class HttpApi::Request {
     if (name == "labels") return labels(std::nullopt);
     if (const auto label = label_of_path(name)) return labels(label);
     if (name == "format_query") return format_query();
+    if (name == "metadata") return metadata();
     if (name == "status/buildinfo") {
       std::string data = "{\"version\":";
       append_json_string(data, kInterfaceVersion);
@@ -220,6 +226,29 @@ class HttpApi::Request {
     std::string data;
     append_json_string(data, to_string(**expression));
     return succeed(data, {});
+  }
+
+  // As Prometheus: a list for each metric, of which there is one here.
+  Refusal metadata() {
+    uint64_t metrics_max = UINT64_MAX;
+    if (auto refusal = limit(metrics_max)) return refusal;
+    const std::string* metric = parameter("metric");
+    const MetricFactsByName facts = shared_->options.metadata ? shared_->options.metadata() : MetricFactsByName();
+    std::string data = "{";
+    for (const auto& [name, known] : facts) {
+      if (metric != nullptr && name != *metric) continue;
+      if (metrics_max-- == 0) break;
+      data += data.size() > 1 ? "," : "";
+      append_json_string(data, name);
+      data += ":[{\"type\":";
+      append_json_string(data, known.type);
+      data += ",\"help\":";
+      append_json_string(data, known.help);
+      data += ",\"unit\":";
+      append_json_string(data, known.unit);
+      data += "}]";
+    }
+    return succeed(data + "}", {});
   }
 
   Refusal query() {
@@ -442,8 +471,14 @@ bool HttpApi::serves(std::string_view path) {
     return false;
   }
   const std::string_view name = path.substr(kPrefix.size());
-  return name == "query" || name == "query_range" || name == "series" || name == "labels" || name == "format_query" ||
-         name == "status/buildinfo" || label_of_path(name) || constant_data(name);
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || label_of_path(name);
+}
+
+std::vector<std::string> HttpApi::paths() {
+  std::vector<std::string> out;
+  for (const std::string_view name : kNames) out.push_back(std::string(kPrefix) + std::string(name));
+  out.push_back(std::string(kPrefix) + "label/job/values");
+  return out;
 }
 
 void HttpApi::handle(const HttpRequest& request, HttpServer::Respond respond) {

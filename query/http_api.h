@@ -3,7 +3,8 @@
 //   /api/v1/query  /api/v1/query_range                              GET, or POST with a form
 //   /api/v1/series  /api/v1/labels  /api/v1/label/<name>/values     of the last day unless start says otherwise
 //   /api/v1/format_query
-//   /api/v1/metadata  /api/v1/status/buildinfo  /api/v1/rules  /api/v1/alerts  /api/v1/query_exemplars   empty lists
+//   /api/v1/metadata                                                what HttpApiOptions::metadata knows
+//   /api/v1/status/buildinfo  /api/v1/rules  /api/v1/alerts  /api/v1/query_exemplars   empty lists
 //
 // Answers are Prometheus' envelope. Errors: 400 bad_data (the request), 422 execution (not supported, or a limit was
 // reached), 503 timeout or unavailable, 500 internal, 404 not_found, 405 for other methods.
@@ -19,17 +20,19 @@
 #include "base/env/clock.h"
 #include "base/env/network.h"
 #include "query/evaluator.h"
+#include "query/metric_facts.h"
 #include "query/series_source.h"
 
 namespace lambda::query {
 
 struct HttpApiOptions {
   QueryLimits limits;
-  uint64_t points_max = 11'000;             // of one series in a range query, as Prometheus: 400 above
-  uint64_t response_bytes_max = 64u << 20;  // 422 above
-  uint64_t queries_max = 16;                // being evaluated at once: 503 above
-  int64_t timeout_ms = 30'000;              // of one query; a request may ask for less
-  std::string version;                      // of this program, for buildinfo
+  uint64_t points_max = 11'000;                 // of one series in a range query, as Prometheus: 400 above
+  uint64_t response_bytes_max = 64u << 20;      // 422 above
+  uint64_t queries_max = 16;                    // being evaluated at once: 503 above
+  int64_t timeout_ms = 30'000;                  // of one query; a request may ask for less
+  std::string version;                          // of this program, for buildinfo
+  std::function<MetricFactsByName()> metadata;  // asked on the loop thread; empty: nothing is known of any metric
 };
 
 struct HttpApiCounters {
@@ -56,6 +59,8 @@ class HttpApi {
 
   // Whether the path is one of the above.
   static bool serves(std::string_view path);
+  // All of them, /api/v1/label/<name>/values with `job` for the name.
+  static std::vector<std::string> paths();
 
   // Selects at once, on the loop thread; `respond` is called once, now or from the executor.
   void handle(const HttpRequest& request, HttpServer::Respond respond);

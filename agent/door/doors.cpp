@@ -1,5 +1,6 @@
 #include "agent/door/doors.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -19,6 +20,12 @@ std::string text_of(const Json& json) {
 std::string header(const HttpRequest& request, const char* name) {
   const auto found = request.headers.find(name);
   return found == request.headers.end() ? "" : found->second;
+}
+
+// When nothing of a batch was taken.
+int refusal_of(const Error& error) {
+  if (error.code == ErrorCode::kInvalid) return 413;
+  return error.code == ErrorCode::kFull ? 429 : 503;
 }
 
 int status_of(const Error& error) {
@@ -48,8 +55,12 @@ HttpResponse push_error(int status, const char* type, const std::string& text) {
 
 HttpResponse push_answer(const FeedResult& result) {
   if (!result.status) {
-    const bool full = result.status.error().code == ErrorCode::kFull;
-    return push_error(full ? 429 : 503, full ? "full" : "unavailable", result.status.error().text);
+    const int status = refusal_of(result.status.error());
+    return push_error(status,
+                      status == 413   ? "too_large"
+                      : status == 429 ? "full"
+                                      : "unavailable",
+                      result.status.error().text);
   }
   const bool nothing = result.accepted == 0 && result.refused > 0;
   Json body = {{"status", nothing ? "error" : "success"},
@@ -64,7 +75,11 @@ HttpResponse push_answer(const FeedResult& result) {
 }
 
 HttpResponse remote_write_answer(const FeedResult& result) {
-  if (!result.status) return {503, "text/plain", result.status.error().text + "\n"};
+  if (!result.status) {
+    // 429 is final to some clients.
+    const int status = refusal_of(result.status.error()) == 413 ? 413 : 503;
+    return {status, "text/plain", result.status.error().text + "\n"};
+  }
   // The client drops what is refused and says so in its log; sent again it would be refused again.
   if (result.refused > 0) return {400, "text/plain", first_of(result, "sample") + "\n"};
   return {204, "text/plain", ""};
@@ -78,8 +93,12 @@ HttpResponse influx_error(bool v2, int status, const char* code, const std::stri
 
 HttpResponse influx_answer(bool v2, const FeedResult& result) {
   if (!result.status) {
-    const bool full = result.status.error().code == ErrorCode::kFull;
-    return influx_error(v2, full ? 429 : 503, full ? "too many requests" : "unavailable", result.status.error().text);
+    const int status = refusal_of(result.status.error());
+    return influx_error(v2, status,
+                        status == 413   ? "request too large"
+                        : status == 429 ? "too many requests"
+                                        : "unavailable",
+                        result.status.error().text);
   }
   if (result.refused > 0) {
     const std::string partial = result.accepted > 0 ? "partial write: " : "";
@@ -105,8 +124,7 @@ int64_t unit_ns_of(const std::string& precision, bool v2) {
 }  // namespace
 
 bool Doors::serves(std::string_view path) {
-  return path == "/api/v1/push" || path == "/api/v1/write" || path == "/api/v2/write" || path == "/write" ||
-         path == "/ping" || path == "/health";
+  return std::find(kPaths.begin(), kPaths.end(), path) != kPaths.end();
 }
 
 void Doors::handle(const HttpRequest& request, HttpServer::Respond respond) {
@@ -127,7 +145,7 @@ void Doors::handle(const HttpRequest& request, HttpServer::Respond respond) {
 }
 
 void Doors::push(const HttpRequest& request, HttpServer::Respond respond) {
-  FeedBatch batch(options_.feed.errors_max);
+  FeedBatch batch(feeder_);
   std::string unpacked;
   std::string_view body = request.body;
   if (header(request, "content-encoding") == "gzip") {
@@ -141,7 +159,7 @@ void Doors::push(const HttpRequest& request, HttpServer::Respond respond) {
 }
 
 void Doors::remote_write(const HttpRequest& request, HttpServer::Respond respond) {
-  FeedBatch batch(options_.feed.errors_max);
+  FeedBatch batch(feeder_);
   // Some senders leave the header out; what they send is packed all the same.
   const std::string encoding = header(request, "content-encoding");
   if (!encoding.empty() && encoding != "snappy") {
@@ -164,7 +182,7 @@ void Doors::line_protocol(const HttpRequest& request, HttpServer::Respond respon
   const auto found = request.parameters.find("precision");
   const int64_t unit_ns = unit_ns_of(found == request.parameters.end() ? "" : found->second, v2);
   if (unit_ns == 0) return respond(influx_error(v2, 400, "invalid", "precision is not one of ns, us, ms, s"));
-  FeedBatch batch(options_.feed.errors_max);
+  FeedBatch batch(feeder_);
   std::string unpacked;
   std::string_view body = request.body;
   if (header(request, "content-encoding") == "gzip") {

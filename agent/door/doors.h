@@ -1,14 +1,17 @@
 // The agent's doors over HTTP, beside its queries: who may ask may hand in points, too (token, client certificates).
 //
 //   POST /api/v1/push           JSON lines (text_formats.h); 200 once all points are in the journal, with what was
-//   refused POST /api/v1/write          Prometheus' remote-write 1.0 POST /api/v2/write, /write  InfluxDB's line
-//   protocol, ?precision=ns|us|ms|s (v2: ns; v1: also n, u, h, m) GET  /ping, /health         what InfluxDB's clients
-//   ask first
+//                               refused
+//   POST /api/v1/write          Prometheus' remote-write 1.0
+//   POST /api/v2/write, /write  InfluxDB's line protocol, ?precision=ns|us|ms|s (v2: ns; v1: also n, u, h, m)
+//   GET  /ping, /health         what InfluxDB's clients ask first
 //
 // Refused as a whole: 429 (push, line protocol) or 503 (remote-write, whose client takes 429 for final) when no room is
-// left; 503 when the journal cannot be written; 413 past `unpacked_bytes_max`; 400 when nothing could be read.
+// left; 503 when the journal cannot be written; 413 past `unpacked_bytes_max`, and when there are more points than may
+// ever wait; 400 when nothing could be read.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -21,6 +24,7 @@ namespace lambda::agent {
 struct DoorOptions {
   FeedOptions feed;
   uint64_t unpacked_bytes_max = 32u << 20;  // of a packed body
+  bool synced = true;                       // an answer waits for the journal's sync, not only for its write
 };
 
 struct DoorCounters {
@@ -32,6 +36,9 @@ class Doors {
   // All outlive this, and every answer that is not given yet.
   Doors(DoorOptions options, Feeder& feeder, const Clock& clock) : options_(options), feeder_(feeder), clock_(clock) {}
 
+  // All paths there are: what is not in this list is not answered.
+  static constexpr std::array<std::string_view, 6> kPaths = {"/api/v1/push", "/api/v1/write", "/api/v2/write",
+                                                             "/write",       "/ping",         "/health"};
   static bool serves(std::string_view path);
   void handle(const HttpRequest& request, HttpServer::Respond respond);
   const DoorCounters& counters() const { return counters_; }

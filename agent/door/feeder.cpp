@@ -7,38 +7,54 @@
 namespace lambda::agent {
 namespace {
 
-constexpr uint64_t kRowsOutMax = 16;  // at the journal at a time: collectors find room beside us
+constexpr uint64_t kAppendsOutMax = 16;  // at the journal at a time: collectors find room beside us
 
 }  // namespace
 
-void FeedBatch::add(uint64_t item, SeriesSpec series, int64_t time_ms, double value) {
+FeedBatch::FeedBatch(Feeder& feeder) : feeder_(feeder) {}
+
+KnownSeries& FeedBatch::known() {
+  return feeder_.known_;
+}
+
+Result<SeriesRef> FeedBatch::series(SeriesSpec spec) {
   // The two labels that say which device it was; a client's own are kept as Prometheus keeps those of its targets.
-  for (auto& [name, text] : series.labels) {
+  for (auto& [name, text] : spec.labels) {
     if (name == "instance" || name == "site") name = "exported_" + name;
   }
-  // Clients send what belongs together in a row.
-  const bool same = !series_.empty() && series_.back().name == series.name && series_.back().labels == series.labels;
-  if (!same) series_.push_back(std::move(series));
-  points_.push_back({item, static_cast<uint32_t>(series_.size() - 1), time_ms, value});
+  const bool same = has_last_ && last_.name == spec.name && last_.labels == spec.labels && last_.kind == spec.kind;
+  if (same) return last_ref_;
+  last_ref_ = feeder_.ref_of(spec);
+  last_ = std::move(spec);
+  has_last_ = true;
+  return last_ref_;
+}
+
+void FeedBatch::add(uint64_t item, const Result<SeriesRef>& series, int64_t time_ms, double value) {
+  if (!series) return refuse(item, series.error().text);
+  if (points_.size() >= feeder_.options_.points_waiting_max) too_large_ = true;
+  if (!too_large_) points_.push_back({item, *series, time_ms, value});
 }
 
 void FeedBatch::refuse(uint64_t item, std::string why) {
   refused_++;
-  if (errors_.size() < errors_max_) errors_.push_back({item, std::move(why)});
+  if (errors_.size() < feeder_.options_.errors_max) errors_.push_back({item, std::move(why)});
 }
 
 Result<SeriesRef> Feeder::ref_of(const SeriesSpec& spec) {
   bool fresh = false;
-  const auto ref = ports_.series(spec, &fresh);
+  const auto ref = ports_.series(spec, counters_.series < options_.series_max, &fresh);
   if (!ref) return ref;
   if (last_.size() <= *ref) last_.resize(*ref + 1);
-  if (fresh) last_[*ref].ours = true;
+  if (fresh) {
+    last_[*ref].ours = true;
+    counters_.series++;
+  }
   if (!last_[*ref].ours) return fail(ErrorCode::kInvalid, spec.name + ": a collector makes this series");
   return ref;
 }
 
-Feeder::Admission Feeder::admit(SeriesRef ref, int64_t time_ms, uint64_t bits, std::string* why) {
-  const int64_t now = ports_.now_ms();
+Feeder::Admission Feeder::admit(SeriesRef ref, int64_t now, int64_t time_ms, uint64_t bits, std::string* why) {
   if (time_ms > now && time_ms - now > options_.future_ms_max) {
     *why = "its time is " + std::to_string((time_ms - now) / 1000) + " s ahead of this machine's clock";
     return Admission::kRefused;
@@ -67,28 +83,29 @@ void Feeder::take(FeedBatch batch, std::function<void(FeedResult)> done) {
   const auto request = std::make_shared<Request>();
   request->done = std::move(done);
   request->failures = failures_;
+  if (batch.too_large_) {
+    request->result.status =
+        fail(ErrorCode::kInvalid, "more than " + std::to_string(options_.points_waiting_max) +
+                                      " points at once (doors.points_waiting_max); send fewer at a time");
+    return finish(*request);
+  }
   if (points_waiting_ + batch.points_.size() > options_.points_waiting_max) {
     counters_.batches_full++;
     request->result.status = fail(ErrorCode::kFull, std::to_string(points_waiting_) + " points wait for the journal");
     return finish(*request);
   }
-  std::vector<Result<SeriesRef>> refs;
-  refs.reserve(batch.series_.size());
-  for (const SeriesSpec& spec : batch.series_) refs.push_back(ref_of(spec));
   // In the order of time, whatever the order of the lines.
   const auto earlier = [](const FeedBatch::Item& a, const FeedBatch::Item& b) { return a.time_ms < b.time_ms; };
-  std::stable_sort(batch.points_.begin(), batch.points_.end(), earlier);
+  if (!std::is_sorted(batch.points_.begin(), batch.points_.end(), earlier)) {
+    std::stable_sort(batch.points_.begin(), batch.points_.end(), earlier);
+  }
+  const int64_t now = ports_.now_ms();
   std::string why;
   for (const FeedBatch::Item& point : batch.points_) {
-    const auto& ref = refs[point.series];
-    if (!ref) {
-      batch.refuse(point.item, ref.error().text);
-      continue;
-    }
     const uint64_t bits = std::bit_cast<uint64_t>(point.value);
-    switch (admit(*ref, point.time_ms, bits, &why)) {
+    switch (admit(point.series, now, point.time_ms, bits, &why)) {
       case Admission::kTaken:
-        enqueue(request, point.time_ms, {*ref, bits});
+        enqueue(request, point.time_ms, {point.series, bits});
         break;
       case Admission::kAgain:
         request->has_again = true;
@@ -106,66 +123,75 @@ void Feeder::take(FeedBatch batch, std::function<void(FeedResult)> done) {
   request->result.refused = batch.refused_;
   request->result.errors = std::move(batch.errors_);
   counters_.points_refused += batch.refused_;
-  if (request->rows == 0 && request->has_again && (rows_out_ > 0 || !waiting_.empty())) {
-    // The batch that brought them first may not be decided yet: an empty row comes behind all of its rows.
-    waiting_.push_back({{}, request});
-    request->rows++;
+  if (request->appends == 0 && request->has_again && (appends_out_ > 0 || !waiting_.empty())) {
+    // The batch that brought them first may not be decided yet: an empty one comes behind all that wait.
+    waiting_.push_back({{}, 0, request});
+    request->appends++;
   }
-  if (request->rows == 0) return finish(*request);
+  if (request->appends == 0) return finish(*request);
   pump();
 }
 
 // Points of one moment that come one after the other are one row.
 void Feeder::enqueue(const std::shared_ptr<Request>& request, int64_t time_ms, RowPoint point) {
-  const bool joins = !waiting_.empty() && waiting_.back().request == request && waiting_.back().row.time_ms == time_ms;
+  const bool joins =
+      !waiting_.empty() && waiting_.back().request == request && waiting_.back().points < options_.append_points_max;
   if (!joins) {
-    waiting_.push_back({{time_ms, 0, {}}, request});
-    request->rows++;
+    waiting_.push_back({{}, 0, request});
+    request->appends++;
   }
-  waiting_.back().row.points.push_back(point);
+  std::vector<Row>& rows = waiting_.back().rows;
+  if (rows.empty() || rows.back().time_ms != time_ms) rows.push_back({time_ms, 0, {}});
+  rows.back().points.push_back(point);
+  waiting_.back().points++;
   points_waiting_++;
 }
 
 void Feeder::pump() {
-  while (!waiting_.empty() && rows_out_ < kRowsOutMax) {
+  const auto by_ref = [](const RowPoint& a, const RowPoint& b) { return a.ref < b.ref; };
+  while (!waiting_.empty() && appends_out_ < kAppendsOutMax) {
+    if (waiting_.front().rows.empty() && appends_out_ > 0) return;  // it waits for those before it
     Waiting next = std::move(waiting_.front());
-    if (next.row.points.empty() && rows_out_ > 0) {
-      waiting_.front() = std::move(next);
-      return;  // it waits for those before it
-    }
     waiting_.pop_front();
-    if (next.row.points.empty()) {
-      decided(next.request, next.row, {});
+    if (next.rows.empty()) {
+      decided(next.request, {}, {});
       continue;
     }
-    std::sort(next.row.points.begin(), next.row.points.end(),
-              [](const RowPoint& a, const RowPoint& b) { return a.ref < b.ref; });
-    next.row.clock = ports_.segment();
-    rows_out_++;
-    ports_.row(std::move(next.row), [this, alive = alive_, request = next.request](Status status, const Row& row) {
+    for (Row& row : next.rows) {
+      row.clock = ports_.segment();
+      if (!std::is_sorted(row.points.begin(), row.points.end(), by_ref)) {
+        std::sort(row.points.begin(), row.points.end(), by_ref);
+      }
+    }
+    appends_out_++;
+    ports_.rows(std::move(next.rows), [this, alive = alive_, request = next.request, points = next.points](
+                                          Status status, std::span<const Row> rows) {
       if (!*alive) return;
-      rows_out_--;
-      points_waiting_ -= row.points.size();
-      decided(request, row, status);
+      appends_out_--;
+      points_waiting_ -= points;
+      decided(request, rows, status);
       pump();
     });
   }
 }
 
-void Feeder::decided(const std::shared_ptr<Request>& request, const Row& row, const Status& status) {
-  const uint64_t points = row.points.size();
-  for (const RowPoint& point : row.points) {
-    Last& last = last_[point.ref];
-    last.undecided--;
-    if (status) {
-      last.made_ms = row.time_ms;
-      last.made_bits = point.bits;
-    }
-    if (!status) last.failed = true;
-    if (last.failed && last.undecided == 0) {
-      last.failed = false;
-      last.time_ms = last.made_ms;
-      last.bits = last.made_bits;
+void Feeder::decided(const std::shared_ptr<Request>& request, std::span<const Row> rows, const Status& status) {
+  uint64_t points = 0;
+  for (const Row& row : rows) {
+    points += row.points.size();
+    for (const RowPoint& point : row.points) {
+      Last& last = last_[point.ref];
+      last.undecided--;
+      if (status) {
+        last.made_ms = row.time_ms;
+        last.made_bits = point.bits;
+      }
+      if (!status) last.failed = true;
+      if (last.failed && last.undecided == 0) {
+        last.failed = false;
+        last.time_ms = last.made_ms;
+        last.bits = last.made_bits;
+      }
     }
   }
   if (status) {
@@ -176,11 +202,11 @@ void Feeder::decided(const std::shared_ptr<Request>& request, const Row& row, co
     counters_.points_failed += points;
     request->result.status = fail(ErrorCode::kIo, status.error().text);
   }
-  if (--request->rows == 0) finish(*request);
+  if (--request->appends == 0) finish(*request);
 }
 
 void Feeder::finish(Request& request) {
-  // A row failed since: it may have been the one that these points stand in.
+  // An append failed since: it may have been the one that these points stand in.
   if (request.has_again && failures_ != request.failures && request.result.status) {
     request.result.status = fail(ErrorCode::kIo, "points of this batch that came before could not be written");
   }

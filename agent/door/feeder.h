@@ -2,28 +2,31 @@
 //
 // Invariants
 // - A batch is answered once, when the journal has decided about all its points: what is accepted is made.
+// - The rows of a batch go into the journal together, as one append, or a few if there are very many points.
 // - The points of a series are made in the order of their times. One that is not newer than the last one taken is
 // refused
 //   by name; the very same point again (a client that asks again after a lost answer) is accepted and not made twice.
-// - After a row that the journal could not take, its series go on behind what was made: it may be sent again.
+// - After an append that the journal could not take, its series go on behind what was made: it may be sent again.
 // - A batch for which there is no room is refused as a whole (kFull) before anything of it was taken.
 // - Labels `instance` and `site` of a client become `exported_instance` and `exported_site`: those names say which
 // device
 //   handed the points in.
 // - A series belongs to a collector or to the doors, never to both: two sources of one series would mix their times.
 //
-// Bounds: `points_waiting_max` points of all batches, `errors_max` errors that are spelled out of each, times between
-// `past_ms_max` behind and `future_ms_max` ahead of the clock. RAM: 16 bytes a series, 16 bytes a waiting point.
-// Loop thread only.
+// Bounds: `points_waiting_max` points of all batches, `series_max` series of the doors (known ones go on), `errors_max`
+// errors that are spelled out of each, times between `past_ms_max` behind and `future_ms_max` ahead of the clock. RAM:
+// 16 bytes a series, 16 bytes a waiting point. Loop thread only.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "agent/door/known_series.h"
 #include "agent/source/source.h"
 #include "agent/spool/journal_format.h"
 #include "base/result.h"
@@ -35,6 +38,9 @@ struct FeedOptions {
   int64_t past_ms_max = int64_t{7} * 24 * 3600 * 1000;
   int64_t future_ms_max = 600'000;
   uint32_t errors_max = 100;
+  size_t append_points_max = 16'384;    // of a batch for the journal at a time: a longer one holds up the collectors
+  uint32_t series_max = 8'000;          // of the doors: what comes over HTTP leaves room for the collectors
+  uint64_t known_bytes_max = 8u << 20;  // of known_series.h
 };
 
 struct FeedError {
@@ -42,32 +48,47 @@ struct FeedError {
   std::string text;
 };
 
-// What one request brings. Items that a door cannot read are told to it as well, so that one answer has all.
+class Feeder;
+
+// What one request brings, for Feeder::take(). Items that a door cannot read are told to it as well, so that one answer
+// has all. Its series are looked up at once, and stay in the table even if the batch comes to nothing: what waits is 32
+// bytes a point, and no more than `points_waiting_max` of them are kept.
 class FeedBatch {
  public:
-  explicit FeedBatch(uint32_t errors_max = FeedOptions{}.errors_max) : errors_max_(errors_max) {}
-  void add(uint64_t item, SeriesSpec series, int64_t time_ms, double value);
+  explicit FeedBatch(Feeder& feeder);
+  // The series that a point is to be added to. Lines mostly come with that of the line before.
+  Result<SeriesRef> series(SeriesSpec spec);
+  void add(uint64_t item, const Result<SeriesRef>& series, int64_t time_ms, double value);
+  void add(uint64_t item, SeriesSpec spec, int64_t time_ms, double value) {
+    add(item, series(std::move(spec)), time_ms, value);
+  }
   void refuse(uint64_t item, std::string why);
+  KnownSeries& known();
   size_t size() const { return points_.size(); }
+  bool too_large() const { return too_large_; }  // more points than may ever wait
 
  private:
   friend class Feeder;
   struct Item {
     uint64_t item;
-    uint32_t series;  // index into series_
+    SeriesRef series;
     int64_t time_ms;
     double value;
   };
-  const uint32_t errors_max_;
-  std::vector<SeriesSpec> series_;
+  Feeder& feeder_;
+  SeriesSpec last_;  // and what was found for it
+  Result<SeriesRef> last_ref_ = SeriesRef{0};
+  bool has_last_ = false;
+  bool too_large_ = false;
   std::vector<Item> points_;
   std::vector<FeedError> errors_;
   uint64_t refused_ = 0;
 };
 
 struct FeedResult {
-  // kFull: nothing was taken, ask again later. kIo: the journal could not be written; some points may be made, and the
-  // whole batch may be sent again. Success: `accepted` points are made.
+  // kFull: nothing was taken, ask again later. kInvalid: more points than can ever wait; send fewer at a time. kIo: the
+  // journal could not be written; some points may be made, and the whole batch may be sent again. Success: `accepted`
+  // points are made.
   Status status;
   uint64_t accepted = 0;
   uint64_t refused = 0;
@@ -76,20 +97,26 @@ struct FeedResult {
 
 struct FeedCounters {
   uint64_t batches = 0, batches_full = 0, points = 0, points_again = 0, points_refused = 0, points_failed = 0;
+  uint64_t series = 0;  // of the doors
 };
 
 class Feeder {
  public:
-  using RowDone = std::function<void(Status, const Row&)>;
+  using RowsDone = std::function<void(Status, std::span<const Row>)>;
   struct Ports {
-    // The series' ref, as Sink::series(); `fresh` says that it was not there before.
-    std::function<Result<SeriesRef>(const SeriesSpec&, bool* fresh)> series;
-    // A row for the journal; `done` runs later, from the loop, in the order of the rows, and hands the row back.
-    std::function<void(Row row, RowDone done)> row;
+    // The series' ref, as Sink::series(); `fresh` says that it was not there before. kFull when it is not and `may_add`
+    // is false.
+    std::function<Result<SeriesRef>(const SeriesSpec&, bool may_add, bool* fresh)> series;
+    // Rows for the journal, all or none of them; `done` runs later, from the loop, in the order of the calls, and hands
+    // them back.
+    std::function<void(std::vector<Row> rows, RowsDone done)> rows;
     std::function<int64_t()> now_ms;
     std::function<uint32_t()> segment;  // of the clock
   };
-  Feeder(FeedOptions options, Ports ports) : options_(options), ports_(std::move(ports)) {}
+  Feeder(FeedOptions options, Ports ports)
+      : options_(options), ports_(std::move(ports)), known_(options.known_bytes_max) {
+    LAMBDA_ASSERT(options_.append_points_max > 0 && options_.append_points_max <= kRowsPointsMax);
+  }
   Feeder(const Feeder&) = delete;
   Feeder& operator=(const Feeder&) = delete;
   ~Feeder() { *alive_ = false; }
@@ -98,9 +125,11 @@ class Feeder {
   void take(FeedBatch batch, std::function<void(FeedResult)> done);
 
   uint64_t points_waiting() const { return points_waiting_; }
+  const KnownSeries& known() const { return known_; }
   const FeedCounters& counters() const { return counters_; }
 
  private:
+  friend class FeedBatch;
   struct Last {
     int64_t time_ms = INT64_MIN;  // of the last point that was taken
     int64_t made_ms = INT64_MIN;  // of the last one that the journal has
@@ -112,29 +141,31 @@ class Feeder {
   struct Request {
     FeedResult result;
     std::function<void(FeedResult)> done;
-    uint64_t rows = 0;       // not decided yet
+    uint64_t appends = 0;    // not decided yet
     uint64_t failures = 0;   // counted by the feeder when it came
     bool has_again = false;  // points that an earlier batch brought
   };
   struct Waiting {
-    Row row;
+    std::vector<Row> rows;  // none: it waits for those before it
+    size_t points = 0;
     std::shared_ptr<Request> request;
   };
 
   Result<SeriesRef> ref_of(const SeriesSpec& spec);
   enum class Admission { kTaken, kAgain, kRefused, kLater };
   // kRefused says `why`; kLater: the same point may be sent again once the journal works.
-  Admission admit(SeriesRef ref, int64_t time_ms, uint64_t bits, std::string* why);
+  Admission admit(SeriesRef ref, int64_t now_ms, int64_t time_ms, uint64_t bits, std::string* why);
   void enqueue(const std::shared_ptr<Request>& request, int64_t time_ms, RowPoint point);
   void pump();
-  void decided(const std::shared_ptr<Request>& request, const Row& row, const Status& status);
+  void decided(const std::shared_ptr<Request>& request, std::span<const Row> rows, const Status& status);
   void finish(Request& request);
 
   const FeedOptions options_;
   Ports ports_;
+  KnownSeries known_;
   std::vector<Last> last_;  // by ref
   std::deque<Waiting> waiting_;
-  uint64_t rows_out_ = 0;
+  uint64_t appends_out_ = 0;
   uint64_t points_waiting_ = 0;
   uint64_t failures_ = 0;
   FeedCounters counters_;

@@ -21,7 +21,7 @@ SeriesSpec named(const std::string& name) {
 struct FeederTest : ::testing::Test {
   // Hands points of one series in: (time behind now, value).
   size_t take(const std::string& name, const std::vector<std::pair<int64_t, double>>& points) {
-    FeedBatch batch;
+    FeedBatch batch(feeder);
     uint64_t item = 0;
     for (const auto& [time, value] : points) batch.add(++item, named(name), journal.now_ms + time, value);
     return take(std::move(batch));
@@ -37,14 +37,14 @@ struct FeederTest : ::testing::Test {
   }
 
   TestJournal journal;
-  FeedOptions options{.points_waiting_max = 100};
+  FeedOptions options{.points_waiting_max = 100, .append_points_max = 1, .series_max = 20};  // a point an append
   Feeder feeder{options, journal.ports()};
   std::deque<std::optional<FeedResult>> results;
 };
 
 TEST_F(FeederTest, ABatchIsAnsweredWhenTheJournalHasAllOfIt) {
   const size_t at = take("a", {{0, 1}, {1, 2}, {2, 3}});
-  ASSERT_EQ(journal.rows.size(), 3u);
+  ASSERT_EQ(journal.appends.size(), 3u);
   journal.decide({}, 2);
   EXPECT_FALSE(results[at].has_value());
   journal.decide();
@@ -54,15 +54,42 @@ TEST_F(FeederTest, ABatchIsAnsweredWhenTheJournalHasAllOfIt) {
   EXPECT_EQ(journal.made[0].clock, 3u);
 }
 
-TEST_F(FeederTest, PointsOfOneMomentAreOneRowWithAscendingRefs) {
-  FeedBatch batch;
+TEST_F(FeederTest, PointsOfOneMomentAreOneRowWithAscendingRefsAndABatchIsOneAppend) {
+  Feeder whole({}, journal.ports());
+  FeedBatch first(whole), batch(whole);
+  first.add(1, named("a"), journal.now_ms - 5, 0);
   for (const char* name : {"c", "a", "b"}) batch.add(1, named(name), journal.now_ms, 1);
-  take("a", {{-5, 0}});
-  take(std::move(batch));
+  batch.add(1, named("c"), journal.now_ms + 1, 1);
+  whole.take(std::move(first), [](const FeedResult&) {});
+  whole.take(std::move(batch), [](const FeedResult& result) { EXPECT_EQ(result.accepted, 4u); });
+  ASSERT_EQ(journal.appends.size(), 2u);
   journal.decide();
-  ASSERT_EQ(journal.made.size(), 2u);
+  ASSERT_EQ(journal.made.size(), 3u);
   ASSERT_EQ(journal.made[1].points.size(), 3u);
   for (size_t i = 1; i < 3; ++i) EXPECT_LT(journal.made[1].points[i - 1].ref, journal.made[1].points[i].ref);
+  EXPECT_EQ(journal.made[2].time_ms, journal.made[1].time_ms + 1);
+}
+
+TEST_F(FeederTest, MorePointsThanMayEverWaitAreRefusedForGoodAndTakeNoRoom) {
+  FeedBatch batch(feeder);
+  for (uint64_t i = 0; i < 1'000; ++i) batch.add(i, named("a"), journal.now_ms + static_cast<int64_t>(i), 1);
+  EXPECT_EQ(batch.size(), 100u);
+  const size_t at = take(std::move(batch));
+  ASSERT_TRUE(results[at].has_value());
+  EXPECT_EQ(results[at]->status.error().code, ErrorCode::kInvalid);
+  EXPECT_NE(results[at]->status.error().text.find("doors.points_waiting_max"), std::string::npos);
+  EXPECT_EQ(journal.appends.size(), 0u);
+}
+
+TEST_F(FeederTest, PastSeriesMaxNewSeriesAreRefusedAndKnownOnesGoOn) {
+  for (int i = 0; i < 20; ++i) take("s" + std::to_string(i), {{0, 1}});
+  journal.decide();
+  const size_t more = take("one_more", {{0, 1}}), known = take("s7", {{1, 1}});
+  while (!journal.appends.empty()) journal.decide();
+  EXPECT_EQ(results[more]->refused, 1u);
+  EXPECT_NE(results[more]->errors[0].text.find("doors.series_max"), std::string::npos) << results[more]->errors[0].text;
+  EXPECT_EQ(results[known]->accepted, 1u);
+  EXPECT_EQ(feeder.counters().series, 20u);
 }
 
 TEST_F(FeederTest, LinesOfABatchMayStandInAnyOrder) {
@@ -115,7 +142,7 @@ TEST_F(FeederTest, WhatTheJournalCouldNotTakeMayComeAgain) {
   EXPECT_EQ(journal.points_made(), 2u);
 }
 
-TEST_F(FeederTest, WhileRowsBehindAFailedOneAreUndecidedTheSeriesTakesNothing) {
+TEST_F(FeederTest, WhileAppendsBehindAFailedOneAreUndecidedTheSeriesTakesNothing) {
   take("a", {{1, 1}});
   take("a", {{2, 2}});
   journal.decide(fail(ErrorCode::kIo, "no disk"), 1);
@@ -140,7 +167,7 @@ TEST_F(FeederTest, WithoutRoomABatchIsRefusedBeforeAnythingOfItWasTaken) {
   const size_t over = take("a", {{1'000, 1}});
   ASSERT_TRUE(results[over].has_value());
   EXPECT_EQ(results[over]->status.error().code, ErrorCode::kFull);
-  while (!journal.rows.empty()) journal.decide();
+  while (!journal.appends.empty()) journal.decide();
   EXPECT_EQ(feeder.points_waiting(), 0u);
   EXPECT_EQ(feeder.counters().batches_full, 1u);
   take("a", {{1'000, 1}});
@@ -148,14 +175,14 @@ TEST_F(FeederTest, WithoutRoomABatchIsRefusedBeforeAnythingOfItWasTaken) {
   EXPECT_EQ(journal.points_made(), 101u);
 }
 
-TEST_F(FeederTest, TheJournalGetsAFewRowsAtATime) {
+TEST_F(FeederTest, TheJournalGetsAFewAppendsAtATime) {
   std::vector<std::pair<int64_t, double>> points;
   for (int k = 0; k < 60; ++k) points.emplace_back(k, k);
   take("a", points);
-  EXPECT_EQ(journal.rows.size(), 16u);
+  EXPECT_EQ(journal.appends.size(), 16u);
   journal.decide({}, 1);
-  EXPECT_EQ(journal.rows.size(), 16u);
-  while (!journal.rows.empty()) journal.decide({}, 1);
+  EXPECT_EQ(journal.appends.size(), 16u);
+  while (!journal.appends.empty()) journal.decide({}, 1);
   EXPECT_EQ(results[0]->accepted, 60u);
 }
 
@@ -171,14 +198,14 @@ TEST_F(FeederTest, TimesFarFromThisClockAreRefusedWithTheReason) {
 
 TEST_F(FeederTest, ASeriesOfACollectorIsNotFed) {
   bool fresh = false;
-  ASSERT_TRUE(journal.series(named("node_load1"), &fresh).has_value());
+  ASSERT_TRUE(journal.series(named("node_load1"), true, &fresh).has_value());
   const size_t at = take("node_load1", {{0, 1}});
   EXPECT_EQ(results[at]->refused, 1u);
   EXPECT_NE(results[at]->errors[0].text.find("collector"), std::string::npos);
 }
 
 TEST_F(FeederTest, ARefusedSeriesCostsItsOwnLinesOnly) {
-  FeedBatch batch;
+  FeedBatch batch(feeder);
   batch.add(1, named("a"), journal.now_ms, 1);
   batch.add(2, named("full"), journal.now_ms, 1);
   batch.add(3, named("b"), journal.now_ms, 1);
@@ -190,11 +217,11 @@ TEST_F(FeederTest, ARefusedSeriesCostsItsOwnLinesOnly) {
 }
 
 TEST_F(FeederTest, OfManyErrorsAFewAreSpelledOut) {
-  FeedBatch batch(5);
+  FeedBatch batch(feeder);
   for (uint64_t i = 1; i <= 1'000; ++i) batch.refuse(i, "wrong");
   const size_t at = take(std::move(batch));
   EXPECT_EQ(results[at]->refused, 1'000u);
-  EXPECT_EQ(results[at]->errors.size(), 5u);
+  EXPECT_EQ(results[at]->errors.size(), 100u);
 }
 
 // Clients that send until they are answered well, over a journal that fails now and then: what was accepted is made,
@@ -203,13 +230,13 @@ TEST(FeederModel, WhatIsAcceptedIsMadeOnceWhateverTheJournalDoes) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     std::mt19937_64 random(seed);
     TestJournal journal;
-    Feeder feeder({}, journal.ports());
+    Feeder feeder({.append_points_max = 1 + random() % 3}, journal.ports());
     std::map<std::pair<SeriesRef, int64_t>, bool> accepted;
     uint64_t open = 0;
     for (int step = 0; step < 60; ++step) {
       // One client a series, which sends its next points again until they are accepted or refused.
       const std::string name = "s" + std::to_string(random() % 3);
-      FeedBatch batch;
+      FeedBatch batch(feeder);
       std::vector<int64_t> times;
       const int64_t from = journal.now_ms + static_cast<int64_t>(random() % 40);
       for (uint64_t i = 0; i < 1 + random() % 4; ++i) {
@@ -221,13 +248,13 @@ TEST(FeederModel, WhatIsAcceptedIsMadeOnceWhateverTheJournalDoes) {
         open--;
         if (!result.status || result.refused > 0) return;
         bool fresh = false;
-        for (const int64_t time : times) accepted[{*journal.series(named(name), &fresh), time}] = true;
+        for (const int64_t time : times) accepted[{*journal.series(named(name), true, &fresh), time}] = true;
       });
       for (uint64_t i = random() % 4; i > 0; --i) {
         journal.decide(random() % 5 == 0 ? Status(fail(ErrorCode::kIo, "no disk")) : Status(), 1);
       }
     }
-    while (!journal.rows.empty()) journal.decide();
+    while (!journal.appends.empty()) journal.decide();
     EXPECT_EQ(open, 0u);
     std::map<std::pair<SeriesRef, int64_t>, int> made;
     for (const Row& row : journal.made) {

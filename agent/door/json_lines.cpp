@@ -66,7 +66,7 @@ std::string read_line(const Json& line, int64_t* time_ms, SeriesSpec* series, do
 }  // namespace
 
 void read_json_lines(std::string_view body, int64_t now_ms, FeedBatch& batch) {
-  for (uint64_t number = 1; !body.empty(); ++number) {
+  for (uint64_t number = 1; !body.empty() && !batch.too_large(); ++number) {
     const size_t end = body.find('\n');
     std::string_view text = body.substr(0, end);
     body.remove_prefix(end == std::string_view::npos ? body.size() : end + 1);

@@ -189,7 +189,7 @@ std::string plain_name(std::string_view text, bool colons) {
 }
 
 void read_line_protocol(std::string_view body, int64_t unit_ns, int64_t now_ms, FeedBatch& batch) {
-  for (uint64_t number = 1; !body.empty(); ++number) {
+  for (uint64_t number = 1; !body.empty() && !batch.too_large(); ++number) {
     const size_t end = line_end(body);
     std::string_view text = body.substr(0, end);
     body.remove_prefix(end == std::string_view::npos ? body.size() : end + 1);

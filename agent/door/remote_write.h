@@ -8,8 +8,9 @@
 
 namespace lambda::agent {
 
-// `message` is unpacked. Samples are counted from 1 over the whole message. Exemplars, native histograms and metadata
-// are passed over; histograms are counted as refused. kInvalid: no WriteRequest, nothing was added.
+// `message` is unpacked. It is read where it lies; labels are taken apart only of series that are not known yet by
+// these bytes. Samples are counted from 1 over the whole message. Exemplars, native histograms and metadata are passed
+// over; histograms are counted as refused. kInvalid: no WriteRequest; the batch is to be thrown away.
 Status read_remote_write(std::string_view message, FeedBatch& batch);
 
 }  // namespace lambda::agent

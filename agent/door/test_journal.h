@@ -13,25 +13,28 @@ namespace lambda::agent::test {
 
 struct TestJournal {
   Feeder::Ports ports() {
-    return {[this](const SeriesSpec& spec, bool* fresh) { return series(spec, fresh); },
-            [this](Row row, Feeder::RowDone done) { rows.emplace_back(std::move(row), std::move(done)); },
+    return {[this](const SeriesSpec& spec, bool may_add, bool* fresh) { return series(spec, may_add, fresh); },
+            [this](std::vector<Row> rows, Feeder::RowsDone done) {
+              appends.emplace_back(std::move(rows), std::move(done));
+            },
             [this] { return now_ms; }, [] { return 3u; }};
   }
-  Result<SeriesRef> series(const SeriesSpec& spec, bool* fresh) {
+  Result<SeriesRef> series(const SeriesSpec& spec, bool may_add, bool* fresh) {
     if (spec.name == "full") return fail(ErrorCode::kFull, "no room for another series");
     std::string key = spec.name;
     for (const auto& [name, value] : spec.labels) key += "," + name + "=" + value;
+    if (!may_add && !refs.contains(key)) return fail(ErrorCode::kFull, "over doors.series_max");
     const auto [at, added] = refs.emplace(key, static_cast<SeriesRef>(refs.size() + 1));
     *fresh = added;
     return at->second;
   }
-  // Decides about the oldest rows; all of them by default.
+  // Decides about the oldest appends; all of them by default.
   void decide(const Status& status = {}, size_t count = SIZE_MAX) {
-    for (; count > 0 && !rows.empty(); --count) {
-      auto [row, done] = std::move(rows.front());
-      rows.pop_front();
-      if (status) made.push_back(row);
-      done(status, row);
+    for (; count > 0 && !appends.empty(); --count) {
+      auto [rows, done] = std::move(appends.front());
+      appends.pop_front();
+      if (status) made.insert(made.end(), rows.begin(), rows.end());
+      done(status, rows);
     }
   }
   size_t points_made() const {
@@ -42,7 +45,7 @@ struct TestJournal {
 
   int64_t now_ms = 1'700'000'000'000;
   std::map<std::string, SeriesRef> refs;
-  std::deque<std::pair<Row, Feeder::RowDone>> rows;
+  std::deque<std::pair<std::vector<Row>, Feeder::RowsDone>> appends;
   std::vector<Row> made;
 };
 

@@ -23,13 +23,13 @@ struct Read {
 Read read(const std::function<void(FeedBatch&)>& reader) {
   TestJournal journal;
   Feeder feeder({.past_ms_max = kNow}, journal.ports());
-  FeedBatch batch;
+  FeedBatch batch(feeder);
   reader(batch);
   Read out;
   feeder.take(std::move(batch), [&](const FeedResult& result) {
     for (const FeedError& error : result.errors) out.errors.push_back(std::to_string(error.item) + ": " + error.text);
   });
-  while (!journal.rows.empty()) journal.decide();
+  while (!journal.appends.empty()) journal.decide();
   std::map<SeriesRef, std::string> names;
   for (const auto& [key, ref] : journal.refs) names[ref] = key;
   for (const Row& row : journal.made) {
@@ -177,8 +177,102 @@ TEST(RemoteWrite, ReadsSeriesAndPassesOverWhatItDoesNotKeep) {
   ASSERT_EQ(got.errors.size(), 2u);
   EXPECT_NE(got.errors[0].find("histogram"), std::string::npos);
   EXPECT_NE(got.errors[1].find("__name__"), std::string::npos);
-  FeedBatch batch;
-  EXPECT_FALSE(read_remote_write("\x0a\xff", batch).has_value());
+  read([](FeedBatch& batch) { EXPECT_FALSE(read_remote_write("\x0a\xff", batch).has_value()); });
+}
+
+prometheus::WriteRequest random_request(std::mt19937_64& random) {
+  prometheus::WriteRequest request;
+  for (uint64_t i = random() % 6; i > 0; --i) {
+    auto* series = request.add_timeseries();
+    const auto label = [&](const std::string& name, const std::string& value) {
+      auto* added = series->add_labels();
+      added->set_name(name);
+      added->set_value(value);
+    };
+    if (random() % 8 != 0) label("__name__", "m" + std::to_string(random() % 3));
+    for (uint64_t k = random() % 3; k > 0; --k) label("l" + std::to_string(k), std::string(random() % 3, 'x'));
+    for (uint64_t k = random() % 3; k > 0; --k) {
+      auto* sample = series->add_samples();
+      sample->set_timestamp(kNow + static_cast<int64_t>(random() % 1'000));
+      sample->set_value(static_cast<double>(random() % 100));
+    }
+    if (random() % 8 == 0) series->add_histograms();
+  }
+  return request;
+}
+
+// What Protocol Buffers' own reader makes of a message, handed in without any shortcut.
+void read_plainly(const prometheus::WriteRequest& request, FeedBatch& batch) {
+  uint64_t number = 0;
+  for (const auto& series : request.timeseries()) {
+    SeriesSpec spec;
+    for (const auto& label : series.labels()) {
+      if (label.name() == "__name__") {
+        spec.name = label.value();
+      } else if (!label.value().empty()) {
+        spec.labels.emplace_back(label.name(), label.value());
+      }
+    }
+    for (const auto& sample : series.samples()) {
+      ++number;
+      if (spec.name.empty()) {
+        batch.refuse(number, "the series has no __name__");
+      } else {
+        batch.add(number, spec, sample.timestamp(), sample.value());
+      }
+    }
+    for (int i = 0; i < series.histograms_size(); ++i) batch.refuse(++number, spec.name + ": a native histogram");
+  }
+}
+
+TEST(RemoteWrite, ReadsAsTheLibrarysOwnReaderDoesOnceAndAgain) {
+  for (uint64_t seed = 1; seed <= 500; ++seed) {
+    std::mt19937_64 random(seed);
+    const auto request = random_request(random);
+    const std::string bytes = request.SerializeAsString();
+    const Read plain = read([&](FeedBatch& batch) { read_plainly(request, batch); });
+    const Read ours = read([&](FeedBatch& batch) { ASSERT_TRUE(read_remote_write(bytes, batch).has_value()); });
+    // The second time all series are known by their bytes.
+    const Read again = read([&](FeedBatch& batch) {
+      {
+        FeedBatch before(batch);
+        ASSERT_TRUE(read_remote_write(bytes, before).has_value());
+      }
+      ASSERT_TRUE(read_remote_write(bytes, batch).has_value());
+    });
+    for (const Read* got : {&ours, &again}) {
+      EXPECT_EQ(got->points, plain.points) << "seed " << seed;
+      EXPECT_EQ(got->errors, plain.errors) << "seed " << seed;
+    }
+  }
+}
+
+TEST(RemoteWrite, LabelsBehindTheSamplesAreReadAsWell) {
+  // timeseries { samples { value: 2 timestamp: 7 } labels { __name__ = up } } twice with other names: Protocol Buffers
+  // allow any order, and what cannot be told apart by its beginning must not be taken for the same.
+  const auto one = [](const std::string& name) {
+    const std::string label = "\x0a\x08__name__\x12\x02" + name;
+    const std::string sample = std::string("\x09\0\0\0\0\0\0\0\x40\x10\x07", 11);
+    const std::string series = "\x12\x0b" + sample + "\x0a" + std::string(1, static_cast<char>(label.size())) + label;
+    return "\x0a" + std::string(1, static_cast<char>(series.size())) + series;
+  };
+  const Read got =
+      read([&](FeedBatch& batch) { EXPECT_TRUE(read_remote_write(one("up") + one("on"), batch).has_value()); });
+  EXPECT_EQ(got.points, (Texts{"up 7 2", "on 7 2"}));
+}
+
+TEST(KnownSeries, ForgetsAllAtItsBoundAndSaysHowOften) {
+  KnownSeries known(10'000);
+  for (SeriesRef ref = 1; ref <= 1'000; ++ref) {
+    known.put("spelling " + std::to_string(ref), ref);
+    ASSERT_NE(known.find("spelling " + std::to_string(ref)), nullptr);
+    ASSERT_EQ(*known.find("spelling " + std::to_string(ref)), ref);
+    ASSERT_LE(known.bytes(), 10'000u);
+  }
+  EXPECT_GT(known.forgotten(), 5u);
+  EXPECT_EQ(known.find("spelling 1"), nullptr);
+  known.put(std::string(20'000, 'x'), 1);
+  EXPECT_EQ(known.find(std::string(20'000, 'x')), nullptr);
 }
 
 TEST(TextFormats, HostileBytesAreRefusedAtEveryLength) {
@@ -192,8 +286,7 @@ TEST(TextFormats, HostileBytesAreRefusedAtEveryLength) {
       body.resize(random() % (body.size() + 1));
       EXPECT_LE(json(body).points.size(), 2u);
       EXPECT_LE(influx(body).points.size(), 12u);
-      FeedBatch batch;
-      (void)read_remote_write(body, batch);
+      read([&](FeedBatch& batch) { (void)read_remote_write(body, batch); });
     }
   }
   // A quote that is never closed, on every line: read in a time that grows with the lines, not with their square.

@@ -96,8 +96,14 @@ Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles&
   if (options.pressure.enabled) add(std::make_unique<PressureSource>(files, root, options.pressure.interval_ms));
   if (options.sockets.enabled) add(std::make_unique<SocketsSource>(files, root, options.sockets.interval_ms));
   if (options.processes.enabled) {
+    auto process_groups = std::unique_ptr<ProcessGroups>();
+    if (!options.process_groups.empty()) {
+      auto made = ProcessGroups::make(files, root, options.process_groups);
+      if (!made) return tl::unexpected<Error>(made.error());
+      process_groups = std::move(*made);
+    }
     add(std::make_unique<ProcessesSource>(files, root, options.processes.interval_ms, std::move(*programs),
-                                          options.processes_top));
+                                          options.processes_top, std::move(process_groups)));
   }
   if (options.time.enabled) add(std::make_unique<TimeSource>(files, root, options.time.interval_ms));
   if (options.sensors.enabled) {

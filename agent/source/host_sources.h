@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "agent/source/metered_source.h"
+#include "agent/source/process_groups.h"
 #include "agent/source/source.h"
 #include "base/env/clock.h"
 #include "base/env/host_files.h"
@@ -41,8 +42,9 @@ struct HostSourceOptions {
   SourceOptions network;
   SourceOptions pressure;
   SourceOptions sockets{.interval_ms = 10'000};
-  SourceOptions processes{.interval_ms = 10'000};  // include and exclude: of programs to tell of, by name
-  uint32_t processes_top = 5;                      // programs told of for processor time, and as many for memory
+  SourceOptions processes{.interval_ms = 10'000};   // include and exclude: of programs to tell of, by name
+  uint32_t processes_top = 5;                       // programs told of for processor time, and as many for memory
+  std::vector<ProcessGroupOptions> process_groups;  // told of with the processes
   SourceOptions time{.interval_ms = 10'000};
   SourceOptions sensors{.interval_ms = 10'000};
   SourceOptions cgroup{.interval_ms = 10'000};

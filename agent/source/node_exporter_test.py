@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares our collectors with a real node_exporter on this machine: names, labels and values.
+"""Compares our collectors with a real node_exporter on this machine: names, labels, values and types.
 
 Usage: node_exporter_test.py PRINT_SOURCES_PROGRAM
 Exit codes: 0 same, 1 different, 77 skipped because node_exporter is not installed.
@@ -36,6 +36,26 @@ def parse(text):
         pairs = sorted(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels))
         found[(name, tuple(pairs))] = float(value)
     return found
+
+
+# It gives these as gauges or without a type though they count.
+COUNTERS_ALL_THE_SAME = re.compile(r"^node_(hwmon_energy_joule_total)$")
+
+
+def types(text):
+    """Metric -> counter or gauge."""
+    found = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.M))
+    return {name: kind for name, kind in found.items() if FAMILIES.match(name) and not NOT_OURS.match(name)}
+
+
+def complaints_about_texts(ours, theirs):
+    """Types that differ, and metrics of ours without a word of help."""
+    our_types, their_types = types(ours), types(theirs)
+    wrong = [f"{name}: node_exporter has it as {their_types[name]}, we as {kind}" for name, kind in our_types.items()
+             if name in their_types and their_types[name] in ("counter", "gauge") and their_types[name] != kind
+             and not COUNTERS_ALL_THE_SAME.match(name)]
+    told = {line.split(" ")[2]: line.split(" ", 3)[3] for line in ours.splitlines() if line.startswith("# HELP ")}
+    return wrong + [f"{name} has no help text" for name, text in told.items() if not text.strip()]
 
 
 def free_port():
@@ -106,13 +126,15 @@ def main():
     if not exporter:
         print("SKIPPED: prometheus-node-exporter is not installed, so nothing was compared")
         return 77
-    before = parse(subprocess.run([ours_program], check=True, capture_output=True, text=True).stdout)
-    theirs = parse(scrape(exporter))
+    first = subprocess.run([ours_program], check=True, capture_output=True, text=True).stdout
+    page = scrape(exporter)
+    before, theirs = parse(first), parse(page)
     after = parse(subprocess.run([ours_program], check=True, capture_output=True, text=True).stdout)
     wrong = [f"only node_exporter has {key}" for key in sorted(theirs.keys() - before.keys() - after.keys())
              if not FLEETING.match(key[0])]
     wrong += [f"only we have {key}" for key in sorted((before.keys() & after.keys()) - theirs.keys())
               if not FLEETING.match(key[0])]
+    wrong += complaints_about_texts(first, page)
     compared = 0
     for key in sorted(theirs.keys() & before.keys() & after.keys()):
         compared += 1

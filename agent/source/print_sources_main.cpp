@@ -6,11 +6,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 #include <string>
 
 #include "agent/source/host_sources.h"
 #include "base/os/host_files.h"
 #include "base/os/loop.h"
+#include "query/metric_facts.h"
 
 namespace lambda::agent {
 namespace {
@@ -18,6 +20,11 @@ namespace {
 class PrintingSink final : public Sink {
  public:
   Result<SeriesRef> series(const SeriesSpec& spec) override {
+    if (!quiet && families_.insert(spec.name).second) {
+      const std::string_view help = query::own_metric_help(spec.name);
+      std::printf("# HELP %s %.*s\n# TYPE %s %s\n", spec.name.c_str(), int(help.size()), help.data(), spec.name.c_str(),
+                  spec.kind == Kind::kCounter ? "counter" : "gauge");
+    }
     std::string head = spec.name;
     const std::map<std::string, std::string> sorted(spec.labels.begin(), spec.labels.end());
     for (const auto& [name, value] : sorted) {
@@ -42,6 +49,7 @@ class PrintingSink final : public Sink {
 
  private:
   std::vector<std::string> heads_;
+  std::set<std::string> families_;
   struct Type {
     ValueType type;
     uint8_t scale;

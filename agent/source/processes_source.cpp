@@ -21,7 +21,7 @@ std::string label_of(std::string_view name) {
 }  // namespace
 
 ProcessesSource::ProcessesSource(HostFiles& files, const std::string& root, int64_t interval_ms, DeviceFilter filter,
-                                 uint32_t top)
+                                 uint32_t top, std::unique_ptr<ProcessGroups> groups)
     : files_(files),
       folder_(below(root, "proc")),
       process_limit_path_(below(root, "proc/sys/kernel/pid_max")),
@@ -29,7 +29,8 @@ ProcessesSource::ProcessesSource(HostFiles& files, const std::string& root, int6
       interval_ms_(interval_ms),
       page_bytes_(files.page_bytes()),
       filter_(std::move(filter)),
-      top_(top) {}
+      top_(top),
+      groups_(std::move(groups)) {}
 
 ProcessesSource::Program* ProcessesSource::program(std::string_view name) {
   const std::string key(name);
@@ -70,12 +71,15 @@ bool ProcessesSource::process(int64_t pid, std::string_view text) {
   const bool same = !added && known.started == *started;
   const int64_t used = same ? std::max<int64_t>(ticks - known.ticks, 0) : round_ > 1 ? ticks : 0;
   known = {*started, ticks, round_};
-  if (Program* of = program(text.substr(begin + 1, end - begin - 1))) {
+  const std::string_view name = text.substr(begin + 1, end - begin - 1);
+  if (Program* of = program(name)) {
     of->ticks += used;
     of->ticks_now += used;
     of->pages_now += *pages;
     of->processes_now++;
   }
+  // Reads further files: the text is gone afterwards.
+  if (groups_ != nullptr) groups_->add({pid, *started, used, *pages, *threads}, std::string(name));
   return true;
 }
 
@@ -183,6 +187,7 @@ Status ProcessesSource::collect(Sink& sink, int64_t) {
   }
   tell_counts(sink);
   tell_top(sink);
+  if (groups_ != nullptr) groups_->tell(sink);
   forget();
   return complaints.status();
 }

@@ -9,12 +9,14 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "agent/source/device_filter.h"
 #include "agent/source/device_table.h"
+#include "agent/source/process_groups.h"
 #include "agent/source/source.h"
 #include "base/env/host_files.h"
 
@@ -26,8 +28,9 @@ inline constexpr uint32_t kProcessesTopMax = 50;
 
 class ProcessesSource final : public Source {
  public:
-  // `filter` chooses programs to tell of; counts are of all processes.
-  ProcessesSource(HostFiles& files, const std::string& root, int64_t interval_ms, DeviceFilter filter, uint32_t top);
+  // `filter` chooses programs to tell of; counts are of all processes. `groups` may be null.
+  ProcessesSource(HostFiles& files, const std::string& root, int64_t interval_ms, DeviceFilter filter, uint32_t top,
+                  std::unique_ptr<ProcessGroups> groups = nullptr);
   std::string_view name() const override { return "processes"; }
   int64_t interval_ms() const override { return interval_ms_; }
   Status collect(Sink& sink, int64_t time_ms) override;
@@ -63,6 +66,7 @@ class ProcessesSource final : public Source {
   const uint64_t page_bytes_;
   const DeviceFilter filter_;
   const uint32_t top_;
+  const std::unique_ptr<ProcessGroups> groups_;
 
   std::vector<std::string> names_;
   std::unordered_map<int64_t, Process> processes_;

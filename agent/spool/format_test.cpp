@@ -2,6 +2,7 @@
 // LAMBDA_WRITE_VECTORS=1 to write those anew after a deliberate change.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -52,10 +53,19 @@ TEST(SpoolFormat, RowsAreAsInTheWorkedExample) {
   const SeriesTable table = two_series();
   JournalEncoder encoder;
   std::vector<std::byte> first, second;
-  encoder.row({1000, 0, {{1, 0x3ff8000000000000}, {2, 300}}}, table, first);   // load 1.5, bytes 300
-  encoder.row({2000, 0, {{1, 0x3ff8000000000000}, {2, 299}}}, table, second);  // unchanged, one less
+  encoder.rows(std::array{Row{1000, 0, {{1, 0x3ff8000000000000}, {2, 300}}}}, table, first);   // load 1.5, bytes 300
+  encoder.rows(std::array{Row{2000, 0, {{1, 0x3ff8000000000000}, {2, 299}}}}, table, second);  // unchanged, one less
   EXPECT_EQ(hex_of(std::span(first).subspan(kRecordHeadBytes)), "d00f020162f83f00d804");
   EXPECT_EQ(hex_of(std::span(second).subspan(kRecordHeadBytes)), "a01f0201000001");
+}
+
+TEST(SpoolFormat, SeveralRowsInOneRecordAreAsInTheWorkedExample) {
+  const SeriesTable table = two_series();
+  JournalEncoder encoder;
+  std::vector<std::byte> record;
+  encoder.rows(std::array{Row{1000, 0, {{1, 0x3ff8000000000000}, {2, 300}}}, Row{2000, 0, {{2, 299}}}}, table, record);
+  EXPECT_EQ(static_cast<uint8_t>(record[2]), kRecordRows);
+  EXPECT_EQ(hex_of(std::span(record).subspan(kRecordHeadBytes)), "d00f020162f83f00d804d00f010201");
 }
 
 TEST(SpoolFormat, AJournalIsAsItAlwaysWas) {
@@ -70,6 +80,22 @@ TEST(SpoolFormat, AJournalIsAsItAlwaysWas) {
   }
   world.loop.run_for(100);
   compare_with_golden("journal-0000000000000005.lam", world.disk.files.at("d/journal-0000000000000005.lam").bytes);
+}
+
+TEST(SpoolFormat, AJournalWithRowsOfSeveralMomentsInOneRecordIsAsItAlwaysWas) {
+  World world(1);
+  SeriesTable table = two_series();
+  JournalOptions options;
+  options.dir = "d";
+  Journal journal(world.env, options, {0x1122334455667788, 0x99, 1'700'000'000'000, 0}, table, 6);
+  const auto made = [](Status status, const auto&) { ASSERT_TRUE(status.has_value()); };
+  constexpr int64_t kStart = 1'700'000'001'000;
+  journal.append({kStart, 0, {{1, 1}, {2, 7}}}, made);
+  journal.append({{kStart + 250, 0, {{2, 8}}}, {kStart + 500, 0, {{1, 2}, {2, 6}}}}, {}, made);
+  world.loop.run_for(100);
+  journal.append({kStart + 1'000, 0, {{1, 3}}}, made);
+  world.loop.run_for(100);
+  compare_with_golden("journal-0000000000000006.lam", world.disk.files.at("d/journal-0000000000000006.lam").bytes);
 }
 
 TEST(SpoolFormat, ASpoolIsAsItAlwaysWas) {

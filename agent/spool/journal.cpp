@@ -1,5 +1,6 @@
 #include "agent/spool/journal.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/planted.h"
@@ -11,6 +12,10 @@ namespace {
 // A row that is damaged costs what it held and what is not told of until the next mark: one of 20 bytes or so for every
 // KB of rows is cheap.
 constexpr uint64_t kMarkEveryBytes = 1024;
+// With many series that went their own ways a mark is long, and comes less often.
+constexpr uint64_t kMarkShare = 16;
+// Who waits for a sync waits for so many bytes of others at most.
+constexpr uint64_t kSyncShareBytes = 1u << 20;
 
 uint64_t ram_bytes(const Row& row) {
   return sizeof(Row) + row.points.capacity() * sizeof(RowPoint);
@@ -49,21 +54,44 @@ uint64_t Journal::bytes() const {
 }
 
 void Journal::append(Row row, Done done) {
-  LAMBDA_ASSERT(done != nullptr && !row.points.empty());
-  const bool full = rows_waiting_ >= options_.rows_waiting_max || unsynced_bytes_ > options_.unsynced_bytes_max;
-  if (full) {
-    counters_.points_unmade += row.points.size();
-    env_.loop.post([done = std::move(done), row = std::move(row)] {
-      done(fail(ErrorCode::kFull, "the journal's disk does not keep up"), row);
+  LAMBDA_ASSERT(done != nullptr);
+  std::vector<Row> one;
+  one.push_back(std::move(row));
+  append(std::move(one), {},
+         [done = std::move(done)](Status status, std::span<const Row> rows) { done(std::move(status), rows.front()); });
+}
+
+void Journal::append(std::vector<Row> rows, RowMade made, RowsDone done) {
+  LAMBDA_ASSERT(done != nullptr && !rows.empty());
+  uint64_t points = 0;
+  for (const Row& row : rows) {
+    LAMBDA_ASSERT(!row.points.empty() && row.clock == rows.front().clock);
+    points += row.points.size();
+  }
+  LAMBDA_ASSERT(points <= kRowsPointsMax);
+  if (rows_waiting_ >= options_.rows_waiting_max || unsynced_bytes_ > options_.unsynced_bytes_max) {
+    counters_.points_unmade += points;
+    env_.loop.post([done = std::move(done), rows = std::move(rows)] {
+      done(fail(ErrorCode::kFull, "the journal's disk does not keep up"), rows);
     });
     return;
   }
   rows_waiting_++;
   Job job;
-  job.row = std::move(row);
+  job.rows = std::move(rows);
+  job.made = std::move(made);
   job.done = std::move(done);
   jobs_.push_back(std::move(job));
   pump();
+}
+
+void Journal::after_sync(std::function<void()> done) {
+  sync_waiters_.push_back({counters_.rows, std::move(done)});
+  if (!making_) sync_as_asked();  // else when all that was written is made
+}
+
+void Journal::settle() {
+  for (SyncWaiter& waiter : std::exchange(sync_waiters_, {})) env_.loop.post(std::move(waiter.done));
 }
 
 void Journal::rotate(bool force, std::function<void(uint64_t)> done) {
@@ -107,13 +135,13 @@ bool Journal::drop_oldest(uint64_t* points) {
 void Journal::pump() {
   if (writing_) return;
   if (repeat_ && !failing_) {
-    write_row(nullptr);
+    write(0);
     return;
   }
   while (!jobs_.empty()) {
     Job& job = jobs_.front();
     if (job.kind == JobKind::kRow) {
-      write_row(&job.row);
+      write(jobs_.size());
       return;
     }
     if (!run_barrier(job)) return;  // waits for a sync
@@ -150,7 +178,7 @@ bool Journal::run_barrier(Job& job) {
   return true;
 }
 
-Status Journal::begin_file(const Row* row) {
+Status Journal::begin_file(const Row* first) {
   const uint64_t number = next_number_++;
   auto file = env_.disk.open_append(path(number));
   if (!file) return tl::unexpected(file.error());
@@ -169,48 +197,73 @@ Status Journal::begin_file(const Row* row) {
   if (planted("journal_ordinals_restart")) {
     for (SeriesRef ref = 0; ref < table_.size(); ++ref) back[ref] = table_.at(ref).next_ordinal;
   }
-  const Row* first = unsynced_.empty() ? row : &unsynced_.front();
+  if (!unsynced_.empty()) first = &unsynced_.front();
   if (first != nullptr) head_.clock = first->clock;
   clock_ = head_.clock;
   declared_ = table_.size();
   append_file_header(*buffer_, {FileKind::kJournal, number, env_.clock.utc_ms(), 0});
   JournalEncoder::open(head_, table_, back, *buffer_);
+  const size_t before_mark = buffer_->size();
   JournalEncoder::mark(head_, 0, table_, back, *buffer_);
+  mark_bytes_ = buffer_->size() - before_mark;
   rows_in_file_ = since_mark_bytes_ = 0;
+  rows_at_end_ = false;
   if (!planted("journal_repeats_nothing")) {
-    for (const Row& again : unsynced_) encode_row(again);
+    for (const Row& again : unsynced_) encode({&again, 1});
   }
   return {};
 }
 
-void Journal::encode_row(const Row& row) {
+void Journal::encode(std::span<const Row> rows) {
   for (; declared_ < table_.size(); ++declared_) {
     if (table_.known(declared_)) JournalEncoder::declaration(table_, declared_, *buffer_);
   }
-  if (row.clock != clock_) JournalEncoder::clock(clock_ = row.clock, *buffer_);
-  encoder_.row(row, table_, *buffer_);
-  rows_in_file_++;
+  if (rows.front().clock != clock_) JournalEncoder::clock(clock_ = rows.front().clock, *buffer_);
+  encoder_.rows(rows, table_, *buffer_);
+  rows_in_file_ += rows.size();
+  rows_at_end_ = rows.size() > 1;
 }
 
-// Writes `row` (none: only what must be repeated), in a new file if there is none.
-void Journal::write_row(const Row* row) {
+// A reader that does not know Rows passes over it: the mark before the next Row tells it that something is missing.
+bool Journal::mark_is_due(const Job& job, uint64_t bytes) const {
+  if (rows_at_end_ && job.rows.size() == 1) return true;
+  return since_mark_bytes_ + bytes >= std::max(kMarkEveryBytes, kMarkShare * mark_bytes_);
+}
+
+void Journal::mark() {
+  head_.clock = clock_;
+  const size_t before = buffer_->size();
+  JournalEncoder::mark(head_, rows_in_file_, table_, {}, *buffer_);
+  mark_bytes_ = buffer_->size() - before;
+  since_mark_bytes_ = 0;
+  rows_at_end_ = false;
+}
+
+// Writes at most so many of the appends that wait, in a new file if there is none; with none only what must be
+// repeated. A mark says how far the series have come, so it can only stand before the first.
+void Journal::write(size_t jobs) {
   writing_ = true;
-  writing_row_ = row != nullptr;
+  writing_jobs_ = 0;
   buffer_->clear();
   if (!open_) {
-    if (auto status = begin_file(row); !status) {
+    if (auto status = begin_file(jobs > 0 ? &jobs_.front().rows.front() : nullptr); !status) {
+      writing_jobs_ = jobs > 0 ? 1 : 0;
       env_.loop.post([this, alive = alive_, status] {
         if (*alive) written(status);
       });
       return;
     }
+  } else if (jobs > 0 && mark_is_due(jobs_.front(), 0)) {
+    mark();
   }
-  if (row != nullptr && since_mark_bytes_ >= kMarkEveryBytes) {
-    head_.clock = clock_;
-    JournalEncoder::mark(head_, rows_in_file_, table_, {}, *buffer_);
-    since_mark_bytes_ = 0;
+  const size_t before = buffer_->size();
+  for (; writing_jobs_ < jobs && jobs_[writing_jobs_].kind == JobKind::kRow; ++writing_jobs_) {
+    const Job& job = jobs_[writing_jobs_];
+    const uint64_t bytes = buffer_->size() - before;
+    if (writing_jobs_ > 0 && (bytes >= options_.write_bytes || mark_is_due(job, bytes))) break;
+    encode(job.rows);
   }
-  if (row != nullptr) encode_row(*row);
+  since_mark_bytes_ += buffer_->size() - before;
   env_.disk.append(file_, *buffer_, [this, alive = alive_, bytes = buffer_, generation = generation_](Status status) {
     if (!*alive) return;
     LAMBDA_ASSERT(generation == generation_);
@@ -218,59 +271,68 @@ void Journal::write_row(const Row* row) {
   });
 }
 
-void Journal::make(const Row& row) {
-  for (const RowPoint& point : row.points) table_.at(point.ref).next_ordinal++;
-  counters_.rows++;
-  counters_.points += row.points.size();
-  files_.back().points += row.points.size();
+void Journal::make(Job& job) {
+  for (Row& row : job.rows) {
+    for (const RowPoint& point : row.points) table_.at(point.ref).next_ordinal++;
+    counters_.rows++;
+    counters_.points += row.points.size();
+    files_.back().points += row.points.size();
+    unsynced_.push_back(row);
+    unsynced_bytes_ += ram_bytes(unsynced_.back());
+    if (job.made) job.made(row);
+  }
+}
+
+void Journal::fail_written(const Status& status) {
+  counters_.append_errors++;
+  if (!failing_) env_.log.error("journal_append_failed", {{"error", status.error().text}});
+  failing_ = true;
+  if (open_) leave_file(true);
+  writing_ = true;  // nothing is written before all of these are told
+  for (; writing_jobs_ > 0; --writing_jobs_) {
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    rows_waiting_--;
+    for (const Row& row : job.rows) counters_.points_unmade += row.points.size();
+    job.done(status, job.rows);
+  }
+  writing_ = false;
+  repeat_ = !unsynced_.empty();
+  pump();
 }
 
 void Journal::written(Status status) {
   writing_ = false;
   if (!status && std::exchange(failed_sync_, false)) {
-    // A file takes nothing after a failed sync. That says nothing of this row: it goes into the next file, behind those
-    // that are repeated.
+    // A file takes nothing after a failed sync. That says nothing of these rows: they go into the next file, behind
+    // those that are repeated.
     if (open_) leave_file(true);
+    writing_jobs_ = 0;
     repeat_ = !unsynced_.empty();
     pump();
     return;
   }
-  if (!status) {
-    counters_.append_errors++;
-    if (!failing_) env_.log.error("journal_append_failed", {{"error", status.error().text}});
-    failing_ = true;
-    if (open_) leave_file(true);
-    if (writing_row_) {
-      Job job = std::move(jobs_.front());
-      jobs_.pop_front();
-      rows_waiting_--;
-      counters_.points_unmade += job.row.points.size();
-      job.done(status, job.row);
-    }
-    repeat_ = !unsynced_.empty();
-    pump();
-    return;
-  }
+  if (!status) return fail_written(status);
   if (failing_) env_.log.info("journal_append_works_again", {{"points_unmade", counters_.points_unmade}});
   failing_ = false;
   counters_.bytes += buffer_->size();
+  since_sync_bytes_ += buffer_->size();
   files_.back().bytes += buffer_->size();
-  if (files_.back().bytes > buffer_->size()) since_mark_bytes_ += buffer_->size();
   if (repeat_) {
     counters_.rows_repeated += unsynced_.size();
     for (const Row& row : unsynced_) files_.back().points += row.points.size();
   }
   repeat_ = false;
-  if (buffer_->capacity() > (256u << 10)) buffer_->shrink_to_fit();
-  if (writing_row_) {
+  if (buffer_->capacity() > 2 * options_.write_bytes) *buffer_ = {};
+  writing_ = making_ = true;  // nothing is written before all of these are made
+  for (; writing_jobs_ > 0; --writing_jobs_) {
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     rows_waiting_--;
-    make(job.row);
-    unsynced_.push_back(job.row);
-    unsynced_bytes_ += ram_bytes(unsynced_.back());
-    job.done({}, job.row);
+    make(job);
+    job.done({}, job.rows);
   }
+  writing_ = making_ = false;
   if (failed_sync_ && open_) {
     leave_file(false);
     repeat_ = true;
@@ -278,6 +340,17 @@ void Journal::written(Status status) {
   failed_sync_ = false;
   start_timer();
   pump();
+  sync_as_asked();
+}
+
+// At once, if somebody waits for it and nothing speaks against it. What is being written now shares it, within bounds.
+// After an error the timer sets the pace.
+void Journal::sync_as_asked() {
+  if (unsynced_.empty()) return settle();
+  const bool early = unsynced_bytes_ > options_.unsynced_bytes_max / 2;
+  if ((sync_waiters_.empty() && !early) || !open_ || sync_failing_ || failing_ || repeat_ || failed_sync_) return;
+  if (writing_ && since_sync_bytes_ < kSyncShareBytes) return;
+  sync_now();
 }
 
 void Journal::start_timer() {
@@ -287,7 +360,7 @@ void Journal::start_timer() {
     if (open_ && !unsynced_.empty()) {
       sync_now();
     } else if (repeat_ && !writing_) {
-      write_row(nullptr);
+      write(0);
     } else if (repeat_) {
       start_timer();
     }
@@ -297,6 +370,7 @@ void Journal::start_timer() {
 void Journal::sync_now() {
   if (syncing_) return;
   syncing_ = true;
+  since_sync_bytes_ = 0;
   const size_t rows = unsynced_.size();
   const auto finish = [this, alive = alive_, rows, generation = generation_](Status status) {
     if (!*alive) return;
@@ -307,6 +381,7 @@ void Journal::sync_now() {
       start_timer();
     }
     pump();
+    sync_as_asked();
   };
   if (planted("journal_no_sync")) {
     env_.loop.post([finish] { finish({}); });
@@ -328,6 +403,7 @@ void Journal::sync_now() {
 }
 
 void Journal::synced(Status status, size_t rows) {
+  sync_failing_ = !status;
   if (!status) {
     counters_.sync_errors++;
     barrier_failed_ = barrier_waits_;
@@ -345,6 +421,11 @@ void Journal::synced(Status status, size_t rows) {
   for (; rows > 0; --rows) {
     unsynced_bytes_ -= ram_bytes(unsynced_.front());
     unsynced_.pop_front();
+  }
+  const uint64_t rows_synced = counters_.rows - unsynced_.size();
+  while (!sync_waiters_.empty() && sync_waiters_.front().rows <= rows_synced) {
+    env_.loop.post(std::move(sync_waiters_.front().done));
+    sync_waiters_.pop_front();
   }
   if (!unsynced_.empty()) start_timer();
 }

@@ -3,7 +3,8 @@
 // Invariants
 // - A point is made when the append of its row succeeded, and then only: `done` of append() says so, and the series'
 //   next_ordinal grows at that moment. A row that could not be written used up no ordinal.
-// - One row is written at a time, so a failed one is the last of its file: nothing that counts stands behind it.
+// - One append is written at a time, so a failed one is the last of its file: nothing that counts stands behind it. It
+//   takes what has come meanwhile with it, up to about `write_bytes`: all of that is made, or none.
 // - Every row that was written and not yet synced is also in RAM. After any error (append, sync, or of the folder) the
 //   file is left for good, a new one begins at the last synced ordinals and repeats those rows: nothing that a failed
 //   sync pretended to keep is believed, and the sync is never asked again.
@@ -14,8 +15,12 @@
 // Power cut: what was synced is there, that is all but the last `journal_sync_ms`, and the names of files, because the
 // folder is synced with a file's first sync. A file whose name was lost held nothing that was called synced.
 //
-// Bounds: `rows_waiting_max` rows queue for the disk; over it append() fails and the points are not made.
-// `unsynced_bytes_max` is for the rows in RAM that no sync has covered; over it append() fails too.
+// after_sync() is for those who must not say a word before that: it asks for a sync at once, and all who ask while one
+// is under way share the next.
+//
+// Bounds: `rows_waiting_max` appends queue for the disk; over it append() fails and the points are not made.
+// `unsynced_bytes_max` is for the rows in RAM that no sync has covered: past half of it a sync comes early, over it
+// append() fails too.
 #pragma once
 
 #include <cstdint>
@@ -37,6 +42,7 @@ struct JournalOptions {
   bool keep = false;
   uint32_t rows_waiting_max = 64;
   uint64_t unsynced_bytes_max = 8u << 20;
+  uint64_t write_bytes = 256u << 10;  // several appends that wait are one write up to here
 };
 
 struct JournalCounters {
@@ -57,6 +63,18 @@ class Journal {
 
   // Writes the points of one moment. All series in it are in the table. `done` runs from the loop.
   void append(Row row, Done done);
+
+  // Of several moments, all or none of them, in one clock segment; a series' points in the order in which they are to
+  // count; at most kRowsPointsMax. `made` runs for each row in turn, when the ordinals of its points are the last ones
+  // of their series; `done` behind them.
+  using RowMade = std::function<void(const Row&)>;
+  using RowsDone = std::function<void(Status, std::span<const Row>)>;
+  void append(std::vector<Row> rows, RowMade made, RowsDone done);
+
+  // Calls `done` from the loop when everything that is made now is synced. While the disk fails it waits.
+  void after_sync(std::function<void()> done);
+  // Everything made is in synced parcels: who waits for a sync need not any more.
+  void settle();
 
   // Calls `done` when all rows appended so far were decided, and what comes later goes into a file of a higher number:
   // the points of the files below that number, which is handed over, are all in the caller's hands. With `force`
@@ -81,8 +99,9 @@ class Journal {
   enum class JobKind { kRow, kRotate, kFlush };
   struct Job {
     JobKind kind = JobKind::kRow;
-    Row row;
-    Done done;
+    std::vector<Row> rows;
+    RowMade made;
+    RowsDone done;
     bool force = false;
     std::function<void(uint64_t)> rotated;
     std::function<void(Status)> flushed;
@@ -95,15 +114,19 @@ class Journal {
 
   void pump();
   bool run_barrier(Job& job);
-  void write_row(const Row* row);
-  Status begin_file(const Row* row);
-  void encode_row(const Row& row);
+  void write(size_t jobs);
+  Status begin_file(const Row* first);
+  void encode(std::span<const Row> rows);
+  bool mark_is_due(const Job& job, uint64_t bytes) const;
+  void mark();
   void written(Status status);
-  void make(const Row& row);
+  void fail_written(const Status& status);
+  void make(Job& job);
   void sync_now();
   void synced(Status status, size_t rows);
   void leave_file(bool cut);
   void start_timer();
+  void sync_as_asked();
   std::string path(uint64_t number) const;
 
   Env& env_;
@@ -126,16 +149,26 @@ class Journal {
   uint32_t declared_ = 0;  // refs below were declared in the present file
   uint64_t rows_in_file_ = 0;
   uint64_t since_mark_bytes_ = 0;
-  uint32_t clock_ = 0;  // segment that the present file is in
+  uint64_t mark_bytes_ = 0;   // the last one
+  bool rows_at_end_ = false;  // the last record is a Rows
+  uint32_t clock_ = 0;        // segment that the present file is in
   JournalEncoder encoder_;
   std::shared_ptr<std::vector<std::byte>> buffer_ = std::make_shared<std::vector<std::byte>>();
   bool writing_ = false;
-  bool writing_row_ = false;  // jobs_.front() is being written, not only repeats
+  size_t writing_jobs_ = 0;  // so many of jobs_ are being written, besides repeats
   bool syncing_ = false;
   bool failed_sync_ = false;     // noticed while a row was being written
   bool barrier_waits_ = false;   // jobs_.front() waits for a sync
   bool barrier_failed_ = false;  // and that one failed
   bool failing_ = false;
+  struct SyncWaiter {
+    uint64_t rows;  // made when it asked
+    std::function<void()> done;
+  };
+  std::deque<SyncWaiter> sync_waiters_;
+  uint64_t since_sync_bytes_ = 0;
+  bool sync_failing_ = false;
+  bool making_ = false;
   EventLoop::TimerId timer_ = 0;
   JournalCounters counters_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -177,10 +177,7 @@ Result<JournalMark> parse_mark(std::span<const std::byte> body) {
   return mark;
 }
 
-void JournalEncoder::row(const Row& row, const SeriesTable& table, std::vector<std::byte>& out) {
-  if (before_.size() < table.size()) before_.resize(table.size());
-  body_.clear();
-  put_zigzag(body_, static_cast<uint64_t>(row.time_ms));
+void JournalEncoder::put_points(const Row& row, const SeriesTable& table) {
   put_varint(body_, row.points.size());
   int64_t last = -1;
   for (const RowPoint& point : row.points) {
@@ -195,7 +192,19 @@ void JournalEncoder::row(const Row& row, const SeriesTable& table, std::vector<s
     }
     before = point.bits;
   }
-  append_record(out, kRecordRow, body_);
+}
+
+void JournalEncoder::rows(std::span<const Row> rows, const SeriesTable& table, std::vector<std::byte>& out) {
+  if (before_.size() < table.size()) before_.resize(table.size());
+  body_.clear();
+  uint64_t before = 0;
+  for (const Row& row : rows) {
+    const auto time = static_cast<uint64_t>(row.time_ms);
+    put_zigzag(body_, time - before);
+    before = time;
+    put_points(row, table);
+  }
+  append_record(out, rows.size() == 1 ? kRecordRow : kRecordRows, body_);
 }
 
 Result<JournalStart> parse_journal_open(std::span<const std::byte> body) {
@@ -242,7 +251,7 @@ Status JournalDecoder::take(uint8_t type, std::span<const std::byte> body, const
   if (type == kRecordJournalOpen) return open(body);
   if (type == kRecordMark) return mark(body);
   if (!opened_ && !lost_) return corrupt("the first record is not a JournalOpen");
-  if (type == kRecordRow) return row(body, visit);
+  if (type == kRecordRow || type == kRecordRows) return rows(body, type == kRecordRows, visit);
   if (type == kRecordDeclaration) {
     v1::Declaration declaration;
     if (!declaration.ParseFromArray(body.data(), static_cast<int>(body.size()))) return corrupt("not a Declaration");
@@ -274,42 +283,51 @@ Status JournalDecoder::mark(std::span<const std::byte> body) {
   return {};
 }
 
-// Into points_: the change of each value.
-Status JournalDecoder::parse_row(std::span<const std::byte> body, uint64_t* time) {
+// Into row_ends_ and points_.
+Status JournalDecoder::parse_rows(std::span<const std::byte> body, bool many) {
   Reader in(body);
-  uint64_t count = 0;
-  if (!in.zigzag(time) || !in.varint(&count) || count > in.left()) return corrupt("row: time or count");
+  row_ends_.clear();
   points_.clear();
-  uint64_t next = 0;
-  for (uint64_t i = 0; i < count; ++i) {
-    uint64_t step = 0;
-    if (!in.varint(&step) || step >= table_.size() || next + step >= table_.size()) return corrupt("row: ref");
-    const auto ref = static_cast<uint32_t>(next + step);
-    next = uint64_t{ref} + 1;
-    if (!table_.known(ref)) return corrupt("row: ref " + std::to_string(ref) + " is not declared");
-    uint64_t change = 0;
-    if (is_float(table_.at(ref).type) ? !take_xor(in, &change) : !in.zigzag(&change)) return corrupt("row: value");
-    points_.push_back({ref, change});
-  }
+  uint64_t time = 0;
+  do {
+    uint64_t later = 0, count = 0;
+    if (!in.zigzag(&later) || !in.varint(&count) || count > in.left()) return corrupt("row: time or count");
+    time += later;
+    uint64_t next = 0;
+    for (uint64_t i = 0; i < count; ++i) {
+      uint64_t step = 0;
+      if (!in.varint(&step) || step >= table_.size() || next + step >= table_.size()) return corrupt("row: ref");
+      const auto ref = static_cast<uint32_t>(next + step);
+      next = uint64_t{ref} + 1;
+      if (!table_.known(ref)) return corrupt("row: ref " + std::to_string(ref) + " is not declared");
+      uint64_t change = 0;
+      if (is_float(table_.at(ref).type) ? !take_xor(in, &change) : !in.zigzag(&change)) return corrupt("row: value");
+      points_.push_back({ref, change});
+    }
+    row_ends_.push_back({time, points_.size()});
+  } while (many && !in.empty());
   if (!in.empty()) return corrupt("row: bytes behind the last point");
   return {};
 }
 
-Status JournalDecoder::row(std::span<const std::byte> body, const Visit& visit) {
+Status JournalDecoder::rows(std::span<const std::byte> body, bool many, const Visit& visit) {
   rows_++;
-  uint64_t time = 0;
-  // All or nothing: a row that is wrong somewhere counts nowhere.
-  if (auto status = parse_row(body, &time); !status) return status;
+  // All or nothing: a record that is wrong somewhere counts nowhere.
+  if (auto status = parse_rows(body, many); !status) return status;
   if (before_.size() < table_.size()) before_.resize(table_.size());
   if (ordinals_.size() < table_.size()) ordinals_.resize(table_.size());
-  for (const RowPoint& point : points_) {
-    if (lost_) {
-      ordinals_[point.ref]++;
-      continue;
+  size_t at = 0;
+  for (const RowEnd& row : row_ends_) {
+    for (; at < row.points; ++at) {
+      const RowPoint& point = points_[at];
+      if (lost_) {
+        ordinals_[point.ref]++;
+        continue;
+      }
+      uint64_t& before = before_[point.ref];
+      before = is_float(table_.at(point.ref).type) ? before ^ point.bits : before + point.bits;
+      visit(point.ref, ordinals_[point.ref]++, static_cast<int64_t>(row.time), before, head_.clock);
     }
-    uint64_t& before = before_[point.ref];
-    before = is_float(table_.at(point.ref).type) ? before ^ point.bits : before + point.bits;
-    visit(point.ref, ordinals_[point.ref]++, static_cast<int64_t>(time), before, head_.clock);
   }
   return {};
 }

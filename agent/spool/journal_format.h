@@ -17,6 +17,10 @@ inline constexpr uint8_t kRecordDeclaration = 17;
 inline constexpr uint8_t kRecordRow = 18;
 inline constexpr uint8_t kRecordClockSegment = 19;
 inline constexpr uint8_t kRecordMark = 20;
+inline constexpr uint8_t kRecordRows = 21;
+
+// Of one append: even if each is a row of its own they fit into one record.
+inline constexpr size_t kRowsPointsMax = 64 * 1024;
 
 struct RowPoint {
   uint32_t ref = 0;
@@ -67,9 +71,12 @@ class JournalEncoder {
   // `back` as for open().
   static void mark(const JournalHead& head, uint64_t rows, const SeriesTable& table, std::span<const uint64_t> back,
                    std::vector<std::byte>& out);
-  void row(const Row& row, const SeriesTable& table, std::vector<std::byte>& out);
+  // One row as a Row, several as one Rows; all of one clock segment.
+  void rows(std::span<const Row> rows, const SeriesTable& table, std::vector<std::byte>& out);
 
  private:
+  void put_points(const Row& row, const SeriesTable& table);
+
   std::vector<uint64_t> before_;
   std::vector<std::byte> body_;
 };
@@ -100,8 +107,8 @@ class JournalDecoder {
   Status open(std::span<const std::byte> body);
   Status take(uint8_t type, std::span<const std::byte> body, const Visit& visit);
   Status mark(std::span<const std::byte> body);
-  Status parse_row(std::span<const std::byte> body, uint64_t* time);
-  Status row(std::span<const std::byte> body, const Visit& visit);
+  Status parse_rows(std::span<const std::byte> body, bool many);
+  Status rows(std::span<const std::byte> body, bool many, const Visit& visit);
 
   SeriesTable& table_;
   JournalHead head_;
@@ -110,13 +117,20 @@ class JournalDecoder {
   uint64_t rows_ = 0;
   std::vector<uint64_t> before_;
   std::vector<uint64_t> ordinals_;
-  std::vector<RowPoint> points_;
+  // Of the record that is being read.
+  struct RowEnd {
+    uint64_t time = 0;
+    size_t points = 0;  // of it and the rows before it
+  };
+  std::vector<RowEnd> row_ends_;
+  std::vector<RowPoint> points_;  // with the change of each value
 };
 
 // Only what JournalOpen itself says: the boot, and the ordinals at which its series go on.
 struct JournalStart {
   JournalHead head;
   std::vector<std::pair<uint32_t, uint64_t>> ordinals;
+  bool ordinals_known = true;  // false: only the boot is
 };
 Result<JournalStart> parse_journal_open(std::span<const std::byte> body);
 

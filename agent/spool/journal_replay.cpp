@@ -10,6 +10,7 @@ namespace lambda::agent {
 namespace {
 
 // For a file whose JournalOpen cannot be read: the first mark names the boot, and as a rule it stands before all rows.
+// If not, where the file begins is not known: the rows before that mark may stand in later files again.
 Status start_by_mark(Disk& disk, const std::string& path, JournalStart* start) {
   Status found = fail(ErrorCode::kCorrupt, path + ": neither a JournalOpen nor a mark");
   const auto scanned = scan_records(
@@ -19,7 +20,8 @@ Status start_by_mark(Disk& disk, const std::string& path, JournalStart* start) {
         auto mark = parse_mark(record.body);
         if (!mark) return true;
         start->head = {mark->boot, 0, 0, mark->clock};
-        start->ordinals = std::move(mark->ordinals);
+        start->ordinals_known = mark->rows == 0;
+        if (start->ordinals_known) start->ordinals = std::move(mark->ordinals);
         found = {};
         return false;
       },
@@ -97,7 +99,8 @@ JournalReplay::JournalReplay(Disk& disk, Log& log, std::string dir, std::vector<
     Status opened;
     JournalStart start;
     const auto scanned = read_start(disk_, dir_ + "/" + numbered_name("journal-", file.number), &start, &opened);
-    starts_.push_back(scanned && opened ? std::optional(std::move(start)) : std::nullopt);
+    const bool known = scanned && opened && start.ordinals_known;
+    starts_.push_back(known ? std::optional(std::move(start)) : std::nullopt);
   }
 }
 

@@ -74,7 +74,7 @@ class JournalReplay {
   Log& log_;
   const std::string dir_;
   const std::vector<JournalFile> files_;
-  std::vector<std::optional<JournalStart>> starts_;  // of each file; none: it cannot be read
+  std::vector<std::optional<JournalStart>> starts_;  // of each file; none: it cannot be known
   SeriesTable& table_;
   const GapSet& pending_;
   const GapReason missing_reason_;

@@ -107,6 +107,105 @@ TEST(Journal, EveryPointThatWasMadeIsReadBackAfterAKill) {
   EXPECT_EQ(replay(world, 77, nullptr, 1), run.made) << "piece by piece";
 }
 
+// Rows that a program handed in together.
+struct Batches {
+  explicit Batches(Start& in) : start(in) {}
+  void append(std::vector<Row> rows) {
+    start.journal.append(
+        std::move(rows),
+        [this](const Row& row) {
+          for (const RowPoint& point : row.points) {
+            const uint64_t ordinal = start.next[point.ref]++;
+            EXPECT_EQ(start.table.at(point.ref).next_ordinal, ordinal + 1) << "told in turn";
+            start.made[{point.ref, ordinal}] = {row.time_ms, point.bits};
+          }
+        },
+        [this](Status status, std::span<const Row> written) {
+          decided++;
+          if (!status) failed += written.size();
+          if (!status) return;
+          // All that is made now is kept when this is told, not only these rows.
+          start.journal.after_sync([this, now = on_sync ? start.made : Points()] {
+            synced++;
+            if (on_sync) on_sync(now);
+          });
+        });
+  }
+  Start& start;
+  std::function<void(const Points&)> on_sync;
+  uint64_t decided = 0, failed = 0, synced = 0;
+};
+
+TEST(Journal, RowsThatComeTogetherAreMadeAndReadBackTogether) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    World world(seed);
+    Start run(world, 77, 1);
+    run.series(20);
+    Batches batches(run);
+    uint64_t given = 0;
+    for (int i = 0; i < 60; ++i) {
+      if (world.random.below(3) == 0) {
+        run.append(random_row(world, run.table, 1000 * i));
+      } else {
+        std::vector<Row> rows;
+        for (uint64_t k = 1 + world.random.below(5); k > 0; --k) {
+          rows.push_back(random_row(world, run.table, 1000 * i + static_cast<int64_t>(world.random.below(900))));
+        }
+        batches.append(std::move(rows));
+        ++given;
+      }
+      if (world.random.below(3) == 0) world.loop.run_for(static_cast<int64_t>(world.random.below(1'500)));
+    }
+    world.loop.run_for(5'000);
+    EXPECT_EQ(batches.decided, given);
+    EXPECT_EQ(batches.synced, given) << "seed " << seed;
+    EXPECT_EQ(batches.failed, 0u);
+    EXPECT_EQ(replay(world, 77), run.made) << "seed " << seed;
+    EXPECT_EQ(replay(world, 77, nullptr, 1), run.made) << "seed " << seed << ", piece by piece";
+  }
+}
+
+TEST(Journal, WhoWaitsForASyncIsToldBehindItAndDoesNotWaitForTheTimer) {
+  World world(3);
+  JournalOptions options;
+  options.sync_ms = 600'000;
+  Start run(world, 77, 1, options);
+  run.series(4);
+  Batches batches(run);
+  for (int i = 0; i < 10; ++i) {
+    batches.append({{1000 * i, 0, {{1, 1}}}, {1000 * i + 1, 0, {{1, 2}, {2, 3}}}});
+    world.loop.run_for(200);
+    ASSERT_EQ(batches.synced, static_cast<uint64_t>(i) + 1);
+    const std::string path = "d/" + numbered_name("journal-", 1);
+    EXPECT_EQ(world.disk.files.at(path).synced, world.disk.files.at(path).bytes.size()) << "what was told is kept";
+  }
+}
+
+// A mark in the middle of a file says how far the series had come, not where the file begins.
+TEST(Journal, AFileWhoseBeginningIsGoneHidesNothingOfTheOneThatRepeatsIt) {
+  World world(4);
+  Start run(world, 77, 1);
+  run.series(2);
+  Batches batches(run);
+  batches.append({{1000, 0, {{1, 1}}}, {2000, 0, {{1, 2}, {2, 3}}}});
+  run.append({3000, 0, {{1, 4}}});  // behind a mark
+  for (int i = 0; i < 20 && run.made.size() < 4; ++i) world.loop.step(world.clock.now_us);
+  ASSERT_EQ(run.made.size(), 4u);
+  world.disk.faults = {FakeDisk::Fault::kSync};
+  world.loop.run_for(1'500);
+  world.disk.faults.clear();
+  world.loop.run_for(5'000);
+  auto& first = world.disk.files.at("d/" + numbered_name("journal-", 1)).bytes;
+  ASSERT_EQ(world.disk.files.count("d/" + numbered_name("journal-", 2)), 1u) << "it repeats the first";
+  const size_t rows = first.find("LR\x15");
+  ASSERT_NE(rows, std::string::npos);
+  ASSERT_NE(first.find("LR\x14", rows), std::string::npos) << "a mark behind them";
+  std::fill(first.begin() + 32, first.begin() + static_cast<long>(rows), '\0');
+  std::vector<Gap> gaps;
+  EXPECT_EQ(replay(world, 77, &gaps), run.made);
+  EXPECT_TRUE(gaps.empty());
+}
+
 TEST(Journal, NothingCountsAsMadeBeforeItsRowWasWritten) {
   World world(2);
   Start run(world, 5, 1);
@@ -366,9 +465,16 @@ TEST(Journal, NoCrashLosesASyncedPointOrInventsOne) {
       auto run = std::make_unique<Start>(world, boot, number, options);
       run->series(5);
       Points durable;
+      Batches batches(*run);
+      batches.on_sync = [&durable](const Points& made) { durable.insert(made.begin(), made.end()); };
       const uint64_t steps = 5 + world.random.below(60);
       for (uint64_t i = 0; i < steps; ++i) {
-        run->append(random_row(world, run->table, static_cast<int64_t>(i)));
+        if (world.random.below(2) == 0) {
+          run->append(random_row(world, run->table, static_cast<int64_t>(i)));
+        } else {
+          batches.append({random_row(world, run->table, static_cast<int64_t>(i)),
+                          random_row(world, run->table, static_cast<int64_t>(i + 1))});
+        }
         if (world.random.below(8) == 0) run->journal.rotate(false, [](uint64_t) {});
         if (world.random.below(8) == 0) {
           const Points made = run->made;

@@ -171,7 +171,7 @@ void SeriesTable::add_text(Series& series, std::string_view unit) {
   names.known++;
 }
 
-Result<SeriesRef> SeriesTable::find_or_add(const SeriesSpec& spec) {
+Result<SeriesRef> SeriesTable::find_or_add(const SeriesSpec& spec, bool may_add) {
   LabelList labels = spec.labels;
   if (auto status = check_series(spec.name, labels, spec.type, spec.scale, spec.unit); !status) {
     return tl::unexpected(status.error());
@@ -192,6 +192,7 @@ Result<SeriesRef> SeriesTable::find_or_add(const SeriesSpec& spec) {
   if (names_->known >= series_max_) {
     return fail(ErrorCode::kFull, "series \"" + spec.name + "\": over series_max = " + std::to_string(series_max_));
   }
+  if (!may_add) return fail(ErrorCode::kFull, "series \"" + spec.name + "\": over doors.series_max");
   if (series_.empty()) series_.emplace_back();  // ref 0 is no series
   Series series;
   add_text(series, spec.unit);

@@ -38,8 +38,9 @@ class SeriesTable {
   explicit SeriesTable(uint32_t series_max = kSeriesMaxDefault) : series_max_(series_max) {}
 
   // The ref of the series with this name and these labels, in whatever order. New ones are added: kFull at
-  // `series_max`, kInvalid if a name, label, type or scale is not allowed, or differs in type from the first time.
-  Result<SeriesRef> find_or_add(const SeriesSpec& spec);
+  // `series_max` or if they may not be, kInvalid if a name, label, type or scale is not allowed, or differs in type
+  // from the first time.
+  Result<SeriesRef> find_or_add(const SeriesSpec& spec, bool may_add = true);
 
   // Puts a declaration at its own ref, as read from a file or parcel. kInvalid if it is not allowed or disagrees.
   Status put(const v1::Declaration& declaration);

@@ -21,6 +21,7 @@ Connection::Connection(Env& env, ConnectionOptions options, SpoolShelf& shelf)
       up_topic_("lambda/v1/" + options_.site + "/" + options_.device + "/up"),
       down_topic_("lambda/v1/" + options_.site + "/" + options_.device + "/down"),
       state_topic_("lambda/v1/" + options_.site + "/" + options_.device + "/state"),
+      live_topic_("lambda/v1/" + options_.site + "/" + options_.device + "/live"),
       interest_topic_("lambda/v1/" + options_.site + "/interest/all"),
       machine_(shelf,
                {this,
@@ -83,6 +84,7 @@ void Connection::on_connected(const std::string& url) {
   connected_ = true;
   shelf_.begin_connection();
   machine_.connected(now_ms());
+  if (listener_.connected) listener_.connected();
   tick();
 }
 
@@ -91,6 +93,7 @@ void Connection::on_disconnected(const Error& error) {
   if (connected_) {
     connected_ = false;
     machine_.disconnected(now_ms());
+    if (listener_.disconnected) listener_.disconnected();
     if (now_ms() - connected_at_ms_ >= options_.steady_ms) backoff_ms_ = 0;
     env_.log.info("disconnected", {{"why", error.text}});
   } else if (!failure_told_) {
@@ -117,31 +120,16 @@ void Connection::on_message(std::string_view topic, std::span<const std::byte> p
     machine_.down(bytes_of(payload), now_ms());
   } else if (topic == interest_topic_) {
     machine_.interest(bytes_of(payload), now_ms());
-    keep_interest(bytes_of(payload));
+    if (listener_.interest) listener_.interest(bytes_of(payload));
   } else {
     return;
   }
   wake();
 }
 
-void Connection::keep_interest(std::span<const uint8_t> message) {
-  InterestView view;
-  if (decode_interest(message, &view) != MessageError::kNone) return;
-  auto found = std::find_if(interests_.begin(), interests_.end(),
-                            [&](const Interest& interest) { return interest.gateway == view.gateway; });
-  if (found == interests_.end()) {
-    if (interests_.size() >= kInterestsMax) interests_.erase(interests_.begin());
-    found = interests_.insert(interests_.end(), Interest{});
-  }
-  found->gateway = view.gateway;
-  found->incarnation = view.incarnation;
-  found->version = view.interest_version;
-  found->until_mono_ms = now_ms() + int64_t{view.lease_s} * 1000;
-  found->selectors.clear();
-  (void)decode_interest(
-      message, &view,
-      [](void* context, std::string_view text) { static_cast<Interest*>(context)->selectors.emplace_back(text); },
-      &*found);
+Status Connection::publish_live(std::span<const uint8_t> message) {
+  if (!connected_) return fail(ErrorCode::kUnavailable, "not connected to a broker");
+  return bus_->publish(live_topic_, std::as_bytes(message), 0, false);
 }
 
 void Connection::wake() {

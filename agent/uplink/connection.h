@@ -5,7 +5,9 @@
 // `steady_ms`, so that two agents under one name, each ending the other's session, do not spin. Loop thread only.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,15 +29,11 @@ struct ConnectionOptions {
   UplinkOptions uplink;
 };
 
-// What a gateway wants to see at once. Kept for the live lane.
-struct Interest {
-  std::string gateway;
-  uint64_t incarnation = 0;
-  uint64_t version = 0;
-  int64_t until_mono_ms = 0;  // end of the lease
-  std::vector<std::string> selectors;
+// Who else listens on the connection: the live lane.
+struct ConnectionListener {
+  std::function<void()> connected, disconnected;
+  std::function<void(std::span<const uint8_t> message)> interest;  // an Interest message, whatever is in it
 };
-inline constexpr size_t kInterestsMax = 8;
 
 class Connection {
  public:
@@ -45,6 +43,11 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   void start();
+  // Before start().
+  void listen(ConnectionListener listener) { listener_ = std::move(listener); }
+  // A Live message, QoS 0. kUnavailable, kFull: as the bus says.
+  Status publish_live(std::span<const uint8_t> message);
+  uint64_t outgoing_bytes() const { return connected_ ? bus_->counters().outgoing_bytes : 0; }
   // Something new is on the shelf.
   void wake();
   // Says "offline" and leaves; nothing is sent afterwards.
@@ -54,24 +57,22 @@ class Connection {
   bool answered() const { return connected_ && machine_.answered(); }
   uint64_t connects() const { return connects_; }
   const UplinkMachine& machine() const { return machine_; }
-  const std::vector<Interest>& interests() const { return interests_; }
 
  private:
   void connect();
   void on_connected(const std::string& url);
   void on_disconnected(const Error& error);
   void on_message(std::string_view topic, std::span<const std::byte> payload);
-  void keep_interest(std::span<const uint8_t> message);
   void tick();
   int64_t now_ms() const { return env_.clock.mono_ms(); }
 
   Env& env_;
   const ConnectionOptions options_;
   SpoolShelf& shelf_;
-  const std::string up_topic_, down_topic_, state_topic_, interest_topic_;
+  const std::string up_topic_, down_topic_, state_topic_, live_topic_, interest_topic_;
   Uplink machine_;
   std::unique_ptr<MessageBus> bus_;
-  std::vector<Interest> interests_;
+  ConnectionListener listener_;
   bool connected_ = false;
   bool stopped_ = false;
   int64_t connected_at_ms_ = 0;

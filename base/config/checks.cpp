@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/config/config.h"
+#include "base/http_url.h"
 
 namespace lambda {
 namespace {
@@ -82,6 +83,15 @@ TextCheck mqtt_url() {
     const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
     if (error != std::errc{} || end != port.data() + port.size() || number == 0 || number > 65535) {
       return wrong(value, "has a port that is no number from 1 to 65535");
+    }
+    return {};
+  };
+}
+
+TextCheck http_url() {
+  return [](const std::string& value) -> Status {
+    if (auto parsed = parse_http_url(std::string_view(value).substr(0, value.find('?'))); !parsed) {
+      return tl::unexpected(parsed.error());
     }
     return {};
   };

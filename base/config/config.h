@@ -41,6 +41,7 @@ TextCheck not_empty();
 TextCheck identifier();  // [a-z0-9-]{1,64}
 TextCheck one_of(std::vector<std::string> words);
 TextCheck mqtt_url();        // mqtt://host:port or mqtts://host:port
+TextCheck http_url();        // http:// or https://, perhaps with a path and a query
 TextCheck listen_address();  // an IPv4 or IPv6 address
 
 class ConfigTable {

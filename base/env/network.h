@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/env/http_fetch.h"
 #include "base/result.h"
 
 namespace lambda {
@@ -86,15 +87,23 @@ struct HttpOptions {
   std::string token;                       // when set, "Authorization: Bearer <token>" is asked of everyone
   std::string certificate_file, key_file;  // TLS when set
   std::string client_ca_file;              // and client certificates of this CA are asked for
+  // Past it the one that has waited longest for its client is closed; a further one gets 503 when none waits.
   uint32_t connections_max = 256;
   uint64_t body_bytes_max = 4u << 20;
+  // Bodies of requests and answers at a time. Past it those go that have waited longest for their client; a request
+  // gets 503 when none is left.
+  uint64_t held_bytes_max = 64u << 20;
   int64_t idle_timeout_ms = 30'000;  // for a whole request to come, for an answer to be taken, between two requests
 };
 
 struct HttpCounters {
-  uint64_t requests = 0;
-  uint64_t connections_refused = 0;  // past connections_max
-  uint64_t requests_refused = 0;     // malformed, too large, unauthorised
+  uint64_t requests = 0;               // that were whole
+  uint64_t requests_refused = 0;       // malformed, too large, unauthorised, or without room
+  uint64_t requests_without_room = 0;  // of these: past held_bytes_max
+  uint64_t connections = 0;            // now
+  uint64_t connections_refused = 0;    // past connections_max, when none could make room
+  uint64_t connections_dropped = 0;    // closed while they waited for their client, to make room
+  uint64_t held_bytes = 0;             // now
 };
 
 class HttpServer {
@@ -114,6 +123,8 @@ class Network {
   virtual std::unique_ptr<MessageBus> bus(BusOptions options, MessageBus::Handlers handlers) = 0;
   // kDenied when `address` is not loopback and neither a token nor client certificates are configured.
   virtual Result<std::unique_ptr<HttpServer>> listen_http(HttpOptions options, HttpServer::Handler handler) = 0;
+  // Null in a world without other programs to ask.
+  virtual std::unique_ptr<HttpFetcher> http_fetcher() { return nullptr; }
 };
 
 }  // namespace lambda

@@ -12,8 +12,6 @@
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
 
-#include <openssl/crypto.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -21,7 +19,8 @@
 #include <thread>
 #include <utility>
 
-#include "base/crypto/crypto.h"
+#include "base/os/http_crowd.h"
+#include "base/os/http_text.h"
 #include "base/os/network.h"
 
 namespace lambda {
@@ -34,81 +33,32 @@ using tcp = net::ip::tcp;
 using boost::system::error_code;
 
 constexpr uint32_t kHeaderBytesMax = 16u << 10;
-constexpr size_t kParametersMax = 1'000;
 constexpr auto kLingerMax = std::chrono::seconds(2);
 constexpr size_t kLingerBytesMax = 8u << 20;
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
-
-int digit_of(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// %XX, and + as a space where forms are meant. False: malformed.
-bool decode_percent(std::string_view text, bool form, std::string* out) {
-  out->clear();
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%') {
-      if (i + 2 >= text.size()) return false;
-      const int high = digit_of(text[i + 1]), low = digit_of(text[i + 2]);
-      if (high < 0 || low < 0) return false;
-      *out += static_cast<char>(high << 4 | low);
-      i += 2;
-    } else {
-      *out += form && text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return true;
-}
-
-bool decode_form(std::string_view text, std::multimap<std::string, std::string>* parameters) {
-  while (!text.empty()) {
-    const auto end = text.find('&');
-    const auto pair = text.substr(0, end);
-    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-    if (pair.empty()) continue;
-    if (parameters->size() >= kParametersMax) return false;
-    const auto equals = pair.find('=');
-    std::string name, value;
-    if (!decode_percent(pair.substr(0, equals), true, &name)) return false;
-    if (equals != std::string_view::npos && !decode_percent(pair.substr(equals + 1), true, &value)) return false;
-    parameters->emplace(std::move(name), std::move(value));
-  }
-  return true;
-}
-
-bool same_secret(std::string_view a, std::string_view b) {
-  const auto digest = [](std::string_view text) {
-    return sha256({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
-  };
-  // Over digests, so that not even the length can be timed.
-  const Digest x = digest(a), y = digest(b);
-  return CRYPTO_memcmp(x.data(), y.data(), x.size()) == 0;
-}
+constexpr size_t kBufferKeptMax = 4u << 10;  // between two requests
 
 HttpResponse text_answer(int status, std::string text) {
   return {status, "text/plain; charset=utf-8", std::move(text) + "\n"};
 }
 
 struct Core {
-  Core(EventLoop& l, HttpOptions o, HttpServer::Handler h) : options(std::move(o)), loop(l), handler(std::move(h)) {}
+  Core(EventLoop& l, HttpOptions o, HttpServer::Handler h)
+      : options(std::move(o)), loop(l), handler(std::move(h)), crowd(options.connections_max, options.held_bytes_max) {}
 
   const HttpOptions options;
   EventLoop& loop;
   HttpServer::Handler handler;                                       // called and cleared on the loop thread
   const std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // loop thread only
   std::optional<net::ssl::context> tls;
-  std::atomic<uint32_t> connections{0};
-  std::atomic<uint64_t> requests{0}, connections_refused{0}, requests_refused{0};
+  HttpCrowd crowd;
+  std::atomic<uint64_t> requests{0}, connections_refused{0}, requests_refused{0}, requests_without_room{0};
   net::io_context io{1};  // last: its end destroys the sessions, which use the rest
 };
 
 // What an answer needs to find its way back.
-class Session : public std::enable_shared_from_this<Session> {
+class Session : public std::enable_shared_from_this<Session>, public HttpCrowd::Member {
  public:
-  virtual ~Session() = default;
   virtual void answer(HttpResponse response) = 0;  // on the server's thread
 };
 
@@ -141,13 +91,15 @@ class Connection final : public Session {
  public:
   Connection(const std::shared_ptr<Core>& core, Stream stream)
       : core_(*core), weak_core_(core), stream_(std::move(stream)) {
-    core_.connections++;
+    core_.crowd.enter(*this);
   }
-  ~Connection() override { core_.connections--; }
+  ~Connection() override { core_.crowd.end(*this); }
+
+  void leave() override { close(); }
 
   void start() {
     if constexpr (kTls) {
-      limit_time();
+      wait_for_client();
       stream_.async_handshake(net::ssl::stream_base::server, [self = self()](error_code error) {
         if (error) {
           self->core_.requests_refused++;
@@ -161,6 +113,7 @@ class Connection final : public Session {
   }
 
   void answer(HttpResponse response) override {
+    if (response.status < 400) core_.crowd.served(*this);
     http::response<http::string_body> out{static_cast<http::status>(response.status), version_};
     out.set(http::field::content_type, response.content_type);
     for (const auto& [name, value] : response.headers) out.set(name, value);
@@ -171,10 +124,12 @@ class Connection final : public Session {
     out.body() = std::move(response.body);
     out.prepare_payload();
     response_ = std::move(out);
-    limit_time();
+    wait_for_client();
+    core_.crowd.holds(*this, response_.body().size());  // it is made already: others that wait make room for it
     const auto done = [self = self()](error_code error, size_t) {
       if (error) return;
       self->response_ = {};
+      self->core_.crowd.holds(*self, 0);
       self->keep_alive_ ? self->read_header() : self->linger();
     };
     if (head_only_) {
@@ -191,7 +146,8 @@ class Connection final : public Session {
 
   std::shared_ptr<Connection> self() { return std::static_pointer_cast<Connection>(this->shared_from_this()); }
   // One limit for the whole operation that follows: a client that sends a byte a second gains nothing by it.
-  void limit_time() {
+  void wait_for_client() {
+    core_.crowd.waits(*this);
     beast::get_lowest_layer(stream_).expires_after(std::chrono::milliseconds(core_.options.idle_timeout_ms));
   }
 
@@ -199,12 +155,32 @@ class Connection final : public Session {
     parser_.emplace();
     parser_->header_limit(kHeaderBytesMax);
     parser_->body_limit(core_.options.body_bytes_max);
-    limit_time();
+    version_ = 11;
+    keep_alive_ = head_only_ = false;
+    if (buffer_.size() == 0 && buffer_.capacity() > kBufferKeptMax) buffer_.shrink_to_fit();
+    wait_for_client();
     http::async_read_header(stream_, buffer_, *parser_, [self = self()](error_code error, size_t) {
       if (error) return self->read_failed(error);
-      if (beast::iequals(self->parser_->get()[http::field::expect], "100-continue")) return self->go_on();
-      self->read_body();
+      self->admit();
     });
+  }
+
+  // Before a byte of the body is taken: who may not ask may not fill memory either.
+  void admit() {
+    const auto& message = parser_->get();
+    version_ = message.version();
+    head_only_ = message.method() == http::verb::head;
+    const bool known = head_only_ || message.method() == http::verb::get || message.method() == http::verb::post;
+    const auto text = message[http::field::authorization];
+    keep_alive_ = message.keep_alive() && parser_->is_done();
+    if (!core_.options.token.empty() && !has_bearer_token({text.data(), text.size()}, core_.options.token)) {
+      return refuse(401, "a bearer token is needed");
+    }
+    keep_alive_ = false;
+    if (!known) return refuse(405, "only GET, HEAD and POST are answered");
+    parser_->eager(true);
+    if (beast::iequals(message[http::field::expect], "100-continue")) return go_on();
+    read_body();
   }
 
   void go_on() {
@@ -215,9 +191,14 @@ class Connection final : public Session {
   }
 
   void read_body() {
-    http::async_read(stream_, buffer_, *parser_, [self = self()](error_code error, size_t) {
+    if (parser_->is_done()) return handle();
+    http::async_read_some(stream_, buffer_, *parser_, [self = self()](error_code error, size_t) {
       if (error) return self->read_failed(error);
-      self->handle();
+      if (!self->core_.crowd.holds(*self, self->parser_->get().body().size())) {
+        self->core_.requests_without_room++;
+        return self->refuse(503, "no room for another request; ask again in a moment");
+      }
+      self->read_body();
     });
   }
 
@@ -238,17 +219,14 @@ class Connection final : public Session {
 
   void refuse(int status, const std::string& text) {
     core_.requests_refused++;
-    if (status != 401) keep_alive_ = false;
-    answer(text_answer(status, text));
+    auto response = text_answer(status, text);
+    if (status == 503) response.headers.emplace_back("Retry-After", "1");
+    answer(std::move(response));
   }
 
   void handle() {
     auto message = parser_->release();
     core_.requests++;
-    version_ = message.version();
-    keep_alive_ = message.keep_alive();
-    head_only_ = message.method() == http::verb::head;
-
     HttpRequest request;
     for (const auto& field : message) {
       std::string name(field.name_string());
@@ -256,45 +234,23 @@ class Connection final : public Session {
       auto& value = request.headers[name];
       value = value.empty() ? std::string(field.value()) : value + ", " + std::string(field.value());
     }
-    if (!authorised(request)) return refuse(401, "a bearer token is needed");
-    const bool known = head_only_ || message.method() == http::verb::get || message.method() == http::verb::post;
-    if (!known) return refuse(405, "only GET, HEAD and POST are answered");
     request.method = message.method() == http::verb::post ? "POST" : "GET";
-
-    const std::string target(message.target());
-    const auto query = target.find('?');
-    if (target.empty() || target[0] != '/' || !decode_percent(target.substr(0, query), false, &request.path)) {
-      return refuse(400, "the path cannot be read");
+    const auto target = message.target();
+    if (const std::string wrong = read_http_target({target.data(), target.size()}, request); !wrong.empty()) {
+      return refuse(400, wrong);
     }
-    const bool good =
-        query == std::string::npos || decode_form(std::string_view(target).substr(query + 1), &request.parameters);
     const auto type = request.headers.find("content-type");
-    if (type != request.headers.end() && type->second.rfind("application/x-www-form-urlencoded", 0) == 0) {
-      // Many clients call any body a form; one that is none is only a body.
-      std::multimap<std::string, std::string> form;
-      if (decode_form(message.body(), &form)) request.parameters.merge(form);
-    }
-    if (!good) return refuse(400, "the parameters cannot be read, or are more than " + std::to_string(kParametersMax));
+    if (type != request.headers.end()) read_http_form(type->second, message.body(), request);
+    keep_alive_ = message.keep_alive();
     request.body = std::move(message.body());
     hand_over(std::move(request));
-  }
-
-  bool authorised(const HttpRequest& request) const {
-    if (core_.options.token.empty()) return true;
-    const auto found = request.headers.find("authorization");
-    constexpr std::string_view kScheme = "bearer ";
-    if (found == request.headers.end() || found->second.size() < kScheme.size()) return false;
-    if (!beast::iequals(beast::string_view(found->second.data(), kScheme.size()),
-                        beast::string_view(kScheme.data(), kScheme.size()))) {
-      return false;
-    }
-    return same_secret(std::string_view(found->second).substr(kScheme.size()), core_.options.token);
   }
 
   // The answer to come keeps the connection alive.
   void hand_over(HttpRequest request) {
     auto core = weak_core_.lock();
     if (!core) return;
+    core_.crowd.works(*this);
     beast::get_lowest_layer(stream_).expires_never();
     auto respond = std::make_shared<Answer>(core, self());
     core_.loop.post([core, alive = core->alive, request = std::move(request), respond = std::move(respond)] {
@@ -305,6 +261,7 @@ class Connection final : public Session {
   // Ends the connection in a way that the other side can read the answer: what it still sends is read for a moment, for
   // a closed socket would answer that with a reset, which may overtake the answer.
   void linger() {
+    core_.crowd.waits(*this);
     beast::get_lowest_layer(stream_).expires_after(kLingerMax);
     if constexpr (kTls) {
       stream_.async_shutdown([self = self()](error_code) { self->close(); });
@@ -362,20 +319,30 @@ class BeastServer final : public HttpServer {
 
   uint16_t port() const override { return port_; }
   HttpCounters counters() const override {
-    return {core_->requests, core_->connections_refused, core_->requests_refused};
+    HttpCounters out;
+    out.requests = core_->requests;
+    out.requests_refused = core_->requests_refused;
+    out.requests_without_room = core_->requests_without_room;
+    out.connections = core_->crowd.connections();
+    out.connections_refused = core_->connections_refused;
+    out.connections_dropped = core_->crowd.dropped();
+    out.held_bytes = core_->crowd.held_bytes();
+    return out;
   }
 
  private:
   void accept() {
     acceptor_.async_accept([this](error_code error, tcp::socket socket) {
       if (error) {  // out of descriptors, most likely: others must end first
-        log_.warn("http_accept_failed", {{"error", error.message()}});
+        if (!std::exchange(accept_fails_, true)) log_.warn("http_accept_failed", {{"error", error.message()}});
+        core_->crowd.drop_one();
         pause_.expires_after(kAcceptPause);
         pause_.async_wait([this](error_code stopped) {
           if (!stopped) accept();
         });
         return;
       }
+      accept_fails_ = false;
       take(std::move(socket));
       accept();
     });
@@ -384,7 +351,7 @@ class BeastServer final : public HttpServer {
   void take(tcp::socket socket) {
     error_code ignored;
     socket.set_option(tcp::no_delay(true), ignored);
-    if (core_->connections >= core_->options.connections_max) {
+    if (!core_->crowd.make_room()) {
       core_->connections_refused++;
       if (core_->tls) return;
       // Fits into the socket's empty buffer, so this neither blocks nor comes out in part.
@@ -407,6 +374,7 @@ class BeastServer final : public HttpServer {
   tcp::acceptor acceptor_;
   net::steady_timer pause_;
   Log& log_;
+  bool accept_fails_ = false;
   uint16_t port_ = 0;
   std::thread thread_;
 };

@@ -4,22 +4,12 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <string_view>
 
 #include "base/env/network.h"
+#include "base/http_url.h"
 #include "base/result.h"
 
 namespace lambda {
-
-struct HttpUrl {
-  bool tls = false;
-  std::string host;  // without the brackets of an IPv6 address
-  std::string port;
-  std::string path;  // "/" when there is none; without a slash at its end otherwise
-};
-// http://host:port/path or https://...; the port is 80 or 443 when left out. kInvalid for anything else: user names,
-// queries and fragments too.
-Result<HttpUrl> parse_http_url(std::string_view url);
 
 struct HttpCall {
   std::string url;                                     // as above

@@ -202,30 +202,84 @@ TEST_F(Http, ABodyThatIsTooLongGets413WhetherItIsAnnouncedOrNot) {
   EXPECT_EQ(sent.first, "200");
 }
 
-TEST_F(Http, PastConnectionsMaxItAnswers503AndCloses) {
+TEST_F(Http, PastConnectionsMaxTheOneThatWaitsLongestMakesRoomAndGoodClientsStay) {
+  HttpOptions options;
+  options.connections_max = 3;
+  serve(options);
+  Client good(loop_, server_->port());
+  good.send("GET /1 HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(status_of(good.read("GET /1 ")), 200);
+  std::vector<std::unique_ptr<Client>> idle;
+  for (int i = 0; i < 20; ++i) {
+    idle.push_back(std::make_unique<Client>(loop_, server_->port()));
+    idle.back()->send(i % 2 == 0 ? "" : "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf");
+  }
+  for (int i = 0; i < 18; ++i) {
+    idle[static_cast<size_t>(i)]->read();
+    EXPECT_TRUE(idle[static_cast<size_t>(i)]->ended()) << i;
+  }
+  Client other(loop_, server_->port());
+  other.send("GET /2 HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(status_of(other.read("GET /2 ")), 200);
+  good.send("GET /3 HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(status_of(good.read("GET /3 ")), 200) << "it was there before all others and knows how to behave";
+  EXPECT_EQ(server_->counters().connections_dropped, 19u);
+  EXPECT_EQ(server_->counters().connections_refused, 0u);
+  EXPECT_LE(server_->counters().connections, 3u);
+}
+
+TEST_F(Http, WhileAllConnectionsAreBeingAnsweredAFurtherOneGets503) {
   HttpOptions options;
   options.connections_max = 2;
   serve(options);
-  Client one(loop_, server_->port());
-  one.send("GET /1 HTTP/1.1\r\nHost: x\r\n\r\n");
-  EXPECT_EQ(status_of(one.read("GET /1 ")), 200);
-  {
-    Client two(loop_, server_->port());
-    two.send("GET /2 HTTP/1.1\r\nHost: x\r\n\r\n");
-    EXPECT_EQ(status_of(two.read("GET /2 ")), 200);
-    Client three(loop_, server_->port());
-    EXPECT_EQ(status_of(three.read()), 503);
-    EXPECT_TRUE(three.ended());
-    EXPECT_EQ(server_->counters().connections_refused, 1u);
+  Client one(loop_, server_->port()), two(loop_, server_->port());
+  for (Client* client : {&one, &two}) client->send("GET /late HTTP/1.1\r\nHost: x\r\n\r\n");
+  ASSERT_TRUE(run_until(loop_, [&] { return held_.size() == 2; }));
+  Client three(loop_, server_->port());
+  EXPECT_EQ(status_of(three.read()), 503);
+  EXPECT_TRUE(three.ended());
+  EXPECT_EQ(server_->counters().connections_refused, 1u);
+  for (auto& respond : held_) respond({200, "text/plain", "done"});
+  EXPECT_EQ(status_of(one.read("done")), 200);
+  EXPECT_EQ(status_of(two.read("done")), 200);
+  Client four(loop_, server_->port());
+  four.send("GET /4 HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(status_of(four.read("GET /4 ")), 200) << "they wait again, and the first of them makes room";
+}
+
+TEST_F(Http, SlowWritersAndSlowReadersHoldNoMoreThanHeldBytesMax) {
+  HttpOptions options;
+  options.body_bytes_max = 100'000;
+  options.held_bytes_max = 250'000;
+  serve(options);
+  const std::string half = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + std::string(90'000, 'x');
+  std::vector<std::unique_ptr<Client>> slow;
+  for (int i = 0; i < 8; ++i) {
+    slow.push_back(std::make_unique<Client>(loop_, server_->port()));
+    slow.back()->send(half);
   }
-  // When one has gone there is room again.
-  bool answered = false;
-  for (int i = 0; i < 1000 && !answered; ++i) {
-    Client four(loop_, server_->port());
-    four.send("GET /4 HTTP/1.1\r\nHost: x\r\n\r\n");
-    answered = status_of(four.read("\r\n\r\n")) == 200;
+  for (size_t i = 0; i < 6; ++i) {
+    slow[i]->read();
+    EXPECT_TRUE(slow[i]->ended()) << i;
   }
-  EXPECT_TRUE(answered);
+  EXPECT_EQ(server_->counters().connections_dropped, 6u);
+  EXPECT_LE(server_->counters().held_bytes, 250'000u);
+  Client good(loop_, server_->port());
+  good.send(half + std::string(10'000, 'x'));
+  EXPECT_EQ(status_of(good.read("\r\n\r\n")), 200);
+  // Those whose requests are being answered are not in anybody's way, and cannot be made to go.
+  slow.clear();
+  for (int i = 0; i < 2; ++i) {
+    slow.push_back(std::make_unique<Client>(loop_, server_->port()));
+    slow.back()->send("POST /late" + half.substr(6) + std::string(10'000, 'x'));
+  }
+  ASSERT_TRUE(run_until(loop_, [&] { return held_.size() == 2; }));
+  Client third(loop_, server_->port());
+  third.send(half + std::string(10'000, 'x'));
+  EXPECT_EQ(status_of(third.read()), 503);
+  EXPECT_EQ(server_->counters().requests_without_room, 1u);
+  for (auto& respond : held_) respond({200, "text/plain", "done"});
+  EXPECT_EQ(status_of(slow[1]->read("done")), 200);
 }
 
 TEST_F(Http, ClosesConnectionsThatSendNothingAndThoseThatSendTooSlowly) {
@@ -262,6 +316,26 @@ TEST_F(Http, AsksForTheTokenAndComparesAllOfIt) {
   }
   EXPECT_EQ(with("Authorization: Bearer s3cret\r\n"), 200);
   EXPECT_EQ(with("authorization: bearer s3cret\r\n"), 200);
+}
+
+TEST_F(Http, WithoutTheTokenNoByteOfABodyIsTaken) {
+  HttpOptions options;
+  options.token = "s3cret";
+  serve(options);
+  Client client(loop_, server_->port());
+  client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");  // and waits with the rest
+  const std::string answer = client.read();
+  EXPECT_EQ(status_of(answer), 401);
+  EXPECT_NE(answer.find("Connection: close"), std::string::npos) << answer;
+  Client polite(loop_, server_->port());
+  polite.send("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n");
+  EXPECT_EQ(status_of(polite.read()), 401);
+  // Without a body the connection stays: the next request may know it.
+  Client asks(loop_, server_->port());
+  asks.send("GET /1 HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(status_of(asks.read("needed")), 401);
+  asks.send("GET /2 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\r\n\r\n");
+  EXPECT_EQ(status_of(asks.read("GET /2 ")), 200);
 }
 
 TEST_F(Http, IsNotOpenedBeyondThisMachineWithoutTokenOrClientCertificates) {

@@ -49,6 +49,10 @@ Result<std::unique_ptr<HttpServer>> OsNetwork::listen_http(HttpOptions options, 
   return make_beast_server(loop_, log_, std::move(options), std::move(handler));
 }
 
+std::unique_ptr<HttpFetcher> OsNetwork::http_fetcher() {
+  return make_beast_fetcher(loop_);
+}
+
 Status can_listen(const std::string& address, uint16_t port, int64_t wait_ms) {
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(wait_ms);
   Status free = try_listen(address, port);

@@ -18,6 +18,7 @@ class OsNetwork final : public Network {
   OsNetwork(EventLoop& loop, Log& log) : loop_(loop), log_(log) {}
   std::unique_ptr<MessageBus> bus(BusOptions options, MessageBus::Handlers handlers) override;
   Result<std::unique_ptr<HttpServer>> listen_http(HttpOptions options, HttpServer::Handler handler) override;
+  std::unique_ptr<HttpFetcher> http_fetcher() override;
 
  private:
   EventLoop& loop_;
@@ -29,9 +30,10 @@ class OsNetwork final : public Network {
 // no address of this machine. Any thread.
 Status can_listen(const std::string& address, uint16_t port, int64_t wait_ms = 0);
 
-// The two behind it, each in a .cpp of its own.
+// The three behind it, each in a .cpp of its own.
 std::unique_ptr<MessageBus> make_paho_bus(EventLoop& loop, Log& log, BusOptions options, MessageBus::Handlers handlers);
 Result<std::unique_ptr<HttpServer>> make_beast_server(EventLoop& loop, Log& log, HttpOptions options,
                                                       HttpServer::Handler handler);
+std::unique_ptr<HttpFetcher> make_beast_fetcher(EventLoop& loop);
 
 }  // namespace lambda

@@ -1,8 +1,11 @@
 #include "gateway/api/api.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
+
+#include "base/metrics/http_metrics.h"
 
 namespace lambda::gateway {
 namespace {
@@ -17,16 +20,35 @@ HttpResponse text_answer(int status, std::string body) {
   return {status, "text/plain; charset=utf-8", std::move(body)};
 }
 
-query::HttpApiOptions query_options() {
+constexpr std::array<std::string_view, 5> kOwnPaths = {"/healthz", "/readyz", "/metrics", "/api/v1/lambda/devices",
+                                                       "/api/v1/lambda/status"};
+
+// Names every page there is.
+std::string not_found() {
+  Json pages = query::HttpApi::paths();
+  for (const std::string_view path : kOwnPaths) pages.push_back(path);
+  return dump({{"status", "error"}, {"errorType", "not_found"}, {"error", "no such page"}, {"pages", pages}});
+}
+
+query::HttpApiOptions query_options(Store& store) {
   query::HttpApiOptions options;
   options.version = kVersion;
+  options.metadata = [&store] {
+    query::MetricFactsByName facts;
+    store.each_metric([&](const std::string& name, Kind kind, const std::string& unit) {
+      query::add_declared(facts, name, kind == Kind::kCounter, unit);
+    });
+    return facts;
+  };
   return options;
 }
 
 }  // namespace
 
 Api::Api(Env& env, ApiView view, query::HttpApi::Executor executor)
-    : env_(env), view_(std::move(view)), query_(*view_.store, env.clock, query_options(), std::move(executor)) {
+    : env_(env),
+      view_(std::move(view)),
+      query_(view_.live->overlay(), env.clock, query_options(*view_.store), std::move(executor)) {
   register_metrics();
 }
 
@@ -38,10 +60,17 @@ bool Api::ready() const {
 
 void Api::handle(const HttpRequest& request, HttpServer::Respond respond) {
   if (query::HttpApi::serves(request.path)) {
+    // Only what somebody looks at is wanted at once, not what is listed.
+    const bool looks = request.path == "/api/v1/query" || request.path == "/api/v1/query_range";
+    if (looks) view_.live->overlay().begin_question();
     query_.handle(request, std::move(respond));
+    view_.live->overlay().end_question();
     return;
   }
-  if (request.method != "GET" && request.method != "HEAD") {
+  // What is not in the list is not answered: whoever walks the list has seen all.
+  if (std::find(kOwnPaths.begin(), kOwnPaths.end(), request.path) == kOwnPaths.end()) {
+    respond({404, "application/json", not_found()});
+  } else if (request.method != "GET" && request.method != "HEAD") {
     respond(text_answer(405, "only GET\n"));
   } else if (request.path == "/healthz") {
     respond(text_answer(200, "ok\n"));
@@ -54,11 +83,9 @@ void Api::handle(const HttpRequest& request, HttpServer::Respond respond) {
     respond({200, Metrics::kContentType, metrics_.render()});
   } else if (request.path == "/api/v1/lambda/devices") {
     respond({200, "application/json", devices_json()});
-  } else if (request.path == "/api/v1/lambda/status") {
-    respond({200, "application/json", status_json()});
   } else {
-    respond(
-        text_answer(404, "no such page; see /api/v1/query, /api/v1/lambda/devices, /api/v1/lambda/status, /metrics\n"));
+    LAMBDA_ASSERT(request.path == "/api/v1/lambda/status");
+    respond({200, "application/json", status_json()});
   }
 }
 
@@ -130,6 +157,13 @@ std::string Api::status_json() const {
                     {"waiting_bytes", view_.ingest->waiting_bytes()},
                     {"quarantine_files", view_.ingest->quarantine().files()},
                     {"quarantine_bytes", view_.ingest->quarantine().bytes()}};
+  const LiveLane& live = *view_.live;
+  json["live"] = {{"enabled", live.options().enabled},
+                  {"selectors", live.interest().selectors()},
+                  {"interest_version", live.interest().version()},
+                  {"messages", live.counters().messages},
+                  {"points", live.fresh().points()},
+                  {"streams", live.fresh().streams()}};
   json["broker"] = {{"connected", view_.bus_connected()}, {"connections", view_.bus_connections()}};
   if (view_.broker != nullptr) {
     json["broker"]["port"] = view_.broker->port();
@@ -154,8 +188,10 @@ void Api::gauge(std::string name, std::string help, std::function<double()> read
 }
 
 void Api::register_metrics() {
+  register_http_metrics(metrics_, view_.http);
   register_ingest();
   register_store();
+  register_live();
   gauge("lambda_gateway_ready", "1: the index is complete and the broker connected.",
         [this] { return ready() ? 1.0 : 0.0; });
   gauge("lambda_gateway_up_seconds", "Since the start.",
@@ -230,6 +266,58 @@ void Api::register_ingest() {
   plain("quarantine_write_errors_total", "Examples that could not be written.", q.write_errors);
   gauge("lambda_gateway_quarantine_bytes", "In the quarantine's folder.",
         [this] { return static_cast<double>(view_.ingest->quarantine().bytes()); });
+}
+
+void Api::register_live() {
+  const LiveCounters& c = view_.live->counters();
+  const FreshCounters& f = view_.live->fresh().counters();
+  const InterestCounters& i = view_.live->interest().counters();
+  auto plain = [&](const char* name, const char* help, const uint64_t& value, const Metrics::Labels& labels = {}) {
+    count(std::string("lambda_live_") + name, help, labels, [&value] { return value; });
+  };
+  plain("messages_total", "Live messages of devices.", c.messages);
+  plain("message_bytes_total", "Their payloads.", c.bytes);
+  const std::pair<const char*, const uint64_t*> reasons[] = {{"disabled", &c.disabled},
+                                                             {"unknown_device", &c.unknown_device},
+                                                             {"revoked_device", &c.revoked_device},
+                                                             {"too_large", &c.too_large},
+                                                             {"rate", &c.rate},
+                                                             {"version", &c.version},
+                                                             {"malformed", &c.malformed},
+                                                             {"not_ready", &c.not_ready}};
+  for (const auto& [reason, value] : reasons) {
+    plain("refused_total", "Live messages that were not taken, by reason.", *value, {{"reason", reason}});
+  }
+  const char* points = "points_total";
+  const char* points_help = "Points on the live lane, by what became of them.";
+  plain(points, points_help, f.points_live, {{"result", "first"}});
+  plain(points, points_help, f.points_again, {{"result", "again"}});
+  plain(points, points_help, f.points_undeclared, {{"result", "undeclared"}});
+  plain(points, points_help, f.points_mistyped, {{"result", "mistyped"}});
+  plain("points_confirmed_total", "Live points whose block says the same.", f.points_confirmed);
+  plain("points_differ_total", "Live points whose block says something else: the block holds.", f.points_differ);
+  plain("points_ahead_total", "Live points too far in the future; kept.", f.points_ahead);
+  plain("points_expired_total", "Live points whose block did not come in time.", f.points_expired);
+  plain("points_evicted_total", "Live points given up at live.points_max.", f.points_evicted);
+  plain("streams_forgotten_total", "Streams given up at live.streams_max with points that are not stored.",
+        f.streams_forgotten);
+  plain("runs_forgotten_total", "Runs of ordinals given up at the bound of one stream.", f.runs_forgotten);
+  plain("redeclared_total", "Declarations that say something else of a series than before.", f.redeclared);
+  plain("consumed_points_total", "Points handed to consumers, by lane.", f.consumed_live, {{"lane", "live"}});
+  plain("consumed_points_total", "Points handed to consumers, by lane.", f.consumed_block, {{"lane", "block"}});
+  plain("interests_published_total", "Interests published.", i.published);
+  plain("interest_renewals_total", "Of these, those that only renew the lease.", i.renewals);
+  plain("interest_publish_errors_total", "Interests that the connection did not take.", i.publish_errors);
+  plain("selectors_replaced_total", "Selectors that gave way at live.selectors_max.", i.replaced);
+  plain("selectors_refused_total", "Selectors too long, or without a place.", i.refused);
+  const OverlayCounters& o = view_.live->overlay_counters();
+  plain("selections_total", "Selections of questions with live points in them.", o.selections);
+  gauge("lambda_live_selectors", "Selectors wanted at once.",
+        [this] { return static_cast<double>(view_.live->interest().selectors()); });
+  gauge("lambda_live_points", "Live points in memory.",
+        [this] { return static_cast<double>(view_.live->fresh().points()); });
+  gauge("lambda_live_streams", "Streams in memory.",
+        [this] { return static_cast<double>(view_.live->fresh().streams()); });
 }
 
 void Api::register_store() {

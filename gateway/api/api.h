@@ -1,6 +1,7 @@
 // The gateway's HTTP interface, read only:
 //
-//   /api/v1/query ... (query/http_api.h)     Prometheus' questions
+//   /api/v1/query ... (query/http_api.h)     Prometheus' questions; what query and query_range read of the present is
+//                                            wanted at once from then on (gateway/live)
 //   /api/v1/lambda/devices                   last seen, lag, backlog, gaps, clock offset, chain breaks of each device
 //   /api/v1/lambda/status                    this gateway: store, ingest, broker
 //   /healthz                                 200: the loop runs
@@ -21,6 +22,7 @@
 #include "gateway/broker/broker.h"
 #include "gateway/broker/session_ender.h"
 #include "gateway/ingest/ingest.h"
+#include "gateway/live/live_lane.h"
 #include "gateway/site/registry.h"
 #include "gateway/store/store.h"
 #include "query/http_api.h"
@@ -34,12 +36,14 @@ struct ApiView {
   std::string site, gateway;
   Store* store = nullptr;
   const Ingest* ingest = nullptr;
+  LiveLane* live = nullptr;
   const Registry* registry = nullptr;
   const Broker* broker = nullptr;
   const SessionEnder* sessions = nullptr;
   std::function<bool()> bus_connected;        // and the broker has confirmed the subscriptions of this connection
   std::function<uint64_t()> bus_connections;  // since the start
   int64_t started_mono_ms = 0;
+  std::function<HttpCounters()> http;  // of the server in front of this
 };
 
 class Api {
@@ -58,6 +62,7 @@ class Api {
   void gauge(std::string name, std::string help, std::function<double()> read);
   void register_ingest();
   void register_store();
+  void register_live();
 
   Env& env_;
   ApiView view_;

@@ -1,7 +1,6 @@
 #include "gateway/ingest/ingest.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "base/planted.h"
 #include "gateway/ingest/ack_ranges.h"
@@ -11,20 +10,6 @@ namespace lambda::gateway {
 namespace {
 
 constexpr int64_t kAcksRetryMs = 20;
-
-// "lambda/v1/<site>/<device>/<leaf>" -> device and leaf, views into `topic`.
-std::optional<std::pair<std::string_view, std::string_view>> split_topic(std::string_view topic,
-                                                                         std::string_view site) {
-  constexpr std::string_view kRoot = "lambda/v1/";
-  if (topic.substr(0, kRoot.size()) != kRoot) return std::nullopt;
-  topic.remove_prefix(kRoot.size());
-  if (topic.size() <= site.size() || topic.substr(0, site.size()) != site || topic[site.size()] != '/')
-    return std::nullopt;
-  topic.remove_prefix(site.size() + 1);
-  const size_t slash = topic.find('/');
-  if (slash == std::string_view::npos || !valid_id(topic.substr(0, slash))) return std::nullopt;
-  return std::make_pair(topic.substr(0, slash), topic.substr(slash + 1));
-}
 
 uint32_t clamp_delay(int64_t ms) {
   return static_cast<uint32_t>(std::clamp<int64_t>(ms, 50, 60'000));
@@ -87,14 +72,14 @@ void Ingest::connected() {
 void Ingest::message(std::string_view topic, std::span<const std::byte> payload) {
   ++counters_.messages;
   counters_.bytes += payload.size();
-  const auto split = split_topic(topic, options_.site);
-  if (!split || (split->second != "up" && split->second != "state")) {
+  const auto split = device_topic(topic, options_.site);
+  if (!split || (split->leaf != "up" && split->leaf != "state")) {
     ++counters_.foreign_topic;
     return;
   }
-  const std::string device_id(split->first);
+  const std::string device_id(split->device);
   if (port_.refresh_registry) port_.refresh_registry(registry_.find(device_id) == nullptr);
-  if (split->second == "up") {
+  if (split->leaf == "up") {
     up(device_id, payload);
     return;
   }
@@ -244,6 +229,7 @@ void Ingest::decided(const std::string& device_id, uint64_t boot, uint64_t seq, 
   switch (decision.verdict) {
     case Verdict::kStored:
     case Verdict::kDuplicate:
+      if (port_.stored) port_.stored(device_id, boot, message, decision);
       want_ack(device_id, boot, seq);
       return;
     case Verdict::kConflict:

@@ -66,6 +66,10 @@ struct IngestPort {
   std::function<void(bool stranger)> refresh_registry;
   // The device may not be connected.
   std::function<void(const std::string& device)> end_session;
+  // A parcel (the message's bytes) is stored, now (kStored) or since before (kDuplicate); comes before its ack. May be
+  // empty.
+  std::function<void(const std::string& device, uint64_t boot, std::string_view parcel, const Decision& decision)>
+      stored;
 };
 
 struct IngestCounters {

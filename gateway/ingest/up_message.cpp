@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "gateway/ingest/declaration.h"
 #include "proto/lambda.pb.h"
 
 namespace lambda::gateway {
@@ -77,16 +78,6 @@ bool block_views(std::string_view parcel, std::vector<std::string_view>* blocks)
   });
 }
 
-bool is_name(std::string_view text, bool colons) {
-  if (text.empty()) return false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (colons && c == ':');
-    if (!letter && !(i > 0 && c >= '0' && c <= '9')) return false;
-  }
-  return true;
-}
-
 Decoded malformed(std::string text) {
   return {DecodeVerdict::kMalformed, std::move(text)};
 }
@@ -96,38 +87,6 @@ Decoded unsupported(std::string text) {
 
 std::string item(const char* what, int index, const std::string& text) {
   return std::string(what) + "[" + std::to_string(index) + "]: " + text;
-}
-
-Decoded read_declaration(const v1::Declaration& from, int index, Declared* to) {
-  auto bad = [&](const std::string& text) { return malformed(item("declarations", index, text)); };
-  to->ref = from.ref();
-  to->name = from.name();
-  to->unit = from.unit();
-  if (to->name.size() > kMetricNameBytesMax || !is_name(to->name, true)) return bad("name is no metric name");
-  if (to->unit.size() > kLabelBytesMax) return bad("unit is too long");
-  if (static_cast<size_t>(from.labels_size()) > kLabelsMax) return bad("more than 32 labels");
-  for (const auto& label : from.labels()) {
-    if (label.name().size() > kLabelBytesMax || !is_name(label.name(), false))
-      return bad("a label's name is no label name");
-    if (label.value().size() > kLabelBytesMax) return bad("label " + label.name() + ": value is too long");
-    if (label.name() == "instance" || label.name() == "site" || label.name() == "__name__") {
-      return bad("label " + label.name() + " is the gateway's to set");
-    }
-    if (!to->labels.empty() && to->labels.back().first >= label.name()) return bad("labels are not sorted by name");
-    to->labels.emplace_back(label.name(), label.value());
-  }
-  if (from.kind() < 1) return bad("kind is missing");
-  if (from.kind() > 3)
-    return unsupported(item("declarations", index, "kind " + std::to_string(from.kind()) + " is unknown"));
-  to->kind = static_cast<Kind>(from.kind());
-  if (from.type() < 1) return bad("type is missing");
-  if (from.type() > 5)
-    return unsupported(item("declarations", index, "type " + std::to_string(from.type()) + " is unknown"));
-  to->type = static_cast<ValueType>(from.type());
-  if (from.scale() > kScaleMax || (from.scale() != 0 && to->type != ValueType::kDec))
-    return bad("scale is out of range");
-  to->scale = static_cast<uint8_t>(from.scale());
-  return {DecodeVerdict::kOk, {}};
 }
 
 Decoded read_gap(const v1::Gap& from, int index, GapView* to) {

@@ -405,6 +405,10 @@ void StoreImpl::write_parcel(Batch& batch, Item& item, const Device& device, Boo
   item.decision.verdict = Verdict::kStored;
   item.decision.points_new = finding.points_new;
   item.decision.points_duplicate = finding.points_all - finding.points_new;
+  item.decision.accepted.reserve(finding.accepted.size());
+  for (const AcceptedRun& run : finding.accepted) {
+    item.decision.accepted.push_back({run.block, run.run.first, run.run.end});
+  }
   const size_t message_at = append_stored_parcel(
       batch.bytes, request, finding.partial,
       finding.partial ? std::span<const AcceptedRun>(finding.accepted) : std::span<const AcceptedRun>());

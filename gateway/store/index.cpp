@@ -369,6 +369,24 @@ void Index::each_series(int64_t device, const std::string& name, const std::func
   }
 }
 
+// From one name to the next in the index of names: what it costs follows the names, not the series.
+void Index::each_metric(const std::function<void(const std::string&, Kind, const std::string&)>& visit) {
+  std::string name;
+  for (;;) {
+    int64_t series = 0;
+    {
+      Query next(*this, "SELECT name, id FROM series WHERE name>? ORDER BY name LIMIT 1");
+      if (!next.bind(name).step()) return;
+      name = next.text();
+      series = next.number();
+    }
+    Query newest(*this, "SELECT kind, unit FROM streams WHERE series=? ORDER BY boot DESC LIMIT 1");
+    if (!newest.bind(series).step()) continue;
+    const auto kind = static_cast<Kind>(newest.number());
+    visit(name, kind, newest.text());
+  }
+}
+
 std::optional<RunSet> Index::coverage(int64_t stream) {
   Query query(*this, "SELECT runs FROM coverage WHERE stream=?");
   if (!query.bind(stream).step()) return std::nullopt;

@@ -140,6 +140,9 @@ class Index {
   // Of this device (0: any) and name (empty: any).
   void each_series(int64_t device, const std::string& name, const std::function<bool(const SeriesRow&)>& visit);
 
+  // Each name of a series once, in order, with what its newest declaration says.
+  void each_metric(const std::function<void(const std::string& name, Kind kind, const std::string& unit)>& visit);
+
   std::optional<RunSet> coverage(int64_t stream);
   void put_coverage(int64_t stream, const RunSet& runs);
 

@@ -124,6 +124,37 @@ TEST(Index, AnOrdinalThatStandsInTwoSegmentsHidesNoOtherOne) {
   }
 }
 
+TEST(Index, TellsEachMetricOnceWithItsNewestDeclaration) {
+  bool made = false;
+  auto index = Index::open("", &made);
+  ASSERT_TRUE(index.has_value());
+  Index& all = **index;
+  const auto told = [&] {
+    std::string text;
+    all.each_metric([&](const std::string& name, Kind kind, const std::string& unit) {
+      text += name + (kind == Kind::kCounter ? " counter " : " gauge ") + unit + ";";
+    });
+    return text;
+  };
+  EXPECT_EQ(told(), "");
+  int64_t id = 0;
+  const auto series = [&](const std::string& name, const std::string& canonical) {
+    all.put_series({++id, 1, "gid" + std::to_string(id), name, canonical});
+    return id;
+  };
+  int64_t stream = 0;
+  const auto declare = [&](int64_t of, int64_t boot, Kind kind, const std::string& unit) {
+    all.put_stream({++stream, boot, static_cast<uint32_t>(stream), of, kind, ValueType::kF64, 0, unit});
+  };
+  declare(series("b_total", "b_total"), 1, Kind::kGauge, "");
+  declare(id, 2, Kind::kCounter, "bytes");
+  declare(series("a", "a{x=1}"), 1, Kind::kGauge, "seconds");
+  declare(series("a", "a{x=2}"), 1, Kind::kGauge, "seconds");
+  series("nobody_declared", "nobody_declared");
+  declare(series("z", "z"), 3, Kind::kCounter, "");
+  EXPECT_EQ(told(), "a gauge seconds;b_total counter bytes;z counter ;");
+}
+
 TEST(Catalog, ABootForgetsTheSegmentsBelowTheOldestInForce) {
   bool made = false;
   auto catalog = Catalog::open("", 1u << 20, 256, &made);

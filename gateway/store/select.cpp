@@ -199,4 +199,8 @@ bool StoreImpl::select_series(const SeriesRow& series, const DeviceView& view, A
   return true;
 }
 
+void StoreImpl::each_metric(const std::function<void(const std::string&, Kind, const std::string&)>& visit) {
+  if (ready_) catalog_->index().each_metric(visit);
+}
+
 }  // namespace lambda::gateway

@@ -22,6 +22,7 @@
 #include "base/crypto/crypto.h"
 #include "base/env/env.h"
 #include "base/result.h"
+#include "gateway/store/runs.h"
 #include "lambda/block.h"
 #include "lambda/parcel.h"
 #include "query/series_source.h"
@@ -91,9 +92,15 @@ enum class Verdict {
   kFull,        // disk below the watermark, or full; nothing was stored
   kBusy,        // too much waiting, or the index is being computed; nothing was stored
 };
+// Ordinals [first, end) of a parcel's block, the first one being block 0.
+struct AcceptedOrdinals {
+  uint32_t block = 0;
+  uint64_t first = 0, end = 0;
+};
 struct Decision {
   Verdict verdict = Verdict::kBusy;
   uint64_t points_new = 0, points_duplicate = 0;
+  std::vector<AcceptedOrdinals> accepted;  // of kStored: the points that were new, block by block
   std::vector<uint32_t> refs;
   std::string text;
 };
@@ -146,6 +153,11 @@ class Store : public query::SeriesSource {
   // Seqs below will not come (a device's floor_seq).
   virtual void raise_floor(const std::string& device, uint64_t boot, uint64_t floor_seq) = 0;
 
+  // What is known of a stream; nothing of one that was never heard of, and not of what is under way. They may read the
+  // index.
+  virtual std::optional<Declared> declared(const std::string& device, uint64_t boot, uint32_t ref) = 0;
+  virtual RunSet coverage(const std::string& device, uint64_t boot, uint32_t ref) = 0;  // deleted points, too
+
   virtual bool ready() const = 0;  // the index is complete
   virtual bool full() const = 0;   // below the watermark
   virtual std::vector<DeviceTotals> devices() = 0;
@@ -155,6 +167,10 @@ class Store : public query::SeriesSource {
   // is more to do at once. Work that waits for the disk goes on by itself when the disk answers.
   virtual bool merge_slice() = 0;
   virtual bool retention_slice() = 0;
+
+  // Each metric's name once, with what its newest declaration says. Nothing while the index is being computed.
+  virtual void each_metric(
+      const std::function<void(const std::string& name, Kind kind, const std::string& unit)>& visit) = 0;
 
   // query::SeriesSource: labels are the declaration's plus instance=<device> and site=<site>.
 };

@@ -38,10 +38,13 @@ class StoreImpl final : public Store {
   void put_hello(HelloRecord hello, std::function<void(const Status&)> done) override;
   AckState ack_state(const std::string& device, uint64_t boot) override;
   void raise_floor(const std::string& device, uint64_t boot, uint64_t floor_seq) override;
+  std::optional<Declared> declared(const std::string& device, uint64_t boot, uint32_t ref) override;
+  RunSet coverage(const std::string& device, uint64_t boot, uint32_t ref) override;
   bool ready() const override { return ready_; }
   bool full() const override { return full_; }
   std::vector<DeviceTotals> devices() override;
   const StoreCounters& counters() const override;
+  void each_metric(const std::function<void(const std::string&, Kind, const std::string&)>& visit) override;
   bool merge_slice() override;
   bool retention_slice() override;
   Result<query::Selection> select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
@@ -170,6 +173,9 @@ class StoreImpl final : public Store {
   void become_ready();
   void index_failed();
   void retry_load();
+
+  // ---- streams.cpp
+  Stream* find_stream(const std::string& device, uint64_t boot, uint32_t ref);
 
   // ---- shared
   SegmentPin pin(uint64_t number);

@@ -41,7 +41,7 @@ from spool_state import BEGUN, CHECKPOINT, PENDING_GAP, SETTLED, SPOOLED_PARCEL,
 EXAMPLES_MAX = 20
 
 STORED_PARCEL, STORED_HELLO, RETIRED, SKELETON, MERGED, REPLACES, END = 1, 2, 3, 4, 5, 6, 7
-JOURNAL_OPEN, DECLARATION, ROW, CLOCK_SEGMENT = 16, 17, 18, 19
+JOURNAL_OPEN, DECLARATION, ROW, CLOCK_SEGMENT, ROWS = 16, 17, 18, 19, 21
 
 
 class Balance:
@@ -273,7 +273,7 @@ class Balance:
                         believe(reader.declare, body)
                     elif kind == CLOCK_SEGMENT:
                         believe(reader.clock_segment, body)
-                    elif kind == ROW:
+                    elif kind in (ROW, ROWS):
                         series = made[reader.boot] if reader.boot is not None else {}
                         live_refs = live.setdefault(reader.boot, {})
 
@@ -285,7 +285,7 @@ class Balance:
                             self.clocks.made.setdefault((reader.boot, ref), Segments()).add(ordinal, 1, reader.clock)
                             if not kept:
                                 live_refs.setdefault(ref, ordinal)
-                        believe(reader.row, body, visit)
+                        believe(reader.row if kind == ROW else reader.rows, body, visit)
                 except files.Damaged as error:
                     self.mismatch(f"{journal.path}:{offset}: record type {kind}: {error}")
                     break

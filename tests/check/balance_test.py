@@ -16,7 +16,7 @@ import lambda_files as files  # noqa: E402
 
 from signatures import ORDER, Keys  # noqa: E402
 from lambda_writer import (BOOT, MASK, block, boot_state, declaration, field, fixed64, gap, header, parcel, record,  # noqa: E402
-                           row, sint, spooled, stored, varint)
+                           row, rows, sint, spooled, stored, varint)
 
 
 class World:
@@ -55,13 +55,16 @@ class World:
     def spool(self, number, records):
         (self.agent / f"spool-{number:016x}.lam").write_bytes(header("P", number) + b"".join(records))
 
-    def journal(self, name, number, first, count, tail=b""):
+    def journal(self, name, number, first, count, tail=b"", together=1):
+        """`together` moments a record."""
         declared = b"".join(record(17, declaration(ref, kind)) for ref, kind in self.kinds.items())
         opened = record(16, boot_state(covered=[(ref, first) for ref in self.kinds]))
-        before, rows = {}, bytearray()
-        for n in range(first, first + count):
-            rows += row(1000 * n, {ref: self.value(ref, n) for ref in self.kinds}, before, self.kinds)
-        (self.agent / f"{name}-{number:016x}.lam").write_bytes(header("J", number) + opened + declared + rows + tail)
+        before, written = {}, bytearray()
+        moments = [(1000 * n, {ref: self.value(ref, n) for ref in self.kinds}) for n in range(first, first + count)]
+        for at in range(0, count, together):
+            some = moments[at:at + together]
+            written += rows(some, before, self.kinds) if len(some) > 1 else row(*some[0], before, self.kinds)
+        (self.agent / f"{name}-{number:016x}.lam").write_bytes(header("J", number) + opened + declared + written + tail)
 
     def sums(self, **options):
         found, totals = balance.run([self.gateway], [self.agent], **options)
@@ -172,6 +175,18 @@ class BalanceTest(unittest.TestCase):
         covered = [(1, 27), (3, 27)]
         self.world.spool(2, [record(32, field(1, boot_state(floor=3, covered=covered)))])
         self.check(self.world.sums(), stored=40, buffered=16, lost=4)
+
+    def test_moments_that_were_written_together_count_as_those_written_alone(self):
+        self.usual()
+        self.world.journal("kept", 1, 0, 25, together=7)
+        self.world.journal("journal", 2, 25, 5, together=5)
+        self.check(self.world.sums(), made=60, stored=40, buffered=20, dropped=0)
+
+    def test_a_bit_within_moments_that_were_written_together_is_noticed(self):
+        self.usual()
+        self.world.value = lambda ref, n, right=self.world.value: right(ref, n) ^ (n == 3 and ref == 1)
+        self.world.journal("kept", 1, 0, 25, together=7)
+        self.assertEqual(self.world.sums()["mismatched"] > 0, True)
 
     def test_a_torn_tail_of_a_journal_was_never_made(self):
         self.usual()

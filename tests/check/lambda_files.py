@@ -535,10 +535,20 @@ class JournalReader:
         self.clock = Message(body).uint(1)
 
     def row(self, body, visit):
+        if self.row_at(body, 0, 0, visit)[1] != len(body):
+            raise Damaged("bytes behind a row")
+
+    def rows(self, body, visit):
+        time, at = self.row_at(body, 0, 0, visit)
+        while at < len(body):
+            time, at = self.row_at(body, at, time, visit)
+
+    def row_at(self, body, at, before, visit):
+        """Its time, and where it ends."""
         if self.boot is None:
             raise Damaged("a row before JournalOpen")
-        time, at = take_varint(body, 0)
-        time = unzigzag(time)
+        time, at = take_varint(body, at)
+        time = before + unzigzag(time)
         count, at = take_varint(body, at)
         ref = -1
         for _ in range(count):
@@ -562,5 +572,4 @@ class JournalReader:
             ordinal = self.next.get(ref, 0)
             self.next[ref] = ordinal + 1
             visit(ref, ordinal, time, value)
-        if at != len(body):
-            raise Damaged("bytes behind a row")
+        return time, at

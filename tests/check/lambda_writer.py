@@ -131,6 +131,19 @@ def boot_state(floor=1, settled=(), covered=(), boot=BOOT, pending=(), declarati
 
 
 def row(time, points, before, kinds):
+    return record(18, row_body(time, points, before, kinds))
+
+
+def rows(moments, before, kinds):
+    """(time, points) of each, in one record."""
+    out, last = b"", 0
+    for time, points in moments:
+        out += row_body(time - last, points, before, kinds)
+        last = time
+    return record(21, out)
+
+
+def row_body(time, points, before, kinds):
     out, last = zigzag(time) + varint(len(points)), -1
     for ref in sorted(points):
         out += varint(ref - last - 1)
@@ -141,4 +154,4 @@ def row(time, points, before, kinds):
             out += bytes([8]) + struct.pack("<Q", value ^ previous)
         else:
             out += zigzag((value - previous + (1 << 63)) % (1 << 64) - (1 << 63))
-    return record(18, out)
+    return out

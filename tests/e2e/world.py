@@ -198,7 +198,7 @@ port = {self.gateway_port}
     # --- agents ---
 
     def make_agent(self, name, series=0, interval_ms=1000, seal_ms=1000, extra="", state=None, urls=None, environment=None,
-                   prefix=(), sources=None, uplink=HASTY_UPLINK):
+                   prefix=(), sources=None, uplink=HASTY_UPLINK, http=""):
         state = pathlib.Path(state) if state else self.folder / name
         port = free_port()
         if sources is None:
@@ -228,6 +228,7 @@ keep = true
 
 [http]
 port = {port}
+{http}
 
 {sources}
 {extra}""")

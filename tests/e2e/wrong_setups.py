@@ -132,7 +132,10 @@ for each in ("gateway", "agent"):
     set_key("a_number_in_quotes", each, "http.port", '"8700"', f"{each}.toml:", "http.port")
     set_key("a_port_past_65535", each, "http.port", "87000", f"{each}.toml:", "http.port", "65535")
     set_key("an_address_that_is_none", each, "http.address", '"everywhere"', f"{each}.toml:", "http.address", "everywhere")
-    set_key("open_to_the_world_without_a_token", each, "http.address", '"0.0.0.0"', "token", checked=False)
+    set_key("open_to_the_world_without_a_token", each, "http.address", '"0.0.0.0"', f"{each}.toml:", "http.address",
+            "not loopback", "http.token")
+    set_key("bodies_larger_than_all_may_hold", each, "http.held_bytes_max", "65536", "http.held_bytes_max",
+            "http.body_bytes_max")
     set_key("a_secret_that_is_not_set", each, "http.token", '"${NO_SUCH_VARIABLE}"', "http.token", "NO_SUCH_VARIABLE")
     set_key("a_secret_file_that_is_missing", each, "http.token", '"file:/no/such/token"', "http.token", "/no/such/token")
     set_key("a_log_level_that_is_none", each, "log.level", '"loud"', f"{each}.toml:", "log.level", "debug")

@@ -23,6 +23,7 @@ class AgentMachine final : public Machine {
 
   const PublicKey& public_key() const { return public_key_; }
   void make_no_more() { making_ = false; }
+  uint64_t collected() const { return collected_.size(); }
   // Points that it still has to bring away; 0 when it is at rest.
   uint64_t waiting() const;
   // From now on, or no longer: what is collected may be unmade, because the disk takes nothing; rows wait for a sync.

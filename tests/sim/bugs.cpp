@@ -66,6 +66,10 @@ constexpr sim::Bug kBugs[] = {
     {"uplink_settles_what_it_sends", "a parcel is gone when the transport took it"},
     {"uplink_takes_acks_of_any_boot", "an ack of one boot settles parcels of others"},
     {"uplink_drops_what_is_nacked", "a parcel that was asked to wait is dropped"},
+    // The live lane.
+    {"live_twice", "hands out again what a live message repeats"},
+    {"live_block_again", "hands out with a block what came live"},
+    {"live_no_renewal", "a lease is not renewed"},
 };
 
 }  // namespace

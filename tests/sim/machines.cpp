@@ -65,6 +65,7 @@ void GatewayMachine::start() {
   }
   config.store.merge_interval_ms = 5'000;
   config.store.index_in_memory = true;
+  config.live.interest.lease_ms = kLeaseMs;
   node_ = std::make_unique<gateway::Node>(run_->env, config);
   if (auto started = node_->start(); !started) {
     // As a service would be: tried again a moment later.
@@ -74,7 +75,11 @@ void GatewayMachine::start() {
       kill();
       start();
     });
+    return;
   }
+  if (witness_ == nullptr) return;
+  witness_->begin_run();
+  LAMBDA_ASSERT(node_->live().subscribe({{{"__name__", query::MatchOp::kRegex, ".+"}}}, *witness_).has_value());
 }
 
 void GatewayMachine::kill() {

@@ -11,6 +11,7 @@
 #include "base/env/env.h"
 #include "gateway/node.h"
 #include "lambda/lambda.h"
+#include "tests/sim/live_witness.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/sim_disk.h"
 #include "tests/sim/sim_loop.h"
@@ -20,6 +21,7 @@ namespace lambda::sim {
 
 inline constexpr const char* kSite = "plant-1";
 inline constexpr const char* kBrokerUrl = "mqtt://broker:1883";
+inline constexpr int64_t kLeaseMs = 4'000;  // of the gateway's interests
 
 struct World {
   explicit World(uint64_t seed, bool be_verbose)
@@ -76,6 +78,8 @@ class GatewayMachine final : public Machine {
   ~GatewayMachine() override { kill(); }
   void start() override;
   void kill() override;
+  // Before the first start: who sees what the gateway hands to its consumers.
+  void watch(LiveWitness& witness) { witness_ = &witness; }
   // Ends it as SIGTERM does; it is down when running() says so.
   void stop();
   void enroll(const std::string& device, const PublicKey& key);
@@ -89,6 +93,7 @@ class GatewayMachine final : public Machine {
   const bool retains_;     // deletes by bytes, and sometimes by age
   const int64_t age_ms_max_;
   std::unique_ptr<gateway::Node> node_;
+  LiveWitness* witness_ = nullptr;
   bool stopping_ = false;
 };
 

@@ -13,11 +13,15 @@ namespace {
 constexpr int64_t kSecond = 1'000'000;
 constexpr int64_t kFaultsUs = 60 * kSecond;
 constexpr int64_t kHealedUsMax = 900 * kSecond;
+// After all is healed: until everybody has found everybody again, then long enough for many leases.
+constexpr int64_t kReunionUs = 22 * kSecond;
+constexpr int64_t kFreshUs = 8 * kSecond;
 
 class Scenario {
  public:
   Scenario(uint64_t seed, bool verbose)
-      : world_(seed, verbose), gateway_(world_), oracle_(gateway_.media, gateway_.store_folder()) {
+      : world_(seed, verbose), gateway_(world_), oracle_(gateway_.media, gateway_.store_folder()), witness_(oracle_) {
+    gateway_.watch(witness_);
     world_.broker.on_publish = [this](const std::string&, const std::string& topic, std::string_view payload) {
       oracle_.published(topic, payload, now());
     };
@@ -29,6 +33,7 @@ class Scenario {
     look();
     world_.scheduler.run_until(kFaultsUs);
     heal();
+    look_at_live_lane();
     drain();
     finish();
     extra_.insert(extra_.end(), world_.impossible.begin(), world_.impossible.end());
@@ -390,12 +395,29 @@ class Scenario {
     for (auto& agent : agents_) {
       agent->disk_works();
       if (!agent->running()) agent->start();
-      agent->make_no_more();
     }
     if (!packer_->running()) packer_->start();
     packer_->finish();
     forger_->make_no_more();
     revoked_->make_no_more();
+  }
+
+  // Nothing is in the way any more: what agents make comes live, for as long as it is wanted.
+  void look_at_live_lane() {
+    before_ = oracle_.read_segments();
+    world_.scheduler.run_until(now() + kReunionUs);
+    std::vector<std::pair<uint64_t, uint64_t>> then;
+    for (const auto& agent : agents_) then.emplace_back(agent->collected(), witness_.live_points(agent->name()));
+    world_.scheduler.run_until(now() + kFreshUs);
+    for (size_t i = 0; i < agents_.size(); ++i) {
+      const uint64_t made = agents_[i]->collected() - then[i].first;
+      const uint64_t live = witness_.live_points(agents_[i]->name()) - then[i].second;
+      if (live * 2 < made) {
+        extra_.push_back(agents_[i]->name() + " collected " + std::to_string(made) +
+                         " points in 8 quiet seconds, and " + std::to_string(live) + " came live");
+      }
+      agents_[i]->make_no_more();
+    }
   }
 
   // Until every device got rid of what it has.
@@ -411,7 +433,7 @@ class Scenario {
       }
       for (auto& agent : agents_) waiting += agent->waiting();
       waiting += packer_->waiting();
-      if (waiting == 0 && now() > kFaultsUs + 30 * kSecond) return;
+      if (waiting == 0 && now() > kFaultsUs + kReunionUs + kFreshUs + 30 * kSecond) return;
     }
     extra_.push_back("not drained: " + std::to_string(waiting) + " points still wait 900 s after all was healed");
   }
@@ -426,6 +448,7 @@ class Scenario {
     };
     oracle_.check_balance(rest);
     for (const auto& agent : agents_) agent->check(oracle_.read_segments());
+    witness_.check(before_, oracle_.read_segments());
     check_totals();
     power_cut_gateway();
     oracle_.check_balance(rest);
@@ -444,6 +467,8 @@ class Scenario {
   World world_;
   GatewayMachine gateway_;
   Oracle oracle_;
+  LiveWitness witness_;
+  SegmentContent before_;  // stored when all was healed
   std::vector<std::unique_ptr<DeviceMachine>> devices_;
   std::vector<std::unique_ptr<AgentMachine>> agents_;
   std::unique_ptr<PackerMachine> packer_;

@@ -38,6 +38,7 @@ GATEWAY_MAY_INCLUDE = {
     "site": {"site"},
     "broker": {"broker", "site"},
     "ingest": {"ingest", "store", "site"},
+    "live": {"live", "ingest", "store", "site"},
     "handoff": {"handoff", "store"},
     "ring": {"ring", "store", "handoff"},
     "anchor": {"anchor", "store", "light"},

@@ -1,15 +1,10 @@
 // Reading: which series, which blocks of them, and the cursors that decode these on any thread.
 #include <algorithm>
-#include <iterator>
-#include <optional>
-#include <span>
-#include <tuple>
 #include <utility>
 
 #include "gateway/store/block_cursor.h"
 #include "gateway/store/series_name.h"
 #include "gateway/store/store_impl.h"
-#include "query/block_samples.h"
 #include "query/matcher.h"
 
 namespace lambda::gateway {
@@ -191,9 +186,6 @@ bool StoreImpl::select_series(const SeriesRow& series, const DeviceView& view, A
     selection->warnings.push_back(view.name + ": points whose device did not know the time yet are left out");
   }
   if (refs.empty() || asked->labels_only) return !refs.empty();
-  std::sort(refs.begin(), refs.end(), [](const BlockRef& a, const BlockRef& b) {
-    return std::tie(a.rank, a.row.stream, a.row.first) < std::tie(b.rank, b.row.stream, b.row.first);
-  });
   *cursor =
       block_cursor(env_.disk, std::move(refs), view.places, asked->from_ms, asked->to_ms, read_counters_, summaries_);
   return true;

@@ -32,6 +32,7 @@ function(lambda_vendor)
   file(GLOB lwip_sources ${lwip}/src/core/*.c ${lwip}/src/core/ipv4/*.c)
   list(APPEND lwip_sources ${lwip}/src/netif/ethernet.c ${lwip}/src/apps/mqtt/mqtt.c
     ${lwip}/src/apps/altcp_tls/altcp_tls_mbedtls.c ${lwip}/src/apps/altcp_tls/altcp_tls_mbedtls_mem.c)
+  set_source_files_properties(${lwip}/src/apps/altcp_tls/altcp_tls_mbedtls.c PROPERTIES COMPILE_DEFINITIONS LAMBDA_LWIP_TLS)
   if(ARG_SOCKETS)
     list(REMOVE_ITEM lwip_sources ${lwip}/src/core/altcp_tcp.c)
   endif()

@@ -24,6 +24,8 @@ namespace {
 
 constexpr int64_t kStatsEveryMs = 2'000;
 constexpr uint32_t kWaitMsMax = 100;
+// So many questions in a row without any message: the session may be one that only looks alive.
+constexpr uint64_t kUnansweredMax = 4;
 constexpr uint32_t kPollMsMax = 1'000;  // appending may give lam_poll() work before it asked for its turn
 
 class Firmware final : LinkListener {
@@ -37,11 +39,13 @@ class Firmware final : LinkListener {
  private:
   void session_begun() override {
     learn_from_next_ack_ = true;
+    heard_ = true;
     lam_connected(device_);
     lam_due_ms_ = 0;
   }
   void session_ended() override { lam_disconnected(device_); }
   void message(lam_topic topic, std::span<const uint8_t> bytes) override {
+    heard_ = true;
     lam_incoming(device_, topic, bytes.data(), bytes.size());
     lam_due_ms_ = 0;
   }
@@ -49,6 +53,7 @@ class Firmware final : LinkListener {
   bool start_device(std::span<uint8_t> memory);
   void gateway_time(int64_t utc_ms);
   void drain();
+  void doubt_silence();
   void say_stats();
   int64_t mono_ms() const { return board_.mono_ms(board_.context); }
 
@@ -64,10 +69,13 @@ class Firmware final : LinkListener {
   Link link_;
   Sensors sensors_;
   SampleRing ring_;
-  uint32_t tick_ = 0;        // the sampling interrupt's
+  uint32_t tick_ = 0;  // the sampling interrupt's
+  uint64_t ticks_taken_ = 0;
   int64_t sampling_ms_ = 0;  // monotonic: tick 0
   lam_device* device_ = nullptr;
   bool learn_from_next_ack_ = false;
+  bool heard_ = false;              // a message since the last look
+  uint64_t timeouts_heard_at_ = 0;  // the SDK's count of unanswered questions then
   int64_t lam_due_ms_ = 0;
   int64_t stats_due_ms_ = 0;
 };
@@ -139,7 +147,10 @@ void Firmware::turn() {
     lam_due_ms_ = mono_ms() + (wait_ms < kPollMsMax ? wait_ms : kPollMsMax);
   }
   clock_.save_when_due();
-  if (mono_ms() >= stats_due_ms_) say_stats();
+  if (mono_ms() >= stats_due_ms_) {
+    doubt_silence();
+    say_stats();
+  }
   const int64_t wait = lam_due_ms_ - mono_ms();
   board_.wait(board_.context, wait < 1 ? 1 : wait > kWaitMsMax ? kWaitMsMax : static_cast<uint32_t>(wait));
 }
@@ -150,7 +161,8 @@ void Firmware::drain() {
   if (!ring_.take(&taken)) return;
   const int64_t boot_to_clock_ms = lam_now_ms(device_) - mono_ms();
   do {
-    const int64_t taken_ms = sampling_ms_ + int64_t{taken.tick} * kSamplePeriodMs;
+    ticks_taken_ += taken.tick - static_cast<uint32_t>(ticks_taken_);  // which wraps after 497 days
+    const int64_t taken_ms = sampling_ms_ + static_cast<int64_t>(ticks_taken_) * kSamplePeriodMs;
     sensors_.append(device_, taken, taken_ms + boot_to_clock_ms);
   } while (ring_.take(&taken));
 }
@@ -167,6 +179,19 @@ void Firmware::gateway_time(int64_t utc_ms) {
   }
   Line(board_, "clock_set").field("utc_ms", static_cast<uint64_t>(utc_ms));
   link_.clock_was_set();
+}
+
+// TCP that still acknowledges says nothing about what becomes of the bytes: gateways that answer do.
+void Firmware::doubt_silence() {
+  lam_counters made;
+  lam_get_counters(device_, &made);
+  if (!heard_ && made.timeouts - timeouts_heard_at_ >= kUnansweredMax) {
+    link_.drop("silence");
+    heard_ = true;
+  }
+  if (!heard_) return;
+  heard_ = false;
+  timeouts_heard_at_ = made.timeouts;
 }
 
 void Firmware::say_stats() {

@@ -6,6 +6,7 @@
 
 #include "boards/firmware/crypto.h"
 #include "boards/firmware/line.h"
+#include "boards/firmware/platform.h"
 
 namespace lambda::boards {
 namespace {
@@ -62,6 +63,7 @@ bool Link::start() {
 void Link::poll() {
   const int64_t mono = board_.mono_ms(board_.context);
   if (failed_) close(refused_ ? "certificate" : "session");
+  if (state_ != State::kIdle && tls_surprises() != surprises_) close("tls");
   switch (state_) {
     case State::kIdle:
       if (mono >= due_ms_) connect();
@@ -94,6 +96,7 @@ void Link::connect() {
   IP_ADDR4(&address, octets[0], octets[1], octets[2], octets[3]);
   state_ = State::kConnecting;
   failed_ = refused_ = false;
+  surprises_ = tls_surprises();
   due_ms_ = board_.mono_ms(board_.context) + kConnectMsMax;
   const err_t begun = mqtt_client_connect(&client_, &address, identity_.broker_port, on_connection, this, &info);
   if (begun != ERR_OK) {
@@ -178,6 +181,10 @@ bool Link::publish(std::span<const uint8_t> bytes) {
   }
   ++counters_.publishes_refused;
   return false;
+}
+
+void Link::drop(const char* reason) {
+  if (state_ != State::kIdle) close(reason);
 }
 
 void Link::clock_was_set() {

@@ -44,6 +44,8 @@ class Link {
   void poll();
   // False: no session, or no room now.
   bool publish(std::span<const uint8_t> bytes);
+  // Ends the session, if there is one, and connects again after the pause. Not from a callback of lwIP.
+  void drop(const char* reason);
   // The clock was set: looks again at the dates of the session's certificates and ends it when they do not hold.
   void clock_was_set();
   const LinkCounters& counters() const { return counters_; }
@@ -74,6 +76,7 @@ class Link {
   uint8_t subscriptions_ = 0;  // answered
   bool failed_ = false;        // something in a callback asks for the end of the session
   bool refused_ = false;       // ... and it is the broker's certificate
+  uint32_t surprises_ = 0;     // tls_surprises() when the session began
   uint32_t pause_ms_;
   int64_t due_ms_ = 0;  // monotonic: the next attempt, or the end of patience
 

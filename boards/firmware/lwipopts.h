@@ -25,7 +25,7 @@
 #define MEM_SIZE 60000
 #else
 #define MEM_ALIGNMENT 4
-#define MEM_SIZE 22000
+#define MEM_SIZE 19000
 #endif
 #define MEM_STATS 1
 #undef LWIP_STATS

@@ -6,7 +6,6 @@
 #include <mbedtls/entropy_poll.h>
 #include <mbedtls/platform_time.h>
 #include <mbedtls/platform_util.h>
-
 #include <time.h>
 
 #include "boards/firmware/crypto.h"
@@ -17,6 +16,7 @@ namespace {
 
 const Board* g_board = nullptr;
 const DeviceClock* g_clock = nullptr;
+uint32_t g_tls_surprises = 0;
 
 mbedtls_time_t now_of_certificates(mbedtls_time_t* out) {
   const mbedtls_time_t now = g_clock->now_s();
@@ -30,6 +30,10 @@ void start_platform(const Board& board, const DeviceClock& clock) {
   g_board = &board;
   g_clock = &clock;
   mbedtls_platform_set_time(now_of_certificates);
+}
+
+uint32_t tls_surprises() {
+  return g_tls_surprises;
 }
 
 void restart_because(const char* reason) {
@@ -50,6 +54,13 @@ uint32_t lambda_lwip_random(void) {
   return number;
 }
 
+// What a peer's bytes can bring about must not cost what is in memory: altcp_tls asserts where it should return, and
+// returns an error after it.
+void lambda_tls_surprised(void) {
+  ++g_tls_surprises;
+}
+
+// Any other assertion of lwIP says that memory is not what it should be.
 void lambda_lwip_broken(const char* file, int line) {
   Line(*g_board, "lwip_broken").field("file", file).field("line", static_cast<uint64_t>(line));
   restart_because("an assertion of lwIP");

@@ -11,8 +11,10 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "fault"))
@@ -128,11 +130,93 @@ def a_killed_broker_and_a_killed_gateway_lose_nothing(options):
         assert totals["dropped"] == 0, totals
 
 
+class Relay:
+    """Between device and broker: passes bytes on. When told so it turns a bit of the next ones from the broker, or lets
+    nothing from the broker through in the sessions that there are."""
+
+    def __init__(self, broker_port):
+        self.broker_port, self.turn_a_bit, self.turned = broker_port, False, 0
+        self.sessions = self.swallowed_before = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                device, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                broker = socket.create_connection(("127.0.0.1", self.broker_port))
+            except OSError:
+                device.close()
+                continue
+            self.sessions += 1
+            for source, target, down in ((device, broker, False), (broker, device, True)):
+                threading.Thread(target=self._pass, args=(source, target, down, self.sessions), daemon=True).start()
+
+    def _pass(self, source, target, down, session):
+        try:
+            while chunk := source.recv(4096):
+                if down and session <= self.swallowed_before:
+                    continue
+                if down and self.turn_a_bit:
+                    chunk = chunk[:-1] + bytes([chunk[-1] ^ 1])
+                    self.turn_a_bit = False
+                    self.turned += 1
+                target.sendall(chunk)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+@case
+def a_bit_turned_on_the_way_ends_the_session_and_nothing_else(options):
+    with options.world("device-bit") as world:
+        world.start_gateway()
+        relay = Relay(world.broker_port)
+        device = device_of(world, port=relay.port)
+        device.start()
+        for turn in (1, 2):
+            device.wait_settled(200, LONG_S)
+            relay.turn_a_bit = True
+            wait_until("a bit being turned", lambda: relay.turned == turn, LONG_S)
+            device.wait_event("session_begun", turn + 1, LONG_S)
+        device.wait_settled(200, LONG_S)
+        assert len(device.boots()) == 1, "the device began anew"
+        relay.listener.close()
+        totals = end_and_check(world, device)
+        assert totals["dropped"] == 0, totals
+
+
+@case
+def a_session_that_only_looks_alive_is_ended(options):
+    """The way back is dead; TCP goes on to acknowledge what is sent, so that MQTT's own watchdog is content."""
+    with options.world("device-silence") as world:
+        world.start_gateway()
+        relay = Relay(world.broker_port)
+        device = device_of(world, port=relay.port)
+        device.start()
+        device.wait_settled(200, LONG_S)
+        relay.swallowed_before = relay.sessions
+        device.wait_event("session_begun", 2, LONG_S)
+        assert [event["reason"] for event in device.events("closed")] == ["silence"], device.events("closed")
+        device.wait_settled(500, LONG_S)
+        relay.listener.close()
+        totals = end_and_check(world, device)
+        assert totals["dropped"] == 0, totals
+
+
 @case
 def a_gateway_away_for_longer_than_memory_holds_gets_gaps_that_name_what_is_missing(options):
     with options.world("device-absence") as world:
         world.start_gateway()
-        device = device_of(world, memory_bytes=24_000)
+        device = device_of(world, memory_bytes=18_000)
         device.start()
         device.wait_settled(200, LONG_S)
         world.gateway.stop()

@@ -10,8 +10,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-/* Both in boards/firmware/platform.cpp. */
+/* All in boards/firmware/platform.cpp. */
 void lambda_lwip_broken(const char* file, int line);
+void lambda_tls_surprised(void);
 uint32_t lambda_lwip_random(void);
 #ifdef __cplusplus
 }
@@ -22,7 +23,11 @@ uint32_t lambda_lwip_random(void);
 #define LWIP_TIMEVAL_PRIVATE 0
 #define LWIP_PLATFORM_DIAG(x)
 /* The words of lwIP's assertions would take 6 KB of flash: file and line say as much. */
-#define LWIP_PLATFORM_ASSERT(x) lambda_lwip_broken(__FILE__, __LINE__)
+#ifdef LAMBDA_LWIP_TLS /* boards/vendor.cmake: for altcp_tls alone */
+#define LWIP_PLATFORM_ASSERT(x) lambda_tls_surprised()
+#else
+#define LWIP_PLATFORM_ASSERT(x) lambda_lwip_broken(__FILE_NAME__, __LINE__)
+#endif
 #define LWIP_RAND() lambda_lwip_random()
 
 #endif

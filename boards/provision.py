@@ -88,6 +88,14 @@ def address(text):
     return bytes(map(int, parts))
 
 
+def between(least, most):
+    def number(text):
+        if not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text} is no number from {least} to {most}")
+        return int(text)
+    return number
+
+
 def mac(text):
     parts = text.split(":")
     if len(parts) != 6 or not all(re.fullmatch("[0-9a-fA-F]{2}", part) for part in parts):
@@ -158,16 +166,20 @@ def main():
     write.add_argument("--out", required=True, type=pathlib.Path)
     write.add_argument("--broker-address", required=True, type=address, help="where the broker is, IPv4")
     write.add_argument("--broker-name", help="what its certificate must say; default: of the bundle's first gateway")
-    write.add_argument("--broker-port", type=int, help="default: of the bundle's first gateway")
+    write.add_argument("--broker-port", type=between(1, 65_535), help="default: of the bundle's first gateway")
     write.add_argument("--own-address", type=address, default=address("10.0.2.15"))
     write.add_argument("--mask", type=address, default=address("255.255.255.0"))
     write.add_argument("--router", type=address, default=address("10.0.2.2"))
     write.add_argument("--mac", type=mac, help="default: made from the device's id")
-    write.add_argument("--seal-age-ms", type=int, help="points are sent at the latest so long after they were made")
-    write.add_argument("--memory-bytes", type=int, help="less memory for series than the board has")
+    write.add_argument("--seal-age-ms", type=between(1, 600_000),
+                       help="points are sent at the latest so long after they were made")
+    write.add_argument("--memory-bytes", type=between(1, 2**32 - 1), help="less memory for series than the board has")
     write.set_defaults(run=image)
     options = parser.parse_args()
-    options.run(options)
+    try:
+        options.run(options)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        sys.exit(f"provision.py: {type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ bool Firmware::start(std::span<uint8_t> memory) {
     return false;
   }
   if (!start_device(memory)) {
-    Line(board_, "identity_refused").field("because", "site_or_device_is_no_id");
+    Line(board_, "identity_refused").field("because", "site_device_or_seal_age_is_not_valid");
     return false;
   }
   sampling_ms_ = mono_ms();

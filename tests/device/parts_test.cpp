@@ -19,6 +19,7 @@
 #include "boards/firmware/line.h"
 #include "boards/firmware/platform.h"
 #include "boards/firmware/sample_ring.h"
+#include "boards/firmware/sensors.h"
 
 namespace lambda::boards {
 namespace {
@@ -288,6 +289,59 @@ TEST(DeviceSamples, AFullRingKeepsWhatItHasAndCountsTheRest) {
   EXPECT_FALSE(ring.take(&sample));
   ring.put({7, 8});
   EXPECT_TRUE(ring.take(&sample));
+}
+
+// ---- Ten minutes
+
+constexpr size_t kBoardSeriesBytes = 196'608;  // LAMBDA_SERIES_BYTES of the boards
+
+int64_t g_now_ms = 0;
+
+lam_port port_that_reaches_nobody() {
+  lam_port port = {};
+  const HashPort hash = device_hash();
+  port.mono_ms = [](void*) { return g_now_ms; };
+  port.random = [](void*) { return uint64_t{4}; };
+  port.sha256_start = hash.start;
+  port.sha256_update = hash.update;
+  port.sha256_finish = hash.finish;
+  port.sign = [](void*, const uint8_t*, uint8_t signature[64]) {
+    memset(signature, 1, 64);
+    return true;
+  };
+  port.publish = [](void*, lam_topic, const uint8_t*, size_t) { return false; };
+  return port;
+}
+
+TEST(DeviceMemory, HoldsTenMinutesOfAllSensorsWhileNobodyTakesThem) {
+  alignas(8) static uint8_t memory[kBoardSeriesBytes];
+  lam_config config = {};
+  config.site = "hall";
+  config.device = "press-7";
+  config.series_max = Sensors::kSeriesMax;
+  config.parcels_max = 4;
+  config.block_bytes_max = 1024;
+  const lam_port port = port_that_reaches_nobody();
+  lam_device* device = nullptr;
+  ASSERT_EQ(lam_init(memory, sizeof memory, &config, &port, &device), LAM_OK);
+  Sensors sensors;
+  ASSERT_TRUE(sensors.declare(device));
+  constexpr uint32_t kTicks = 601 * kTicksPerSecond;
+  for (uint32_t tick = 0; tick < kTicks; ++tick) {
+    g_now_ms = int64_t{tick} * kSamplePeriodMs;
+    sensors.append(device, {tick, read_vibration(tick)}, g_now_ms);
+    if (tick % 10 == 0) lam_poll(device);
+  }
+  lam_counters made;
+  lam_get_counters(device, &made);
+  EXPECT_EQ(made.points_made, kTicks + 601u * 5);
+  EXPECT_EQ(made.points_dropped, 0u);
+  lam_summary vibration, temperature;
+  ASSERT_EQ(lam_summarise(device, 1, g_now_ms - 600'000 + 1, g_now_ms, &vibration), LAM_OK);
+  EXPECT_EQ(vibration.count, 60'000u);
+  EXPECT_EQ(vibration.last.value, read_vibration(kTicks - 1));
+  ASSERT_EQ(lam_summarise(device, 2, g_now_ms - 600'000 + 1, g_now_ms, &temperature), LAM_OK);
+  EXPECT_EQ(temperature.count, 600u);
 }
 
 }  // namespace

@@ -50,7 +50,12 @@ class Engine::Impl final : public RunnerHost {
 
   // For the rules.
   void schedule_horizon(RuleRunner& rule, const Item& item) override;
-  void schedule_clock(const Item& item) override;
+  void schedule_clock(const Item& item, std::optional<int64_t> behind) override;
+  RuleRunner* source_of(StreamId stream) override {
+    const auto rule = catalog_.stream(stream).rule;
+    return rule ? rules_[*rule].get() : nullptr;
+  }
+  int64_t clock_skew_ms() const override { return settings_.clock_skew_ms; }
   void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) override;
   OutputQueue& outputs() override { return outputs_; }
   TimelineId timeline_of(const Value& device) override { return devices_.find_or_add(device); }

@@ -201,7 +201,10 @@ void Engine::Impl::put_due_on_agenda() {
     agenda_.add_horizon(item);
   }
   while (!clock_items_.empty() && clock_items_.top().time < clock_.due_below()) {
-    agenda_.add_clock(clock_items_.pop());
+    const Item timer = clock_items_.pop();
+    if (!rules_[timer.rule]->put_off(timer)) {
+      agenda_.add_clock(timer);
+    }
   }
 }
 
@@ -495,9 +498,9 @@ void Engine::Impl::schedule_horizon(RuleRunner& rule, const Item& item) {
   }
 }
 
-void Engine::Impl::schedule_clock(const Item& item) {
+void Engine::Impl::schedule_clock(const Item& item, std::optional<int64_t> behind) {
   if (item.time < clock_.due_below()) {
-    agenda_.add_clock(item);
+    behind ? agenda_.add_behind(item, *behind) : agenda_.add_clock(item);
   } else {
     clock_items_.push(item);
   }

@@ -17,6 +17,7 @@ constexpr auto kByClock = [](const auto& x, const auto& y) { return x.clock > y.
 
 void save_item(StateWriter& out, const Item& item) {
   out.i64(item.time);
+  out.i64(item.clock_due);
   out.u64(item.arrival);
   out.u32(item.rule);
   out.u32(item.key);
@@ -32,6 +33,7 @@ void save_item(StateWriter& out, const Item& item) {
 Item load_item(StateReader& in) {
   Item item;
   item.time = in.i64();
+  item.clock_due = in.i64();
   item.arrival = in.u64();
   item.rule = in.u32();
   item.key = in.u32();
@@ -47,7 +49,7 @@ Item load_item(StateReader& in) {
   }
   return item;
 }
-constexpr size_t kItemBytes = 44;
+constexpr size_t kItemBytes = 52;
 
 }  // namespace
 

@@ -38,6 +38,32 @@ std::optional<WaitingEvent> ReorderBuffer::take(TimelineId timeline, int64_t t, 
   return take_oldest(timeline);
 }
 
+std::optional<int64_t> ReorderBuffer::last_of(const std::vector<WaitingEvent>& events, int64_t clock) const {
+  const auto counts = [&](const WaitingEvent& event) {
+    return event.clock <= clock && event.t <= event.clock + clock_skew_ms_;
+  };
+  const auto last = std::ranges::find_if(events, counts);
+  return last == events.end() ? std::nullopt : std::optional(last->t);
+}
+
+std::optional<ReorderBuffer::Last> ReorderBuffer::last_by(int64_t clock, std::optional<TimelineId> timeline) const {
+  std::optional<Last> out;
+  const auto look_at = [&](TimelineId id, const std::vector<WaitingEvent>& events) {
+    const auto t = last_of(events, clock);
+    if (t && (!out || std::pair(*t, id) > std::pair(out->t, out->timeline))) {
+      out = Last{id, *t};
+    }
+  };
+  if (!timeline) {
+    for (const auto& [id, events] : waiting_) {
+      look_at(id, events);
+    }
+  } else if (const auto found = waiting_.find(*timeline); found != waiting_.end()) {
+    look_at(*timeline, found->second);
+  }
+  return out;
+}
+
 size_t ReorderBuffer::bytes() const {
   size_t bytes = 0;
   for (const auto& [timeline, events] : waiting_) {

@@ -55,7 +55,7 @@ class RuleHost {
   // back: an owner that changed its mind lets the item come and does nothing.
   // On the rule's horizon: that of item.timeline, or the site's for rules of that class.
   virtual void at_horizon(Item item) = 0;
-  // On the arrival clock.
+  // On the arrival clock; once due it waits for events that arrived by then and are held (7).
   virtual void at_clock(Item item) = 0;
   // What the rule's events of this timeline are measured with (6).
   virtual int64_t horizon_of(TimelineId timeline) const = 0;

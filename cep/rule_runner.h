@@ -43,8 +43,13 @@ struct LimitCount {
 class RunnerHost {
  public:
   virtual ~RunnerHost() = default;
+  // On the horizon of `rule`.
   virtual void schedule_horizon(RuleRunner& rule, const Item& item) = 0;
-  virtual void schedule_clock(const Item& item) = 0;
+  // `behind`: if it is due already, it comes right behind the events at that time.
+  virtual void schedule_clock(const Item& item, std::optional<int64_t> behind) = 0;
+  // The rule whose outputs the stream is, or null.
+  virtual RuleRunner* source_of(StreamId stream) = 0;
+  virtual int64_t clock_skew_ms() const = 0;
   // To the rules that read this one, at once.
   virtual void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) = 0;
   virtual OutputQueue& outputs() = 0;
@@ -98,6 +103,8 @@ class RuleRunner final : public RuleHost {
   // An event whose time has come, or that never waits (41).
   void deliver(const Event& event, const Moment& moment);
   void run(const Item& item, Moment moment);
+  // A timer of the arrival clock that is due. True: it waits for an event that is held, and comes again behind that (7).
+  bool put_off(const Item& timer);
   int64_t horizon(TimelineId timeline) const { return site() ? horizons.site() : horizons.device(timeline); }
   bool site() const { return plan.horizon == HorizonClass::kSite; }
 
@@ -121,10 +128,19 @@ class RuleRunner final : public RuleHost {
   StreamId together_of = kNoStream;
 
  private:
+  struct Held {  // an event in the reorder buffer of `rule`
+    RuleRunner* rule;
+    TimelineId timeline;
+    int64_t t;
+  };
   OutputQueue::Place place_of(const Moment& moment) const;
+  std::optional<Held> held_by(int64_t clock, std::optional<TimelineId> timeline);
+  void come_due(const Item& item, const Moment& moment);
+  void run_clock_timer(Item item, Moment moment);
 
   RunnerHost& host_;
   bool started_ = false;
+  std::optional<int64_t> behind_;  // the time of the held event that is being done, or that a timer waited for
   LimitCount limits_[kBounds];
 };
 

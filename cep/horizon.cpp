@@ -65,7 +65,7 @@ void ArrivalClock::load(StateReader& in) {
   due_below_ = in.i64();
 }
 
-Devices::Devices() : values_(1) {}
+Devices::Devices(size_t timelines_max) : timelines_max_(std::max<size_t>(timelines_max, 1)), values_(1) {}
 
 TimelineId Devices::look_up(const Value& device) {
   if (device.is_null()) {
@@ -79,7 +79,7 @@ TimelineId Devices::look_up(const Value& device) {
   } else if (const auto found = others_.find(device); found != others_.end()) {
     return found->second;
   }
-  if (values_.size() >= kTimelinesMax) {
+  if (values_.size() >= timelines_max_) {
     ++rejected_;
     return kSharedTimeline;
   }
@@ -105,7 +105,7 @@ void Devices::save(StateWriter& out) const {
 }
 
 void Devices::load(StateReader& in) {
-  *this = Devices();
+  *this = Devices(timelines_max_);
   const size_t count = in.count(1);
   for (size_t i = 0; i < count && in.ok(); ++i) {
     const Value device = in.value();

@@ -10,11 +10,16 @@ bool newer(const WaitingEvent& x, const WaitingEvent& y) {
   return std::tie(x.t, x.arrival) > std::tie(y.t, y.arrival);
 }
 
+size_t bytes_of(const WaitingEvent& event) {
+  return sizeof(WaitingEvent) + event.columns.size() * sizeof(Value);
+}
+
 }  // namespace
 
 bool ReorderBuffer::add(TimelineId timeline, WaitingEvent event) {
   std::vector<WaitingEvent>& events = waiting_[timeline];
   const auto place = std::ranges::upper_bound(events, event, newer);
+  bytes_ += bytes_of(event);
   events.insert(place, std::move(event));
   return events.size() <= kEventsMax;
 }
@@ -23,6 +28,7 @@ WaitingEvent ReorderBuffer::take_oldest(TimelineId timeline) {
   const auto found = waiting_.find(timeline);
   LAMBDA_ASSERT(found != waiting_.end());
   WaitingEvent oldest = std::move(found->second.back());
+  bytes_ -= bytes_of(oldest);
   found->second.pop_back();
   if (found->second.empty()) {
     waiting_.erase(found);
@@ -64,17 +70,6 @@ std::optional<ReorderBuffer::Last> ReorderBuffer::last_by(int64_t clock, std::op
   return out;
 }
 
-size_t ReorderBuffer::bytes() const {
-  size_t bytes = 0;
-  for (const auto& [timeline, events] : waiting_) {
-    bytes += events.capacity() * sizeof(WaitingEvent);
-    for (const WaitingEvent& event : events) {
-      bytes += event.columns.capacity() * sizeof(Value);
-    }
-  }
-  return bytes;
-}
-
 void ReorderBuffer::save(StateWriter& out) const {
   std::vector<TimelineId> timelines;  // sorted: the same state gives the same bytes
   for (const auto& [timeline, events] : waiting_) {
@@ -102,6 +97,7 @@ void ReorderBuffer::save(StateWriter& out) const {
 
 void ReorderBuffer::load(StateReader& in) {
   waiting_.clear();
+  bytes_ = 0;
   const size_t timelines = in.count(8);
   for (size_t i = 0; i < timelines && in.ok(); ++i) {
     const TimelineId timeline = in.u32();
@@ -116,6 +112,7 @@ void ReorderBuffer::load(StateReader& in) {
       for (Value& value : event.columns) {
         value = in.value();
       }
+      bytes_ += bytes_of(event);
     }
     if (!events.empty()) {
       waiting_[timeline] = std::move(events);

@@ -42,7 +42,7 @@ class ReorderBuffer {
   };
   std::optional<Last> last_by(int64_t clock, std::optional<TimelineId> timeline) const;
 
-  size_t bytes() const;
+  size_t bytes() const { return bytes_; }
   void save(StateWriter& out) const;
   void load(StateReader& in);
 
@@ -50,6 +50,7 @@ class ReorderBuffer {
   std::optional<int64_t> last_of(const std::vector<WaitingEvent>& events, int64_t clock) const;
 
   int64_t clock_skew_ms_;
+  size_t bytes_ = 0;                                                   // of the events
   std::unordered_map<TimelineId, std::vector<WaitingEvent>> waiting_;  // the oldest last
 };
 

@@ -122,9 +122,9 @@ OutputQueue::Place RuleRunner::place_of(const Moment& moment) const {
   return {moment.place, moment.arrival, mutant(Mutant::kPriorityIgnored) ? 0 : plan.priority, 0, 0};
 }
 
-void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment) {
+void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment, uint64_t dropped) {
   LimitCount& limit = limits_[static_cast<size_t>(bound)];
-  if (!limit.drop(moment.t) && !host_.says_each_limit() && !mutant(Mutant::kLimitEveryTime)) {
+  if (!limit.drop(moment.t, dropped) && !host_.says_each_limit() && !mutant(Mutant::kLimitEveryTime)) {
     return;
   }
   if (plan.prints) {
@@ -135,7 +135,7 @@ void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment) {
     said.on_input = moment.on_input;
     said.bound = bound;
     said.max = max;
-    said.dropped = host_.says_each_limit() ? 1 : limit.dropped;
+    said.dropped = host_.says_each_limit() ? dropped : limit.dropped;
     (void)host_.outputs().add(said, place_of(moment), {}, 0);
   }
   limit.say(moment.t);
@@ -159,6 +159,17 @@ void RuleRunner::arrive(const Event& event, const Moment& moment) {
     deliver(event, moment);
     return;
   }
+  hold_back(event, moment);
+}
+
+// The event waits for its time. At the bounds: at max_state it is dropped, like all that would make the state grow;
+// when too many of its device wait, the oldest goes early, unless that is one of the clock guard's.
+void RuleRunner::hold_back(const Event& event, const Moment& moment) {
+  if (reorder.bytes() >= plan.options.max_state_bytes) {
+    ++counters.state_dropped;
+    limit(Bound::kMaxState, plan.options.max_state_bytes, moment, 1);
+    return;
+  }
   const size_t width = host_.catalog().stream(event.stream).columns.size();
   Item item;
   item.time = moment.t;
@@ -167,11 +178,14 @@ void RuleRunner::arrive(const Event& event, const Moment& moment) {
   item.place = Place::kEvent;
   item.owner = Owner::kReorder;
   at_horizon(item);
-  if (!reorder.add(event.timeline, {moment.t, moment.arrival, moment.on_input, moment.clock, event.stream,
-                                    std::vector<Value>(event.columns, event.columns + width)})) {
-    const WaitingEvent oldest = reorder.take_oldest(event.timeline);
-    ++counters.forced_release;
-    limit(Bound::kReorder, ReorderBuffer::kEventsMax, moment);
+  if (reorder.add(event.timeline, {moment.t, moment.arrival, moment.on_input, moment.clock, event.stream,
+                                   std::vector<Value>(event.columns, event.columns + width)})) {
+    return;
+  }
+  const WaitingEvent oldest = reorder.take_oldest(event.timeline);
+  ++counters.forced_release;
+  limit(Bound::kReorder, ReorderBuffer::kEventsMax, moment, 1);
+  if (oldest.t <= oldest.clock + host_.clock_skew_ms()) {
     Moment early = moment;
     early.t = oldest.t;
     early.arrival = oldest.arrival;
@@ -254,6 +268,7 @@ void RuleRunner::save(StateWriter& out) const {
   out.u64(counters.late_dropped);
   out.u64(counters.null_keys);
   out.u64(counters.keys_rejected);
+  out.u64(counters.keys_forgotten);
   out.u64(counters.forced_release);
   out.u64(counters.runs_expired);
   out.u64(counters.runs_dropped);
@@ -276,6 +291,7 @@ void RuleRunner::load(StateReader& in) {
   counters.late_dropped = in.u64();
   counters.null_keys = in.u64();
   counters.keys_rejected = in.u64();
+  counters.keys_forgotten = in.u64();
   counters.forced_release = in.u64();
   counters.runs_expired = in.u64();
   counters.runs_dropped = in.u64();

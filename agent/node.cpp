@@ -174,7 +174,7 @@ void Node::Parts::make_sampler() {
                                                             rounds->live(false, {});
                                                           }
                                                         },
-                                                        [this](Row row) { take_row(std::move(row)); }});
+                                                        [this](Row row) { take_row(std::move(row), {}); }});
   sampler->set_table(table);
   feeder = std::make_unique<Feeder>(
       config.doors.feed, Feeder::Ports{[this](const SeriesSpec& spec, bool may_add, bool* fresh) {
@@ -221,10 +221,10 @@ void Node::Parts::take_rows(std::vector<Row> rows, Feeder::RowsDone done) {
   journal->append(std::move(rows), made, decided);
 }
 
-void Node::Parts::take_row(Row row) {
+void Node::Parts::take_row(Row row, Feeder::RowsDone done) {
   std::vector<Row> one;
   one.push_back(std::move(row));
-  take_rows(std::move(one), {});
+  take_rows(std::move(one), std::move(done));
 }
 
 void Node::Parts::row_made(const Row& row, uint64_t of_boot) {

@@ -41,7 +41,7 @@ struct Node::Parts {
   void begin_boot(uint64_t previous, uint64_t first_journal);
   void make_uplink();
   void make_sampler();
-  void take_row(Row row);
+  void take_row(Row row, Feeder::RowsDone done);
   void take_rows(std::vector<Row> rows, Feeder::RowsDone done);
   void row_made(const Row& row, uint64_t of_boot);
   void seal_timer();

@@ -10,14 +10,16 @@ Status Node::Parts::make_scraper() {
   if (config.scrape.empty()) return {};
   auto fetcher = env.network.http_fetcher();
   if (fetcher == nullptr) return fail(ErrorCode::kUnsupported, "scrape: there is no network to ask others over");
-  Scraper::Ports ports{[this](const SeriesSpec& spec, bool* fresh) { return sampler->add_series(spec, true, fresh); },
-                       [this](Row row) { take_row(std::move(row)); },
-                       [this] { return env.clock.mono_ms() + sampler->offset_ms(); },
-                       [this] { return sampler->segment(); },
-                       [this](const ScrapedFacts& facts) {
-                         metric_book.note(facts.metric, facts.type,
-                                          exposition_help(facts.help, query::MetricBook::kHelpBytesMax), facts.unit);
-                       }};
+  Scraper::Ports ports{
+      [this](const SeriesSpec& spec, bool* fresh) { return sampler->add_series(spec, true, fresh); },
+      [this](Row row, std::function<void()> done) {
+        take_row(std::move(row), [done = std::move(done)](const Status&, std::span<const Row>) { done(); });
+      },
+      [this] { return env.clock.mono_ms() + sampler->offset_ms(); }, [this] { return sampler->segment(); },
+      [this](const ScrapedFacts& facts) {
+        metric_book.note(facts.metric, facts.type, exposition_help(facts.help, query::MetricBook::kHelpBytesMax),
+                         facts.unit);
+      }};
   auto made = Scraper::make(env, config.scrape, {config.doors.feed.past_ms_max, config.doors.feed.future_ms_max},
                             std::move(fetcher), std::move(ports));
   if (!made) return tl::unexpected(made.error());

@@ -23,6 +23,8 @@ Result<std::string> unpack_gzip(std::string_view packed, uint64_t bytes_max) {
     code = inflate(&stream, Z_NO_FLUSH);
     out.resize(out.size() - stream.avail_out);
     if (code == Z_OK && stream.avail_in == 0 && stream.avail_out > 0) code = Z_BUF_ERROR;
+    // Packed texts may stand one behind the other, and are one text.
+    if (code == Z_STREAM_END && stream.avail_in > 0) code = inflateReset(&stream);
   }
   inflateEnd(&stream);
   if (out.size() > bytes_max) {

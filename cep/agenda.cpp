@@ -22,7 +22,8 @@ void Agenda::add(const Item& item, int64_t time, uint8_t order) {
 
 bool Agenda::later(const Entry& x, const Entry& y) const {
   const auto head = [](const Entry& e) {
-    return std::tuple(e.time, e.order, e.item.arrival, e.item.time, e.item.rank, e.item.rule);
+    const int64_t put_off = e.item.place == Place::kEvent ? e.item.clock_due : 0;
+    return std::tuple(e.time, e.order, e.item.arrival, e.item.time, put_off, e.item.rank, e.item.rule);
   };
   if (head(x) != head(y)) {
     return head(x) > head(y);

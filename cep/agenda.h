@@ -27,6 +27,14 @@ class Agenda {
   void add_horizon(const Item& item) { add(item, item.time, order_of(item.place)); }
   // A timer of the arrival clock: the line's event arrived after it, whatever time the event carries (7).
   void add_clock(const Item& item);
+  // One that was due before the events that are still to be done arrived, whatever time those carry: it comes right
+  // behind the events at `t`.
+  void add_behind(Item item, int64_t t) {
+    item.time = t;
+    item.place = Place::kEvent;
+    item.arrival = UINT64_MAX;
+    add_horizon(item);
+  }
 
   bool empty() const { return heap_.empty(); }
   bool has_event() const { return has_event_; }

@@ -85,7 +85,7 @@ class AntiJoinMachine final : public Machine {
     const auto found = context_.keys.find_or_add(&value, timeline);
     if (!found) {
       ++context_.counters.keys_rejected;
-      context_.host.limit(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
+      context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
       return std::nullopt;
     }
     if (timers_.size() <= found->id) {

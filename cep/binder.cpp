@@ -207,14 +207,14 @@ class RuleBinder {
     if (stream == nullptr) {
       const bool table = catalog_.find_table(name.text) != nullptr;
       fail(name.at, table ? name.text + " is a table, expected a stream"
-                          : "unknown stream " + name.text + near_name(name.text, catalog_.stream_names()));
+                          : "unknown stream " + name.text + name_hint(name.text, catalog_.stream_names()));
     }
     return stream;
   }
   const TableSchema* need_table(const ast::Name& name) {
     const TableSchema* table = catalog_.find_table(name.text);
     if (table == nullptr) {
-      fail(name.at, "unknown table " + name.text + near_name(name.text, catalog_.table_names()));
+      fail(name.at, "unknown table " + name.text + name_hint(name.text, catalog_.table_names()));
     }
     return table;
   }

@@ -42,7 +42,7 @@ class OptionBinder {
     } else {
       static const std::vector<std::string> kNames = {"lateness", "idle",      "max_delay", "keep",     "max_keys",
                                                       "max_runs", "max_state", "late",      "on_limit", "time"};
-      errors_.push_back({option.name.at, "unknown option " + name + near_name(name, kNames)});
+      errors_.push_back({option.name.at, "unknown option " + name + name_hint(name, kNames)});
     }
   }
 

@@ -18,6 +18,10 @@ class TreeBuilder {
       : catalog_(catalog), plan_(plan), filters_(filters), aliases_(aliases), errors_(errors) {}
 
   void run(const Step& root) {
+    if (is_open(root)) {
+      run(*root.parts[0]);
+      return;
+    }
     if (root.kind == StepKind::kSequence) {
       (void)build(root, -1);
     } else {
@@ -30,6 +34,38 @@ class TreeBuilder {
   }
 
  private:
+  static bool ends_with_guard(const Step& step) {
+    switch (step.kind) {
+      case StepKind::kAbsence:
+        return !step.absence_ms;
+      case StepKind::kGroup:
+        return !step.every && ends_with_guard(*step.parts[0]);
+      case StepKind::kSequence:
+        return ends_with_guard(*step.parts.back());
+      default:
+        return false;
+    }
+  }
+  // A group in a sequence that ends with NOT b: b must not come before what follows the group, so it is as if there
+  // were no parentheses (28).
+  static bool is_open(const Step& step) { return step.kind == StepKind::kGroup && ends_with_guard(step); }
+
+  void build_sequence(const Step& step, uint16_t id, std::vector<uint16_t>& parts, std::vector<bool>& strict) {
+    for (size_t i = 0; i < step.parts.size(); ++i) {
+      const Step& part = *step.parts[i];
+      if (i > 0) {
+        strict.push_back(step.strict[i - 1]);
+      }
+      if (!is_open(part)) {
+        parts.push_back(build(part, id));
+      } else if (part.parts[0]->kind == StepKind::kSequence) {
+        build_sequence(*part.parts[0], id, parts, strict);
+      } else {
+        parts.push_back(build(*part.parts[0], id));
+      }
+    }
+  }
+
   uint16_t add(StepKind kind, const Step& step, int parent) {
     if (plan_.nodes.size() >= kPatternNodesMax) {
       if (plan_.nodes.size() == kPatternNodesMax && !full_) {
@@ -63,11 +99,16 @@ class TreeBuilder {
       leaf(*inner, id);
     } else {
       std::vector<uint16_t> parts;
-      for (const auto& part : inner->parts) {
-        parts.push_back(build(*part, id));
+      std::vector<bool> strict;
+      if (inner->kind == StepKind::kSequence) {
+        build_sequence(*inner, id, parts, strict);
+      } else {
+        for (const auto& part : inner->parts) {
+          parts.push_back(build(*part, id));
+        }
       }
       plan_.nodes[id].parts = std::move(parts);
-      plan_.nodes[id].strict = inner->strict;
+      plan_.nodes[id].strict = std::move(strict);
     }
     plan_.nodes[id].end = static_cast<uint16_t>(plan_.nodes.size());
     return id;
@@ -78,7 +119,7 @@ class TreeBuilder {
     const StreamSchema* stream = catalog_.find_stream(step.stream.text);
     if (stream == nullptr) {
       errors_.push_back({step.stream.at,
-                         "unknown stream " + step.stream.text + near_name(step.stream.text, catalog_.stream_names())});
+                         "unknown stream " + step.stream.text + name_hint(step.stream.text, catalog_.stream_names())});
       return;
     }
     node.stream = stream->id;
@@ -172,7 +213,7 @@ class TreeChecker {
       fail(id, "NOT without FOR cannot come first; give it a FOR");
     } else if (parent.kind == StepKind::kSequence && parent.parts.back() == id) {
       if (parent.parent >= 0) {
-        fail(id, "NOT without FOR at the end of a group is not supported by this version");
+        fail(id, "nothing says when a group under EVERY, AND or OR is over that ends with NOT; give the NOT a FOR");
       } else if (!plan_.within_ms || plan_.per_step) {
         fail(id, "NOT without FOR at the end needs WITHIN");
       }
@@ -293,7 +334,7 @@ Resolved PatternScope::bare(const ast::Expr& expr, Diagnostics& errors) {
     }
     std::vector<std::string> names;
     std::ranges::transform(stream.columns, std::back_inserter(names), &ColumnSchema::name);
-    errors.push_back({expr.at, "unknown column " + expr.name + " in " + stream.name + near_name(expr.name, names)});
+    errors.push_back({expr.at, "unknown column " + expr.name + " in " + stream.name + name_hint(expr.name, names)});
     return Resolved::error();
   }
   const auto key = std::ranges::find(plan_.keys, expr.name, &ColumnSchema::name);
@@ -311,7 +352,7 @@ std::optional<uint32_t> PatternScope::step(const std::string& alias, Position at
     for (const auto& [name, node] : aliases_) {
       names.push_back(name);
     }
-    errors.push_back({at, "unknown step " + alias + near_name(alias, names)});
+    errors.push_back({at, "unknown step " + alias + name_hint(alias, names)});
     return std::nullopt;
   }
   if (static_cast<int>(found->second) == step_ && !plan_.pattern->nodes[found->second].counted) {
@@ -332,7 +373,7 @@ Resolved PatternScope::captured(CaptureKind kind, const ast::Expr& expr, Diagnos
   if (column < 0) {
     std::vector<std::string> names;
     std::ranges::transform(stream.columns, std::back_inserter(names), &ColumnSchema::name);
-    errors.push_back({expr.at, "unknown column " + expr.name + " in " + stream.name + near_name(expr.name, names)});
+    errors.push_back({expr.at, "unknown column " + expr.name + " in " + stream.name + name_hint(expr.name, names)});
     return Resolved::error();
   }
   const Type type = stream.columns[static_cast<size_t>(column)].type;

@@ -142,7 +142,7 @@ Resolved RowScope::column(const ast::Expr& expr, Diagnostics& errors) {
     if (table_ != nullptr) {
       names.push_back(table_name_);
     }
-    errors.push_back({expr.at, "unknown source " + expr.qualifier + near_name(expr.qualifier, names)});
+    errors.push_back({expr.at, "unknown source " + expr.qualifier + name_hint(expr.qualifier, names)});
     return Resolved::error();
   }
   std::vector<std::string> names = column_names(stream_->columns);
@@ -155,7 +155,7 @@ Resolved RowScope::column(const ast::Expr& expr, Diagnostics& errors) {
     names.insert(names.end(), more.begin(), more.end());
     where += (where.empty() ? "" : " and ") + table_name_;
   }
-  errors.push_back({expr.at, "unknown column " + expr.name + " in " + where + near_name(expr.name, names)});
+  errors.push_back({expr.at, "unknown column " + expr.name + " in " + where + name_hint(expr.name, names)});
   return Resolved::error();
 }
 

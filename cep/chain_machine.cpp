@@ -1,6 +1,10 @@
 // Patterns that are a chain of single events: [EVERY] a -> b -> c, without ',', counts, NOT, AND, OR and SKIP. The same
 // as pattern_machine.cpp says of them (17 to 31), with runs of a few words instead of a tree's.
+//
+// What costs is the memory that is waited for: a key's runs lie side by side, and an event that none of them waits for
+// does not touch them.
 #include <algorithm>
+#include <array>
 
 #include "cep/pattern_run.h"
 #include "cep/results.h"
@@ -21,9 +25,7 @@ class ChainMachine final : public Machine {
   }
   void reset(KeyId key) override {
     if (key < groups_.size()) {
-      while (groups_[key].first != kNone) {
-        drop(groups_[key], kNone, groups_[key].first);
-      }
+      keep(groups_[key], 0);
       groups_[key] = {};
     }
   }
@@ -45,34 +47,52 @@ class ChainMachine final : public Machine {
     bool reads_run = false;  // the filter
     std::vector<Capture> captures;
   };
-  // A key's runs are a list, the oldest first. Few captured values are with the run: one line of the cache holds it
-  // all.
+  // Few captured values are with the run: one line of the cache holds it all.
   static constexpr size_t kSlotsInside = 2;
   struct alignas(64) Run {
-    uint32_t next = kNone;
     uint32_t step = 0;  // that it waits for
     uint64_t age = 0;   // order of beginning
     int64_t deadline = cep::Run::kNever;
     Value slots[kSlotsInside];
   };
+  // A key's runs, the oldest first, are `count` places of a block of kBlockMin << size, from place `begin` on. A key
+  // without runs has no block.
+  static constexpr uint32_t kBlockMin = 4;
+  static constexpr size_t kBlockSizes = 24;  // max_runs is far below the largest
   struct Group {
-    uint32_t first = kNone;
-    uint32_t last = kNone;
+    uint32_t block = kNone;
+    uint32_t begin = 0;
     uint32_t count = 0;
+    uint8_t size = 0;
+    uint8_t awaited = 0;  // bits of the steps that runs wait for, perhaps of more
     bool known = false;
     bool waits = false;  // for the first step
     LazyTimer deadline;  // the earliest of the runs', or earlier
 
-    bool is_idle() const { return waits && first == kNone; }
+    bool is_idle() const { return waits && count == 0; }
+    uint32_t capacity() const { return kBlockMin << size; }
+    uint32_t run(uint32_t place) const { return block + begin + place; }
   };
+  static_assert(sizeof(Group) == 32);
+  static uint8_t bit_of(size_t step) { return static_cast<uint8_t>(1u << std::min<size_t>(step, 7)); }
 
-  KeyId admit(const Event& event, const Moment& moment, bool& is_new);
+  KeyId admit(const Event& event, size_t use, const Moment& moment, bool& is_new);
+  void offer(Group& group, KeyId key, const Event& event, const Moment& moment);
   bool matches(const Step& step, uint32_t run, KeyId key, const Event& event);
   void begin(KeyId key, const Event& event, const Moment& moment);
   void match(uint32_t run, KeyId key, const Moment& moment);
   void enforce_bound(Group& group, const Moment& moment);
-  void drop(Group& group, uint32_t before, uint32_t run);
+  void drop(Group& group, uint32_t place);
+  void keep(Group& group, uint32_t count);
   uint32_t add(Group& group);
+  uint32_t take_block(uint8_t size);
+  void move_runs(const Group& group, uint32_t to);
+  void move_run(uint32_t from, uint32_t to) {
+    runs_[to] = runs_[from];
+    if (!slots_inside()) {
+      std::copy_n(slots(from), plan_.slots.size(), slots(to));
+    }
+  }
   void capture(uint32_t run, const Step& step, const Event& event);
   void start_deadline(Group& group, KeyId key, uint32_t run, int64_t t);
   void queue(KeyId key, int64_t due);
@@ -95,8 +115,9 @@ class ChainMachine final : public Machine {
   std::vector<Value> frame_;  // Frame::kRun of the run at work
   std::vector<Group> groups_;
   std::vector<Run> runs_;
-  std::vector<Value> slots_;  // captured values by run, when they are more
-  uint32_t free_ = kNone;     // list of runs that are none
+  std::vector<Value> slots_;                             // captured values by run, when they are more
+  std::array<std::vector<uint32_t>, kBlockSizes> free_;  // blocks that nobody has
+  std::vector<uint8_t> awaited_by_;  // by the rule's streams: the steps that one can take, but the first
   size_t held_runs_ = 0;
   uint64_t last_age_ = 0;
 };
@@ -125,15 +146,20 @@ ChainMachine::ChainMachine(const RuleContext& context, Results& results)
       }
     }
   }
+  for (const StreamUse& use : context.plan.streams) {
+    uint8_t steps = 0;
+    for (size_t step = 1; step < steps_.size(); ++step) {
+      steps |= steps_[step].stream == use.stream ? bit_of(step) : uint8_t{0};
+    }
+    awaited_by_.push_back(steps);
+  }
 }
 
 // ---- events
 
-KeyId ChainMachine::admit(const Event& event, const Moment& moment, bool& is_new) {
-  const auto use = std::ranges::find(context_.plan.streams, event.stream, &StreamUse::stream);
-  LAMBDA_ASSERT(use != context_.plan.streams.end());
+KeyId ChainMachine::admit(const Event& event, size_t use, const Moment& moment, bool& is_new) {
   for (size_t i = 0; i < key_.size(); ++i) {
-    key_[i] = event.columns[use->keys[i].slot];
+    key_[i] = event.columns[context_.plan.streams[use].keys[i].slot];
     if (key_[i].is_null()) {
       ++context_.counters.null_keys;
       return kNoKey;
@@ -142,13 +168,13 @@ KeyId ChainMachine::admit(const Event& event, const Moment& moment, bool& is_new
   const auto found = context_.keys.find_or_add(key_.data(), event.timeline);
   if (!found) {
     ++context_.counters.keys_rejected;
-    context_.host.limit(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
+    context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
     return kNoKey;
   }
   is_new = found->is_new;
   if (is_new) {
     reset(found->id);
-    results_.reset(found->id);
+    results_.reset(found->id, moment);
   }
   if (groups_.size() <= found->id) {
     groups_.resize(std::max<size_t>(found->id + 1, context_.keys.id_end()));
@@ -178,8 +204,13 @@ bool ChainMachine::matches(const Step& step, uint32_t run, KeyId key, const Even
 }
 
 void ChainMachine::on_event(const Event& event, const Moment& moment) {
+  size_t use = 0;
+  while (context_.plan.streams[use].stream != event.stream) {
+    ++use;
+    LAMBDA_ASSERT(use < context_.plan.streams.size());
+  }
   bool is_new = false;
-  const KeyId key = admit(event, moment, is_new);
+  const KeyId key = admit(event, use, moment, is_new);
   if (key == kNoKey) {
     return;
   }
@@ -190,24 +221,8 @@ void ChainMachine::on_event(const Event& event, const Moment& moment) {
   Group& group = groups_[key];
   const bool was_idle = group.is_idle();
   const bool begins = group.waits && may_begin;
-  uint32_t before = kNone;
-  for (uint32_t run = group.first; run != kNone;) {
-    const uint32_t next = runs_[run].next;
-    const Step& step = steps_[runs_[run].step];
-    if (matches(step, run, key, event)) {
-      capture(run, step, event);
-      if (++runs_[run].step == steps_.size()) {
-        match(run, key, moment);
-        drop(group, before, run);
-        run = next;
-        continue;
-      }
-      if (plan_.per_step) {
-        start_deadline(group, key, run, moment.t);
-      }
-    }
-    before = run;
-    run = next;
+  if ((group.awaited & awaited_by_[use]) != 0) {
+    offer(group, key, event, moment);
   }
   if (begins) {
     begin(key, event, moment);
@@ -217,11 +232,37 @@ void ChainMachine::on_event(const Event& event, const Moment& moment) {
   }
 }
 
+// The event to the key's runs. Those that it completes are no more.
+void ChainMachine::offer(Group& group, KeyId key, const Event& event, const Moment& moment) {
+  const uint32_t first = group.run(0);
+  uint32_t kept = 0;
+  for (uint32_t place = 0; place < group.count; ++place) {
+    const uint32_t run = first + place;
+    const Step& step = steps_[runs_[run].step];
+    if (matches(step, run, key, event)) {
+      capture(run, step, event);
+      if (++runs_[run].step == steps_.size()) {
+        match(run, key, moment);
+        continue;
+      }
+      group.awaited |= bit_of(runs_[run].step);
+      if (plan_.per_step) {
+        start_deadline(group, key, run, moment.t);
+      }
+    }
+    if (kept != place) {
+      move_run(run, first + kept);
+    }
+    ++kept;
+  }
+  keep(group, kept);
+}
+
 // The event is the first of a run.
 void ChainMachine::begin(KeyId key, const Event& event, const Moment& moment) {
   if (state_bytes() >= context_.plan.options.max_state_bytes) {
     ++context_.counters.state_dropped;
-    context_.host.limit(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
+    context_.say_full(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
     return;
   }
   Group& group = groups_[key];
@@ -231,6 +272,7 @@ void ChainMachine::begin(KeyId key, const Event& event, const Moment& moment) {
     captured[slot] = fresh_slots_[slot];
   }
   runs_[run].step = 1;
+  group.awaited |= bit_of(1);
   runs_[run].age = ++last_age_;
   runs_[run].deadline = cep::Run::kNever;
   capture(run, steps_[0], event);
@@ -269,48 +311,89 @@ void ChainMachine::match(uint32_t run, KeyId key, const Moment& moment) {
 void ChainMachine::enforce_bound(Group& group, const Moment& moment) {
   const uint64_t max = context_.plan.options.max_runs;
   while (group.count > max) {
-    uint32_t before = kNone;
-    uint32_t victim = group.first;
-    if (context_.plan.options.on_limit != OnLimit::kOldest) {
-      const uint32_t place = group.count - (context_.plan.options.on_limit == OnLimit::kReject ? 1 : 2);
-      for (uint32_t i = 0; i < place; ++i) {
-        before = victim;
-        victim = runs_[victim].next;
-      }
+    switch (context_.plan.options.on_limit) {
+      case OnLimit::kOldest:
+        drop(group, 0);
+        break;
+      case OnLimit::kNewest:
+        drop(group, group.count - 2);
+        break;
+      case OnLimit::kReject:
+        drop(group, group.count - 1);
+        break;
     }
-    drop(group, before, victim);
     ++context_.counters.runs_dropped;
-    context_.host.limit(Bound::kMaxRuns, max, moment);
+    context_.say_full(Bound::kMaxRuns, max, moment);
   }
 }
 
-// ---- the lists
+// ---- blocks
 
+// Room for one more run of the group, behind the others.
 uint32_t ChainMachine::add(Group& group) {
-  uint32_t run = free_;
-  if (run == kNone) {
-    run = static_cast<uint32_t>(runs_.size());
-    runs_.emplace_back();
-    slots_.resize(slots_.size() + (slots_inside() ? 0 : plan_.slots.size()));
-  } else {
-    free_ = runs_[run].next;
+  if (group.block == kNone) {
+    group.size = 0;
+    group.block = take_block(0);
+    group.begin = 0;
+  } else if (group.begin + group.count == group.capacity()) {
+    if (group.begin > group.capacity() / 2) {
+      move_runs(group, group.block);
+    } else {
+      const uint32_t larger = take_block(static_cast<uint8_t>(group.size + 1));
+      move_runs(group, larger);
+      free_[group.size].push_back(group.block);
+      group.block = larger;
+      ++group.size;
+    }
+    group.begin = 0;
   }
-  runs_[run].next = kNone;
-  (group.last == kNone ? group.first : runs_[group.last].next) = run;
-  group.last = run;
-  ++group.count;
   ++held_runs_;
-  return run;
+  return group.run(group.count++);
 }
 
-// `before`: the one ahead of it in the list, or kNone.
-void ChainMachine::drop(Group& group, uint32_t before, uint32_t run) {
-  (before == kNone ? group.first : runs_[before].next) = runs_[run].next;
-  group.last = group.last == run ? before : group.last;
-  --group.count;
-  --held_runs_;
-  runs_[run].next = free_;
-  free_ = run;
+uint32_t ChainMachine::take_block(uint8_t size) {
+  LAMBDA_ASSERT(size < kBlockSizes);
+  if (!free_[size].empty()) {
+    const uint32_t block = free_[size].back();
+    free_[size].pop_back();
+    return block;
+  }
+  const auto block = static_cast<uint32_t>(runs_.size());
+  runs_.resize(runs_.size() + (size_t{kBlockMin} << size));
+  slots_.resize(slots_inside() ? 0 : runs_.size() * plan_.slots.size());
+  return block;
+}
+
+// `to`: a place ahead of the runs, or another block.
+void ChainMachine::move_runs(const Group& group, uint32_t to) {
+  for (uint32_t place = 0; place < group.count; ++place) {
+    move_run(group.run(place), to + place);
+  }
+}
+
+void ChainMachine::drop(Group& group, uint32_t place) {
+  if (place == 0) {
+    ++group.begin;
+    --group.count;
+    --held_runs_;
+    return;
+  }
+  for (uint32_t next = place + 1; next < group.count; ++next) {
+    move_run(group.run(next), group.run(next - 1));
+  }
+  keep(group, group.count - 1);
+}
+
+// The first `count` of the group's runs.
+void ChainMachine::keep(Group& group, uint32_t count) {
+  held_runs_ -= group.count - count;
+  group.count = count;
+  if (count == 0 && group.block != kNone) {
+    free_[group.size].push_back(group.block);
+    group.block = kNone;
+    group.begin = 0;
+    group.awaited = 0;
+  }
 }
 
 // ---- time
@@ -352,19 +435,20 @@ void ChainMachine::on_item(const Item& item, const Moment& moment) {
       break;
   }
   int64_t next_due = cep::Run::kNever;
-  uint32_t before = kNone;
-  for (uint32_t run = group.first; run != kNone;) {
-    const uint32_t next = runs_[run].next;
-    const int64_t deadline = runs_[run].deadline;
+  uint32_t kept = 0;
+  for (uint32_t place = 0; place < group.count; ++place) {
+    const int64_t deadline = runs_[group.run(place)].deadline;
     if (deadline <= moment.t) {
-      drop(group, before, run);
       ++context_.counters.runs_expired;
-    } else {
-      next_due = next_due == cep::Run::kNever ? deadline : std::min(next_due, deadline);
-      before = run;
+      continue;
     }
-    run = next;
+    next_due = next_due == cep::Run::kNever ? deadline : std::min(next_due, deadline);
+    if (kept != place) {
+      move_run(group.run(place), group.run(kept));
+    }
+    ++kept;
   }
+  keep(group, kept);
   if (next_due != cep::Run::kNever && group.deadline.arm(next_due)) {
     queue(item.key, next_due);
   }
@@ -380,7 +464,8 @@ void ChainMachine::save(StateWriter& out) const {
     out.flag(group.waits);
     group.deadline.save(out);
     out.u32(group.count);
-    for (uint32_t run = group.first; run != kNone; run = runs_[run].next) {
+    for (uint32_t place = 0; place < group.count; ++place) {
+      const uint32_t run = group.run(place);
       out.u32(runs_[run].step);
       out.u64(runs_[run].age);
       out.i64(runs_[run].deadline);
@@ -396,7 +481,9 @@ void ChainMachine::load(StateReader& in) {
   groups_.assign(in.count(22), {});
   runs_.clear();
   slots_.clear();
-  free_ = kNone;
+  for (std::vector<uint32_t>& blocks : free_) {
+    blocks.clear();
+  }
   held_runs_ = 0;
   for (Group& group : groups_) {
     group.known = in.flag();
@@ -415,6 +502,7 @@ void ChainMachine::load(StateReader& in) {
         in.refuse();
         return;
       }
+      group.awaited |= bit_of(runs_[run].step);
     }
   }
 }

@@ -53,4 +53,19 @@ std::string near_name(std::string_view name, const std::vector<std::string>& can
   return best == nullptr ? "" : "; did you mean \"" + *best + "\"?";
 }
 
+std::string name_hint(std::string_view name, std::vector<std::string> candidates) {
+  constexpr size_t kNamedMax = 12;
+  std::string near = near_name(name, candidates);
+  std::erase(candidates, "");
+  if (!near.empty() || candidates.empty() || candidates.size() > kNamedMax) {
+    return near;
+  }
+  std::ranges::sort(candidates);
+  std::string out = candidates.size() == 1 ? "; there is only " : "; there are ";
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    out += (i == 0 ? "" : i + 1 == candidates.size() ? " and " : ", ") + candidates[i];
+  }
+  return out;
+}
+
 }  // namespace lambda::cep

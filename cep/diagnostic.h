@@ -21,6 +21,9 @@ struct Diagnostic {
 // "file:line:col: text"
 std::string format_diagnostic(std::string_view file, const Diagnostic& diagnostic);
 
+// As near_name(), but when none is near it names them all, as long as they are few.
+std::string name_hint(std::string_view name, std::vector<std::string> candidates);
+
 // "; did you mean \"x\"?" for the candidate that is nearest to `name`, when one is near enough; else empty.
 std::string near_name(std::string_view name, const std::vector<std::string>& candidates);
 

@@ -163,6 +163,9 @@ size_t Engine::set_table(TableId table, std::span<const std::vector<Value>> rows
 void Engine::push(const Batch& batch) {
   impl_->push(batch);
 }
+void Engine::text_refused(StreamId stream, int64_t t, uint64_t index) {
+  impl_->text_refused(stream, t, index);
+}
 void Engine::advance_to(int64_t t) {
   impl_->advance_to(t);
 }

@@ -24,15 +24,16 @@ namespace lambda::cep {
 struct EngineSettings {
   int64_t clock_skew_ms = 5 * 60'000;  // times further ahead of their arrival move no horizon (the clock guard)
   uint64_t text_bytes_max = Symbols::kBytesMax;  // of events' texts: Symbols::try_intern() refuses more
+  size_t devices_max = 1 << 20;  // with a time of their own; others share that of the streams without a device
   bool at_once = true;  // false: each event by itself, by the general machines. Says the same; for tests of just that
 };
 
 struct EngineCounters {
   uint64_t rules_begun_anew = 0;  // that restore() or replace() had no fitting state for
   uint64_t events = 0;
-  uint64_t guarded = 0;  // events that the clock guard kept from moving time
-  uint64_t timelines_rejected = 0;
-  uint64_t texts_refused = 0;  // new texts of events that text_bytes_max had no room for
+  uint64_t guarded = 0;             // events that the clock guard kept from moving time
+  uint64_t timelines_rejected = 0;  // events of devices that devices_max had no room for
+  uint64_t texts_refused = 0;       // new texts of events that text_bytes_max had no room for
 };
 
 class Engine {
@@ -73,6 +74,9 @@ class Engine {
   size_t set_table(TableId table, std::span<const std::vector<Value>> rows);
 
   void push(const Batch& batch);
+  // An event of the stream had to be left out, because symbols() had no room for one of its texts: the rules that read
+  // the stream say so (47). It has a number among the events, like others, and moves no time.
+  void text_refused(StreamId stream, int64_t t, uint64_t index);
   // Everything up to and including `t` is in, on every timeline (1).
   void advance_to(int64_t t);
   // It is `at` where events arrive; no device was heard of. Timers of the arrival clock that are due before it run, and

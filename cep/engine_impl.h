@@ -36,6 +36,7 @@ class Engine::Impl final : public RunnerHost {
         evaluator_(symbols_),
         columns_(evaluator_),
         outputs_(symbols_),
+        devices_(settings.devices_max),
         agenda_([this](RuleId rule, KeyId x, KeyId y) { return rules_[rule]->keys.compare(x, y, symbols_); }) {
     (void)horizons_for({});  // knows when each device was last heard of, whatever rules come
   }
@@ -44,6 +45,7 @@ class Engine::Impl final : public RunnerHost {
   std::vector<Diagnostic> replace(std::string_view text);
   Status remove(std::string_view name);
   void push(const Batch& batch);
+  void text_refused(StreamId stream, int64_t t, uint64_t index);
   void advance_to(int64_t t);
   void advance_clock(int64_t at);
   std::string snapshot() const;
@@ -51,7 +53,12 @@ class Engine::Impl final : public RunnerHost {
 
   // For the rules.
   void schedule_horizon(RuleRunner& rule, const Item& item) override;
-  void schedule_clock(const Item& item) override;
+  void schedule_clock(const Item& item, std::optional<int64_t> behind) override;
+  RuleRunner* source_of(StreamId stream) override {
+    const auto rule = catalog_.stream(stream).rule;
+    return rule ? rules_[*rule].get() : nullptr;
+  }
+  int64_t clock_skew_ms() const override { return settings_.clock_skew_ms; }
   void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) override;
   OutputQueue& outputs() override { return outputs_; }
   TimelineId timeline_of(const Value& device) override { return devices_.find_or_add(device); }
@@ -73,6 +80,7 @@ class Engine::Impl final : public RunnerHost {
   void push_lines(const Batch& batch);
   void push_together(const Batch& batch);
   Event hear(const Batch& batch, size_t row, bool& guarded);
+  void limit_readers(StreamId stream, Bound bound, uint64_t max, const Moment& moment);
   bool one_horizon(Readers& readers) const;
   void push_rows(const Batch& batch);
   void push_each(const Batch& batch);
@@ -133,6 +141,7 @@ class Engine::Impl final : public RunnerHost {
   OutputQueue outputs_;
   ArrivalClock clock_;
   Devices devices_;
+  bool is_stranger_ = false;  // the event at work is of a device that there is no room for
   std::deque<Horizons> horizons_;
   bool any_site_ = false;
   ItemHeap clock_items_;

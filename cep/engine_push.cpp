@@ -87,7 +87,9 @@ inline Event Engine::Impl::hear(const Batch& batch, size_t row, bool& guarded) {
   guarded = t > clock_.now() + settings_.clock_skew_ms;
   counters_.guarded += guarded ? 1 : 0;
   const int device = catalog_.stream(batch.stream).device_column;
+  const uint64_t rejected = devices_.rejected();
   const TimelineId timeline = timeline_at(batch, device, row);
+  is_stranger_ = devices_.rejected() != rejected;
   if (!mutant(Mutant::kWhereMovesTime) || !readers_[batch.stream].empty()) {
     for (Horizons& horizons : horizons_) {
       horizons.on_event(timeline, t, guarded);
@@ -122,6 +124,9 @@ void Engine::Impl::push_lines(const Batch& batch) {
     }
     const Moment moment = moment_of(batch, row);
     outputs_.set_line(static_cast<uint32_t>(row));
+    if (is_stranger_) {
+      limit_readers(batch.stream, Bound::kDevices, settings_.devices_max, moment);
+    }
     if (may_be_due(event.timeline)) {
       agenda_.begin_event(moment.t, moment.arrival);
       take_due(event.timeline, false);
@@ -136,6 +141,22 @@ void Engine::Impl::push_lines(const Batch& batch) {
       flush();
     }
   }
+  flush();
+}
+
+void Engine::Impl::limit_readers(StreamId stream, Bound bound, uint64_t max, const Moment& moment) {
+  for (RuleRunner* rule : readers(stream).rules()) {
+    rule->limit(bound, max, moment, 1);
+  }
+}
+
+void Engine::Impl::text_refused(StreamId stream, int64_t t, uint64_t index) {
+  Moment moment;
+  moment.t = t;
+  moment.arrival = arrivals_;
+  moment.on_input = static_cast<int64_t>(index);
+  outputs_.set_line(0);
+  limit_readers(stream, Bound::kTexts, settings_.text_bytes_max, moment);
   flush();
 }
 
@@ -227,7 +248,10 @@ void Engine::Impl::put_due_on_agenda() {
     agenda_.add_horizon(item);
   }
   while (!clock_items_.empty() && clock_items_.top().time < clock_.due_below()) {
-    agenda_.add_clock(clock_items_.pop());
+    const Item timer = clock_items_.pop();
+    if (!rules_[timer.rule]->put_off(timer)) {
+      agenda_.add_clock(timer);
+    }
   }
 }
 
@@ -283,7 +307,7 @@ void Engine::Impl::push_together(const Batch& batch) {
   timelines_.resize(OutputQueue::kLinesMax);
   row_.resize(batch.columns.size());
   rows_ = {batch.stream, batch.columns, batch.t, clocks_.data(), timelines_.data(), arrivals_, batch.first_index, {}};
-  if (one_horizon(readers) && batch.at == nullptr) {
+  if (one_horizon(readers) && batch.at == nullptr && devices_.room() >= batch.rows) {
     push_rows(batch);
   } else {
     push_each(batch);
@@ -326,6 +350,10 @@ void Engine::Impl::push_one(Readers& readers, const Batch& batch, uint32_t row) 
   timelines_[row] = event.timeline;
   if (std::ranges::any_of(readers.together(), [&](const auto& group) { return moment.clock >= lag_end(group, row); })) {
     catch_up(readers);
+  }
+  if (is_stranger_) {
+    outputs_.set_line(row);
+    limit_readers(batch.stream, Bound::kDevices, settings_.devices_max, moment);
   }
   const bool is_due = may_be_due(event.timeline);
   if (is_due || guarded || readers.any_alone()) {
@@ -521,9 +549,9 @@ void Engine::Impl::schedule_horizon(RuleRunner& rule, const Item& item) {
   }
 }
 
-void Engine::Impl::schedule_clock(const Item& item) {
+void Engine::Impl::schedule_clock(const Item& item, std::optional<int64_t> behind) {
   if (item.time < clock_.due_below()) {
-    agenda_.add_clock(item);
+    behind ? agenda_.add_behind(item, *behind) : agenda_.add_clock(item);
   } else {
     clock_items_.push(item);
   }

@@ -273,7 +273,13 @@ std::optional<RulePlan> Engine::Impl::bind_replacement(const ast::CreateRule& st
 // The rule that is to stand in the place of another, with that one's state if it can go on with it.
 void Engine::Impl::stage(RulePlan plan) {
   const RuleRunner& old = *rules_[plan.id];
-  const bool is_divided = !old.read && can_be_divided(plan);
+  // Whoever reads it runs in one of several engines: the plans know of it in each of them, so all decide alike.
+  const bool is_read = std::ranges::any_of(rules_, [&](const auto& reader) {
+    return reader != nullptr && std::ranges::any_of(reader->plan.streams, [&](const StreamUse& use) {
+             return use.stream == old.plan.output_stream;
+           });
+  });
+  const bool is_divided = !is_read && can_be_divided(plan);
   std::unique_ptr<RuleRunner> rule = make_rule(std::move(plan), is_divided);
   bool goes_on = false;
   if (is_divided == old.is_divided &&

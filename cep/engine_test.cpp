@@ -181,34 +181,5 @@ TEST(Engine, RefusesNewTextsOfEventsAtItsBound) {
   EXPECT_LE(engine.symbols().bytes(), 10'000u);
 }
 
-TEST(Engine, AJumpOfTimeDoesNotRemindForever) {
-  size_t reminders = 0;
-  int64_t last = 0;
-  Engine engine({}, [&](const Output& out) {
-    ++reminders;
-    last = out.t;
-  });
-  ASSERT_TRUE(
-      engine
-          .create(kStream + "CREATE RULE r AS SELECT v FROM temp PARTITION BY dev ALERT ON v > 1 REMIND 1ms DO log();")
-          .empty());
-  const Symbol dev = engine.symbols().intern("a");
-  const int64_t v = 9;
-  const int64_t t = 0;
-  Batch batch;
-  batch.stream = engine.catalog().find_stream("temp")->id;
-  batch.rows = 1;
-  batch.t = &t;
-  batch.columns = {{Type::kText, &dev, nullptr}, {Type::kInt, &v, nullptr}};
-  engine.push(batch);
-  constexpr int64_t kYear = 365LL * 86'400'000;
-  engine.advance_to(kYear);
-  EXPECT_LE(reminders, static_cast<size_t>(kTicksMax) + 3);
-  EXPECT_EQ(last, kYear);
-  EXPECT_EQ(engine.counters(0).ticks_skipped + reminders, static_cast<uint64_t>(kYear) + 1);
-  engine.advance_to(kYear + 1);
-  EXPECT_EQ(last, kYear + 1);  // and goes on as before
-}
-
 }  // namespace
 }  // namespace lambda::cep

@@ -17,6 +17,7 @@ constexpr auto kByClock = [](const auto& x, const auto& y) { return x.clock > y.
 
 void save_item(StateWriter& out, const Item& item) {
   out.i64(item.time);
+  out.i64(item.clock_due);
   out.u64(item.arrival);
   out.u32(item.rule);
   out.u32(item.key);
@@ -32,6 +33,7 @@ void save_item(StateWriter& out, const Item& item) {
 Item load_item(StateReader& in) {
   Item item;
   item.time = in.i64();
+  item.clock_due = in.i64();
   item.arrival = in.u64();
   item.rule = in.u32();
   item.key = in.u32();
@@ -47,7 +49,7 @@ Item load_item(StateReader& in) {
   }
   return item;
 }
-constexpr size_t kItemBytes = 44;
+constexpr size_t kItemBytes = 52;
 
 }  // namespace
 
@@ -63,7 +65,7 @@ void ArrivalClock::load(StateReader& in) {
   due_below_ = in.i64();
 }
 
-Devices::Devices() : values_(1) {}
+Devices::Devices(size_t timelines_max) : timelines_max_(std::max<size_t>(timelines_max, 1)), values_(1) {}
 
 TimelineId Devices::look_up(const Value& device) {
   if (device.is_null()) {
@@ -77,7 +79,7 @@ TimelineId Devices::look_up(const Value& device) {
   } else if (const auto found = others_.find(device); found != others_.end()) {
     return found->second;
   }
-  if (values_.size() >= kTimelinesMax) {
+  if (values_.size() >= timelines_max_) {
     ++rejected_;
     return kSharedTimeline;
   }
@@ -103,7 +105,7 @@ void Devices::save(StateWriter& out) const {
 }
 
 void Devices::load(StateReader& in) {
-  *this = Devices();
+  *this = Devices(timelines_max_);
   const size_t count = in.count(1);
   for (size_t i = 0; i < count && in.ok(); ++i) {
     const Value device = in.value();

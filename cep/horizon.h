@@ -43,19 +43,18 @@ class ArrivalClock {
 // Devices by value.
 class Devices {
  public:
-  Devices();
-  // Null is the shared timeline. At `timelines_max` strangers share that one too, and are counted.
+  explicit Devices(size_t timelines_max);
+  // Null is the shared timeline. At `timelines_max` strangers share that one too, and each of their events is counted.
   TimelineId find_or_add(const Value& device) {
     const bool known = device.type == Type::kText && device.text < by_symbol_.size() && by_symbol_[device.text] != 0;
     return known ? by_symbol_[device.text] : look_up(device);
   }
   size_t count() const { return values_.size(); }
+  size_t room() const { return timelines_max_ - values_.size(); }
   uint64_t rejected() const { return rejected_; }
 
   void save(StateWriter& out) const;
   void load(StateReader& in);
-
-  static constexpr size_t kTimelinesMax = 1 << 20;
 
  private:
   struct Hash {
@@ -63,6 +62,7 @@ class Devices {
   };
   TimelineId look_up(const Value& device);
 
+  size_t timelines_max_;  // the shared one included
   std::vector<Value> values_;
   std::vector<TimelineId> by_symbol_;  // TEXT, the usual case, without hashing; 0: none
   std::unordered_map<Value, TimelineId, Hash> others_;

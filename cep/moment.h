@@ -33,10 +33,12 @@ enum class Rank : uint8_t { kAbsence, kAlertFor, kClearFor, kRemind, kSessionGap
 // Which part of a rule an item belongs to.
 enum class Owner : uint8_t { kReorder, kMachine, kResults };
 
-// Work that waits for its time: a window's end, a timer, an event in the reorder buffer.
+// Work that waits for its time: a window's end, a timer, an event in the reorder buffer. A timer of the arrival clock
+// that waits for events which are held is put off to the horizon: it comes behind the last of them, as if it were one.
 struct Item {
   int64_t time = 0;
-  uint64_t arrival = 0;  // events: their place in the input
+  int64_t clock_due = kTimeMin;  // timers of the arrival clock: when they are due on it
+  uint64_t arrival = 0;          // events: their place in the input
   RuleId rule = 0;
   KeyId key = 0;
   TimelineId timeline = kSharedTimeline;

@@ -67,6 +67,8 @@ namespace lambda::cep {
   X(kOrKeepsBoth, "or-keeps-both", "25: the side of OR that lost keeps what it captured")                              \
   X(kAlertOverPatternStays, "alert-over-pattern-stays", "46: an event of the first step does not resolve")             \
   X(kArmedAtRelease, "armed-at-release", "7: timers are armed with the clock when an event leaves the reorder buffer") \
+  X(kTimersPassHeld, "timers-pass-held", "7: a timer of the arrival clock does not wait for events that are held")     \
+  X(kTimersWaitForAll, "timers-wait-for-all", "7: it waits for held events that arrived after it was due, too")        \
   X(kAntiJoinNeedsEvent, "anti-join-needs-event", "40: a device that never spoke is not silent")                       \
   X(kAntiJoinRepeats, "anti-join-repeats", "40: silence is printed again and again")                                   \
   X(kFirstPerSlides, "first-per-slides", "42: rows that were kept back extend FIRST PER")                              \

@@ -33,6 +33,12 @@ const char* bound_name(Bound bound) {
       return "reorder";
     case Bound::kMaxState:
       return "max_state";
+    case Bound::kTicks:
+      return "ticks";
+    case Bound::kTexts:
+      return "texts";
+    case Bound::kDevices:
+      return "devices";
   }
   return "?";
 }

@@ -16,8 +16,8 @@ namespace lambda::cep {
 enum class OutputKind : uint8_t { kRow, kPending, kFiring, kResolved, kLimit };
 const char* output_kind_name(OutputKind kind);
 
-enum class Bound : uint8_t { kMaxKeys, kMaxRuns, kMaxCaptures, kReorder, kMaxState };
-inline constexpr size_t kBounds = 5;
+enum class Bound : uint8_t { kMaxKeys, kMaxRuns, kMaxCaptures, kReorder, kMaxState, kTicks, kTexts, kDevices };
+inline constexpr size_t kBounds = 8;
 const char* bound_name(Bound bound);
 
 // As the sink sees it. `fields` are in the order of the rule's SELECT items and live as long as the call.

@@ -162,6 +162,9 @@ class StatementParser {
         OrderItem item;
         item.expr = in_.expression();
         item.descending = in_.take_word("DESC");
+        if (!item.descending) {
+          (void)in_.take_word("ASC");  // what is meant without it
+        }
         out.order_by.push_back(std::move(item));
       } while (in_.take_symbol(","));
     }

@@ -89,6 +89,7 @@ class PatternMachine final : public Machine {
   void queue_deadline(KeyId key, int64_t due);
   void absence_over(const Item& item, const Moment& moment);
   void deadline_over(KeyId key, const Moment& moment);
+  bool by_event_time() const { return context_.plan.options.event_time || mutant(Mutant::kAbsenceEventTime); }
   bool skips() const { return plan_.skip != ast::Skip::kNone; }
 
   const RuleContext& context_;
@@ -121,12 +122,12 @@ std::optional<KeyId> PatternMachine::admit(const Event& event, const Moment& mom
   const auto found = context_.keys.find_or_add(key_.data(), event.timeline);
   if (!found) {
     ++context_.counters.keys_rejected;
-    context_.host.limit(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
+    context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
     return std::nullopt;
   }
   if (found->is_new) {
     reset(found->id);
-    results_.reset(found->id);
+    results_.reset(found->id, moment);
   }
   return found->id;
 }
@@ -199,7 +200,7 @@ void PatternMachine::begin(KeyId key, const Event& event, const Moment& moment, 
   }
   if (state_bytes() >= context_.plan.options.max_state_bytes) {
     ++context_.counters.state_dropped;
-    context_.host.limit(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
+    context_.say_full(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
     return;
   }
   Group& group = groups_[key];
@@ -218,7 +219,7 @@ void PatternMachine::begin(KeyId key, const Event& event, const Moment& moment, 
 bool PatternMachine::settle(KeyId key, size_t index, StepResult result, const Moment& moment) {
   if (stepper_.capture_dropped()) {
     ++context_.counters.captures_dropped;
-    context_.host.limit(Bound::kMaxCaptures, kCapturesMax, moment);
+    context_.say_full(Bound::kMaxCaptures, kCapturesMax, moment);
   }
   Run& run = groups_[key].runs[index];
   if (run.has_captures() && run.age == 0) {
@@ -316,7 +317,7 @@ void PatternMachine::enforce_bound(KeyId key, const Moment& moment) {
     }
     drop(key, victim);
     ++context_.counters.runs_dropped;
-    context_.host.limit(Bound::kMaxRuns, max, moment);
+    context_.say_full(Bound::kMaxRuns, max, moment);
   }
 }
 
@@ -355,7 +356,7 @@ void PatternMachine::queue_timers(KeyId key, Run& run) {
     item.rank = Rank::kAbsence;
     item.tag = kAbsence;
     item.cookie = run.id << 8 | id;
-    if (context_.plan.options.event_time || mutant(Mutant::kAbsenceEventTime)) {
+    if (by_event_time()) {
       context_.host.at_horizon(item);
     } else {
       context_.host.at_clock(item);
@@ -392,8 +393,12 @@ void PatternMachine::absence_over(const Item& item, const Moment& moment) {
     return;
   }
   const auto index = static_cast<size_t>(run - runs.begin());
-  const Instant now{moment.t, UINT64_MAX, moment.clock};
-  (void)settle(item.key, index, stepper_.absence_over(*run, id, now), moment);
+  const int64_t reached =
+      by_event_time() ? context_.host.horizon_of(context_.keys.timeline(item.key)) : context_.host.clock();
+  const Instant now{moment.t, UINT64_MAX, moment.clock, reached};
+  const StepResult result = stepper_.absence_over(*run, id, now);
+  context_.say_ticks(stepper_.periods_left_out(), moment);
+  (void)settle(item.key, index, result, moment);
 }
 
 // WITHIN is over for the runs whose deadline this is.

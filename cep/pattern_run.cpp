@@ -142,6 +142,7 @@ bool PatternStepper::matches_first(const Run& run, const Event& event) {
 Result PatternStepper::offer(Run& run, const Event& event, const Instant& now) {
   event_ = &event;
   capture_dropped_ = false;
+  periods_left_out_ = 0;
   begin_step(run, now);
   return step(run, 0);
 }
@@ -175,6 +176,13 @@ void PatternStepper::split_off(Run& run, uint16_t id) {
     original.deadline = Run::kNever;
   }
   enter(original, id, now_);
+  NodeState& again = original.nodes[id];
+  if (const auto period = plan_.nodes[id].absence_ms; period) {
+    const int64_t left_out = ticks_left_out(again.due, *period, now_.reached);
+    periods_left_out_ += static_cast<uint64_t>(left_out);
+    again.due += left_out * *period;
+    again.from_t += left_out * *period;
+  }
   const int parent = plan_.nodes[id].parent;
   if (parent >= 0 && plan_.nodes[static_cast<size_t>(parent)].kind == StepKind::kSequence) {
     original.nodes[static_cast<size_t>(parent)].index = run.nodes[static_cast<size_t>(parent)].index;
@@ -487,6 +495,8 @@ Result PatternStepper::part_done(Run& run, uint16_t id, uint16_t part) {
 
 Result PatternStepper::absence_over(Run& run, uint16_t node, const Instant& now) {
   begin_step(run, now);
+  capture_dropped_ = false;
+  periods_left_out_ = 0;
   run.nodes[node].phase = Phase::kDone;
   run.nodes[node].due = NodeState::kNever;
   if (!run.has_captures()) {

@@ -16,6 +16,7 @@ struct Instant {
   int64_t t = 0;
   uint64_t arrival = UINT64_MAX;
   int64_t clock = 0;
+  int64_t reached = kTimeMin;  // timers of absence: where their clock or horizon stands now
 };
 
 // Where a run stands in one node of the tree.
@@ -91,6 +92,8 @@ class PatternStepper {
   void note_awaits(Run& run) const;
   // Did the last offer() take an element that was not kept?
   bool capture_dropped() const { return capture_dropped_; }
+  // Periods of EVERY NOT that the last absence_over() left out, because time jumped over too many of them.
+  uint64_t periods_left_out() const { return periods_left_out_; }
   // Is it an event of the first step, or of a first absence?
   bool matches_first(const Run& run, const Event& event);
   // Before the runs of a key see an event (19).
@@ -152,6 +155,7 @@ class PatternStepper {
   const Event* event_ = nullptr;
   Instant now_;
   bool capture_dropped_ = false;
+  uint64_t periods_left_out_ = 0;
 };
 
 }  // namespace lambda::cep

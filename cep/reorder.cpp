@@ -10,11 +10,16 @@ bool newer(const WaitingEvent& x, const WaitingEvent& y) {
   return std::tie(x.t, x.arrival) > std::tie(y.t, y.arrival);
 }
 
+size_t bytes_of(const WaitingEvent& event) {
+  return sizeof(WaitingEvent) + event.columns.size() * sizeof(Value);
+}
+
 }  // namespace
 
 bool ReorderBuffer::add(TimelineId timeline, WaitingEvent event) {
   std::vector<WaitingEvent>& events = waiting_[timeline];
   const auto place = std::ranges::upper_bound(events, event, newer);
+  bytes_ += bytes_of(event);
   events.insert(place, std::move(event));
   return events.size() <= kEventsMax;
 }
@@ -23,6 +28,7 @@ WaitingEvent ReorderBuffer::take_oldest(TimelineId timeline) {
   const auto found = waiting_.find(timeline);
   LAMBDA_ASSERT(found != waiting_.end());
   WaitingEvent oldest = std::move(found->second.back());
+  bytes_ -= bytes_of(oldest);
   found->second.pop_back();
   if (found->second.empty()) {
     waiting_.erase(found);
@@ -38,15 +44,30 @@ std::optional<WaitingEvent> ReorderBuffer::take(TimelineId timeline, int64_t t, 
   return take_oldest(timeline);
 }
 
-size_t ReorderBuffer::bytes() const {
-  size_t bytes = 0;
-  for (const auto& [timeline, events] : waiting_) {
-    bytes += events.capacity() * sizeof(WaitingEvent);
-    for (const WaitingEvent& event : events) {
-      bytes += event.columns.capacity() * sizeof(Value);
+std::optional<int64_t> ReorderBuffer::last_of(const std::vector<WaitingEvent>& events, int64_t clock) const {
+  const auto counts = [&](const WaitingEvent& event) {
+    return event.clock <= clock && event.t <= event.clock + clock_skew_ms_;
+  };
+  const auto last = std::ranges::find_if(events, counts);
+  return last == events.end() ? std::nullopt : std::optional(last->t);
+}
+
+std::optional<ReorderBuffer::Last> ReorderBuffer::last_by(int64_t clock, std::optional<TimelineId> timeline) const {
+  std::optional<Last> out;
+  const auto look_at = [&](TimelineId id, const std::vector<WaitingEvent>& events) {
+    const auto t = last_of(events, clock);
+    if (t && (!out || std::pair(*t, id) > std::pair(out->t, out->timeline))) {
+      out = Last{id, *t};
     }
+  };
+  if (!timeline) {
+    for (const auto& [id, events] : waiting_) {
+      look_at(id, events);
+    }
+  } else if (const auto found = waiting_.find(*timeline); found != waiting_.end()) {
+    look_at(*timeline, found->second);
   }
-  return bytes;
+  return out;
 }
 
 void ReorderBuffer::save(StateWriter& out) const {
@@ -76,6 +97,7 @@ void ReorderBuffer::save(StateWriter& out) const {
 
 void ReorderBuffer::load(StateReader& in) {
   waiting_.clear();
+  bytes_ = 0;
   const size_t timelines = in.count(8);
   for (size_t i = 0; i < timelines && in.ok(); ++i) {
     const TimelineId timeline = in.u32();
@@ -90,6 +112,7 @@ void ReorderBuffer::load(StateReader& in) {
       for (Value& value : event.columns) {
         value = in.value();
       }
+      bytes_ += bytes_of(event);
     }
     if (!events.empty()) {
       waiting_[timeline] = std::move(events);

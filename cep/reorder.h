@@ -25,17 +25,32 @@ class ReorderBuffer {
  public:
   static constexpr size_t kEventsMax = 256;
 
+  // `clock_skew_ms`: events that are further ahead of their arrival are the clock guard's (7b).
+  explicit ReorderBuffer(int64_t clock_skew_ms) : clock_skew_ms_(clock_skew_ms) {}
+
   // False: the timeline has more than kEventsMax now; take_oldest() one.
   bool add(TimelineId timeline, WaitingEvent event);
   WaitingEvent take_oldest(TimelineId timeline);
   // The one whose time has come; nothing when it went early.
   std::optional<WaitingEvent> take(TimelineId timeline, int64_t t, uint64_t arrival);
 
-  size_t bytes() const;
+  // The last, by time, of those that arrived by `clock`, of the timeline or of all. The clock guard's are left out:
+  // nobody is to wait for a time that may be a year away.
+  struct Last {
+    TimelineId timeline;
+    int64_t t;
+  };
+  std::optional<Last> last_by(int64_t clock, std::optional<TimelineId> timeline) const;
+
+  size_t bytes() const { return bytes_; }
   void save(StateWriter& out) const;
   void load(StateReader& in);
 
  private:
+  std::optional<int64_t> last_of(const std::vector<WaitingEvent>& events, int64_t clock) const;
+
+  int64_t clock_skew_ms_;
+  size_t bytes_ = 0;                                                   // of the events
   std::unordered_map<TimelineId, std::vector<WaitingEvent>> waiting_;  // the oldest last
 };
 

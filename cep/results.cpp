@@ -179,16 +179,16 @@ void Results::on_item(const Item& item, const Moment& moment) {
       end(alert, moment, item.key);
       break;
     case Timer::kRemind:
-      remind_again(alert, item);
+      remind_again(alert, item, moment);
       say(OutputKind::kFiring, moment, item.key);
       break;
   }
 }
 
-void Results::remind_again(Alert& alert, const Item& item) {
+void Results::remind_again(Alert& alert, const Item& item, const Moment& moment) {
   const int64_t every = *context_.plan.alert->remind_ms;
   const int64_t now = by_event_time() ? context_.host.horizon_of(item.timeline) : context_.host.clock();
-  const int64_t next = next_tick(item.time + every, every, now, context_.counters.ticks_skipped);
+  const int64_t next = context_.next_tick(item.time + every, every, now, moment);
   arm(alert.remind, Timer::kRemind, next, item.key);
 }
 
@@ -248,7 +248,7 @@ bool Results::passes_emit(const Moment& moment, KeyId key) {
   }
   Emitted& last = emitted_[key];
   if (plan.kind == ast::EmitKind::kFirst) {
-    const bool passes = !last.any || moment.t >= last.t + plan.every_ms;
+    const bool passes = !holds_back(last, moment.t);
     if (passes || mutant(Mutant::kFirstPerSlides)) {
       last = {true, moment.t};
     }
@@ -263,17 +263,27 @@ bool Results::passes_emit(const Moment& moment, KeyId key) {
   return true;
 }
 
+// Could the key's last row keep one at `t` from being printed? (42)
+bool Results::holds_back(const Emitted& emitted, int64_t t) const {
+  const EmitPlan& plan = context_.plan.emit;
+  return emitted.any && (plan.kind == ast::EmitKind::kChanges || t < emitted.t + plan.every_ms);
+}
+
 // ---- state
 
 bool Results::is_idle(KeyId key) const {
   return key >= alerts_.size() || alerts_[key].phase == Phase::kQuiet;
 }
 
-void Results::reset(KeyId key) {
+void Results::reset(KeyId key, const Moment& moment) {
   if (key < alerts_.size()) {
     alerts_[key] = {};  // items under way carry the key's old generation
   }
   if (key < emitted_.size()) {
+    if (holds_back(emitted_[key], moment.t)) {
+      ++context_.counters.keys_forgotten;
+      context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
+    }
     emitted_[key] = {};
   }
 }

@@ -25,7 +25,8 @@ class Results {
   void on_item(const Item& item, const Moment& moment);
 
   bool is_idle(KeyId key) const;
-  void reset(KeyId key);
+  // Another key has the number now. What EMIT still needed of the old one is lost, and that is said.
+  void reset(KeyId key, const Moment& moment);
   size_t state_bytes() const;
   void save(StateWriter& out) const;
   void load(StateReader& in);
@@ -52,9 +53,10 @@ class Results {
   void begin(Alert& alert, const Moment& moment, KeyId key);
   void fire(Alert& alert, const Moment& moment, KeyId key, int64_t from);
   void end(Alert& alert, const Moment& moment, KeyId key);
-  void remind_again(Alert& alert, const Item& item);
+  void remind_again(Alert& alert, const Item& item, const Moment& moment);
   void emit_row(const Moment& moment, KeyId key, const Frames& frames, uint64_t order, uint64_t age);
   bool passes_emit(const Moment& moment, KeyId key);
+  bool holds_back(const Emitted& emitted, int64_t t) const;
 
   // What timers count from: the arrival clock, or time itself with OPTIONS(time=event) (7).
   int64_t armed_at(const Moment& moment) const;

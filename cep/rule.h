@@ -3,6 +3,7 @@
 // calls both in the order of sentence 3; neither knows where events come from or who else listens.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -24,27 +25,22 @@ struct RuleCounters {
   uint64_t outputs = 0;
   uint64_t late_dropped = 0;
   uint64_t null_keys = 0;
-  uint64_t keys_rejected = 0;
+  uint64_t keys_rejected = 0;   // events whose key max_keys had no room for
+  uint64_t keys_forgotten = 0;  // keys that gave way to others while EMIT knew something of them
   uint64_t forced_release = 0;
   uint64_t runs_expired = 0;
   uint64_t runs_dropped = 0;
   uint64_t captures_dropped = 0;
   uint64_t state_dropped = 0;  // events that max_state had no room for
-  uint64_t ticks_skipped = 0;  // of REMIND and EARLY, when time jumped over more than kTicksMax of them
+  uint64_t ticks_skipped = 0;  // of REMIND, EARLY and EVERY NOT, when time jumped over more than kTicksMax of them
 };
 
-// How often REMIND or EARLY of one key speaks of one jump of time; the last so many ticks are said.
+// How often REMIND, EARLY or EVERY NOT of one key speaks of one jump of time; the last so many ticks are said.
 inline constexpr int64_t kTicksMax = 100'000;
 
-// The next of the times `next`, next + every, .. that is said when it is `now`; what it leaves out is added to
-// `skipped`.
-inline int64_t next_tick(int64_t next, int64_t every, int64_t now, uint64_t& skipped) {
-  const int64_t left_out = now > next ? (now - next) / every - kTicksMax : 0;
-  if (left_out <= 0) {
-    return next;
-  }
-  skipped += static_cast<uint64_t>(left_out);
-  return next + left_out * every;
+// How many of the times `next`, next + every, .. are left out when it is `now`.
+inline int64_t ticks_left_out(int64_t next, int64_t every, int64_t now) {
+  return now > next ? std::max<int64_t>((now - next) / every - kTicksMax, 0) : 0;
 }
 
 // What the engine does for a rule.
@@ -55,7 +51,7 @@ class RuleHost {
   // back: an owner that changed its mind lets the item come and does nothing.
   // On the rule's horizon: that of item.timeline, or the site's for rules of that class.
   virtual void at_horizon(Item item) = 0;
-  // On the arrival clock.
+  // On the arrival clock; once due it waits for events that arrived by then and are held (7).
   virtual void at_clock(Item item) = 0;
   // What the rule's events of this timeline are measured with (6).
   virtual int64_t horizon_of(TimelineId timeline) const = 0;
@@ -73,8 +69,8 @@ class RuleHost {
   virtual Value* row(const Moment& moment, KeyId key, size_t fields) = 0;
   // Which of the rows of on_rows() the outputs from now on belong to.
   virtual void set_line(uint32_t row) = 0;
-  // Something was dropped at a bound. Says so as often as sentence 47 allows.
-  virtual void limit(Bound bound, uint64_t max, const Moment& moment) = 0;
+  // So much was dropped at a bound. Says so as often as sentence 47 allows.
+  virtual void limit(Bound bound, uint64_t max, const Moment& moment, uint64_t dropped) = 0;
 };
 
 // What the parts of one rule share. Outlives them.
@@ -87,6 +83,20 @@ struct RuleContext {
   RuleCounters& counters;
   ColumnEvaluator& columns;
   bool by_device = false;  // the rule's one key is the device of its one stream
+
+  void say_full(Bound bound, uint64_t max, const Moment& moment) const { host.limit(bound, max, moment, 1); }
+  // When it is `now`, the first of the times `next`, next + every, .. that is said.
+  int64_t next_tick(int64_t next, int64_t every, int64_t now, const Moment& moment) const {
+    const int64_t left_out = ticks_left_out(next, every, now);
+    say_ticks(static_cast<uint64_t>(left_out), moment);
+    return next + left_out * every;
+  }
+  void say_ticks(uint64_t left_out, const Moment& moment) const {
+    if (left_out > 0) {
+      counters.ticks_skipped += left_out;
+      host.limit(Bound::kTicks, static_cast<uint64_t>(kTicksMax), moment, left_out);
+    }
+  }
 };
 
 // A timer of one key that moves often. There is at most one item under way unless the timer is brought forward: a later
@@ -176,7 +186,7 @@ std::unique_ptr<Machine> make_window_machine(const RuleContext& context, Results
 std::unique_ptr<Machine> make_pattern_machine(const RuleContext& context, Results& results);
 std::unique_ptr<Machine> make_anti_join_machine(const RuleContext& context, Results& results);
 
-// What the plan needs that the engine does not have: its name and place, or nothing when all is there.
+// What of the plan has no meaning together: what, and its place; nothing when all is well.
 std::optional<Diagnostic> unsupported_part(const RulePlan& plan);
 // The machine for the plan. `results` outlives it. `special`: one that is made for the plan's shape, if there is one;
 // both say the same.

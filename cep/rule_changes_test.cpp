@@ -4,6 +4,7 @@
 #include <random>
 #include <string>
 
+#include "cep/sharded_engine.h"
 #include "cep/test_engine.h"
 
 namespace lambda::cep {
@@ -157,6 +158,72 @@ TEST(RuleChanges, ASnapshotIsRestoredForTheRulesThatAreStillThere) {
   after.push("temp", 50, {after.text("a"), Value::of_int(1)});
   after.push("temp", 100, {after.text("a"), Value::of_int(4)});
   EXPECT_EQ(after.said, (Said{"fresh 50 row 1", "hot 50 resolved a 1", "w 100 row a 2", "fresh 100 row 4"}));
+}
+
+// Rules over shards, changed while events go on; what they say, as "rule t field".
+class TestShards {
+ public:
+  explicit TestShards(uint32_t shards)
+      : engine_(
+            {}, shards,
+            [](auto tasks) {
+              for (const auto& task : tasks) task();
+            },
+            [this](std::span<const Output> outputs) {
+              for (const Output& out : outputs) {
+                std::string line = engine_.rule(out.rule).name + " " + std::to_string(out.t);
+                line += out.kind == OutputKind::kLimit ? " limit" : " " + std::to_string(out.fields[1].i);
+                said.push_back(std::move(line));
+              }
+            }) {}
+  void push(const std::string& dev, int64_t t, int64_t v) {
+    const Symbol symbol = engine_.symbols().intern(dev);
+    Batch batch;
+    batch.stream = engine_.catalog().find_stream("temp")->id;
+    batch.rows = 1;
+    batch.first_index = next_index_++;
+    batch.t = &t;
+    batch.columns = {{Type::kText, &symbol, nullptr}, {Type::kInt, &v, nullptr}};
+    engine_.push(batch);
+  }
+  ShardedEngine& engine() { return engine_; }
+  Said said;
+
+ private:
+  uint64_t next_index_ = 0;
+  ShardedEngine engine_;
+};
+
+TEST(RuleChanges, OverShardsARuleThatOthersReadStillSaysEachThingOnce) {
+  Said one;
+  for (const uint32_t shards : {1u, 2u, 4u}) {
+    TestShards world(shards);
+    const std::string high = "CREATE RULE high AS SELECT dev, v FROM temp WHERE v > 5 DO log();\n";
+    ASSERT_TRUE(world.engine()
+                    .create(kStream + high + "CREATE RULE higher AS SELECT dev, v FROM high WHERE v > 7 DO log();\n")
+                    .empty());
+    for (int i = 0; i < 8; ++i) world.push("d" + std::to_string(i), i, i + 2);
+    const size_t before = world.said.size();
+    ASSERT_TRUE(world.engine().replace("CREATE RULE high AS SELECT dev, v FROM temp WHERE v > 3 DO log();\n").empty());
+    for (int i = 0; i < 8; ++i) world.push("d" + std::to_string(i), 10 + i, i + 2);
+    EXPECT_EQ(world.said.size() - before, 6u + 2u) << shards << " shards";
+    if (shards == 1) one = world.said;
+    EXPECT_EQ(world.said, one) << shards << " shards";
+  }
+}
+
+TEST(RuleChanges, OverShardsWhatARemovedRuleSaidOfItsBoundsIsForgotten) {
+  TestShards world(2);
+  ASSERT_TRUE(world.engine()
+                  .create(kStream +
+                          "CREATE RULE few OPTIONS(max_keys=1) AS SELECT dev, sum(v) AS s FROM temp PARTITION BY dev "
+                          "DO log();\n")
+                  .empty());
+  world.push("a", 1, 1);
+  world.push("b", 2, 1);
+  ASSERT_EQ(world.said.back(), "few 2 limit");
+  ASSERT_TRUE(world.engine().remove("few"));
+  EXPECT_FALSE(world.engine().snapshot().empty());
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ RuleRunner::RuleRunner(RunnerHost& host_in, RulePlan plan_in, Horizons& horizons
       context{plan, *this, keys, tables, evaluator, counters, columns, is_by_device(plan, host_in.catalog())},
       results(context),
       machine(make_machine(context, results, special && !reads_rules(plan, host_in.catalog()))),
+      reorder(host_in.clock_skew_ms()),
       host_(host_in) {}
 
 void RuleRunner::at_horizon(Item item) {
@@ -43,7 +44,43 @@ void RuleRunner::at_horizon(Item item) {
 void RuleRunner::at_clock(Item item) {
   item.rule = plan.id;
   item.generation = keys.generation(item.key);
-  host_.schedule_clock(item);
+  item.clock_due = item.time;
+  host_.schedule_clock(item, behind_);
+}
+
+// An event that arrived by `clock` and is still held, by this rule or by one that it reads; of the timeline, if that is
+// all that can matter. Cost: rules of the site's horizon look at each device with events that wait.
+std::optional<RuleRunner::Held> RuleRunner::held_by(int64_t clock, std::optional<TimelineId> timeline) {
+  const auto last = reorder.last_by(clock, site() ? std::nullopt : timeline);
+  if (last) {
+    return Held{this, last->timeline, last->t};
+  }
+  for (const StreamUse& use : plan.streams) {
+    if (RuleRunner* source = host_.source_of(use.stream); source != nullptr) {
+      if (const auto held = source->held_by(clock, std::nullopt)) {
+        return held;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+// The events it can wait for are those that arrived in time, so it does not wait for ever.
+bool RuleRunner::put_off(const Item& timer) {
+  const auto held =
+      mutant(Mutant::kTimersPassHeld)
+          ? std::nullopt
+          : held_by(mutant(Mutant::kTimersWaitForAll) ? kTimeMax : timer.clock_due, keys.timeline(timer.key));
+  if (!held) {
+    return false;
+  }
+  Item later = timer;
+  later.time = held->t;
+  later.place = Place::kEvent;
+  later.arrival = UINT64_MAX;
+  later.timeline = held->timeline;
+  host_.schedule_horizon(*held->rule, later);
+  return true;
 }
 
 void RuleRunner::output(OutputKind kind, const Moment& moment, KeyId key, uint64_t order, uint64_t age,
@@ -85,9 +122,9 @@ OutputQueue::Place RuleRunner::place_of(const Moment& moment) const {
   return {moment.place, moment.arrival, mutant(Mutant::kPriorityIgnored) ? 0 : plan.priority, 0, 0};
 }
 
-void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment) {
+void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment, uint64_t dropped) {
   LimitCount& limit = limits_[static_cast<size_t>(bound)];
-  if (!limit.drop(moment.t) && !host_.says_each_limit() && !mutant(Mutant::kLimitEveryTime)) {
+  if (!limit.drop(moment.t, dropped) && !host_.says_each_limit() && !mutant(Mutant::kLimitEveryTime)) {
     return;
   }
   if (plan.prints) {
@@ -98,7 +135,7 @@ void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment) {
     said.on_input = moment.on_input;
     said.bound = bound;
     said.max = max;
-    said.dropped = host_.says_each_limit() ? 1 : limit.dropped;
+    said.dropped = host_.says_each_limit() ? dropped : limit.dropped;
     (void)host_.outputs().add(said, place_of(moment), {}, 0);
   }
   limit.say(moment.t);
@@ -122,6 +159,17 @@ void RuleRunner::arrive(const Event& event, const Moment& moment) {
     deliver(event, moment);
     return;
   }
+  hold_back(event, moment);
+}
+
+// The event waits for its time. At the bounds: at max_state it is dropped, like all that would make the state grow;
+// when too many of its device wait, the oldest goes early, unless that is one of the clock guard's.
+void RuleRunner::hold_back(const Event& event, const Moment& moment) {
+  if (reorder.bytes() >= plan.options.max_state_bytes) {
+    ++counters.state_dropped;
+    limit(Bound::kMaxState, plan.options.max_state_bytes, moment, 1);
+    return;
+  }
   const size_t width = host_.catalog().stream(event.stream).columns.size();
   Item item;
   item.time = moment.t;
@@ -130,11 +178,14 @@ void RuleRunner::arrive(const Event& event, const Moment& moment) {
   item.place = Place::kEvent;
   item.owner = Owner::kReorder;
   at_horizon(item);
-  if (!reorder.add(event.timeline, {moment.t, moment.arrival, moment.on_input, moment.clock, event.stream,
-                                    std::vector<Value>(event.columns, event.columns + width)})) {
-    const WaitingEvent oldest = reorder.take_oldest(event.timeline);
-    ++counters.forced_release;
-    limit(Bound::kReorder, ReorderBuffer::kEventsMax, moment);
+  if (reorder.add(event.timeline, {moment.t, moment.arrival, moment.on_input, moment.clock, event.stream,
+                                   std::vector<Value>(event.columns, event.columns + width)})) {
+    return;
+  }
+  const WaitingEvent oldest = reorder.take_oldest(event.timeline);
+  ++counters.forced_release;
+  limit(Bound::kReorder, ReorderBuffer::kEventsMax, moment, 1);
+  if (oldest.t <= oldest.clock + host_.clock_skew_ms()) {
     Moment early = moment;
     early.t = oldest.t;
     early.arrival = oldest.arrival;
@@ -155,7 +206,9 @@ void RuleRunner::run(const Item& item, Moment moment) {
       if (event) {
         moment.on_input = event->on_input;
         moment.clock = mutant(Mutant::kArmedAtRelease) ? moment.clock : event->clock;
+        behind_ = item.time;
         deliver({event->stream, item.timeline, event->columns.data()}, moment);
+        behind_.reset();
       }
       return;
     }
@@ -164,16 +217,41 @@ void RuleRunner::run(const Item& item, Moment moment) {
       if (item.generation != keys.generation(item.key)) {
         return;  // of a key that was given up since
       }
-      if (item.owner == Owner::kMachine) {
-        machine->on_item(item, moment);
-      } else {
-        results.on_item(item, moment);
+      if (item.clock_due == kTimeMin) {
+        come_due(item, moment);
+      } else if (!put_off(item)) {
+        run_clock_timer(item, moment);
       }
       break;
   }
   if (item.key < keys.id_end()) {
     keys.set_idle(item.key, machine->is_idle(item.key) && results.is_idle(item.key));
   }
+}
+
+void RuleRunner::come_due(const Item& item, const Moment& moment) {
+  if (item.owner == Owner::kMachine) {
+    machine->on_item(item, moment);
+  } else {
+    results.on_item(item, moment);
+  }
+}
+
+// What it leads to counts from its due time, whenever that is looked at (18).
+void RuleRunner::run_clock_timer(Item item, Moment moment) {
+  if (item.place == Place::kEvent) {  // it was put off, or was due when it was set
+    behind_ = item.time;
+    item.timeline = keys.timeline(item.key);
+  }
+  item.time = item.clock_due;
+  item.place = Place::kTimer;
+  item.arrival = 0;
+  moment.t = item.time;
+  moment.place = item.place;
+  moment.arrival = 0;
+  moment.clock = item.time;
+  come_due(item, moment);
+  behind_.reset();
 }
 
 void RuleRunner::save(StateWriter& out) const {
@@ -190,6 +268,7 @@ void RuleRunner::save(StateWriter& out) const {
   out.u64(counters.late_dropped);
   out.u64(counters.null_keys);
   out.u64(counters.keys_rejected);
+  out.u64(counters.keys_forgotten);
   out.u64(counters.forced_release);
   out.u64(counters.runs_expired);
   out.u64(counters.runs_dropped);
@@ -212,6 +291,7 @@ void RuleRunner::load(StateReader& in) {
   counters.late_dropped = in.u64();
   counters.null_keys = in.u64();
   counters.keys_rejected = in.u64();
+  counters.keys_forgotten = in.u64();
   counters.forced_release = in.u64();
   counters.runs_expired = in.u64();
   counters.runs_dropped = in.u64();

@@ -21,8 +21,8 @@ struct LimitCount {
 
   static int64_t minute_of(int64_t t) { return t / kMinuteMs - (t % kMinuteMs < 0 ? 1 : 0); }
   // True: it is to be said now.
-  bool drop(int64_t t) {
-    ++dropped;
+  bool drop(int64_t t, uint64_t count) {
+    dropped += count;
     return minute_of(t) > minute;
   }
   void say(int64_t t) {
@@ -43,8 +43,13 @@ struct LimitCount {
 class RunnerHost {
  public:
   virtual ~RunnerHost() = default;
+  // On the horizon of `rule`.
   virtual void schedule_horizon(RuleRunner& rule, const Item& item) = 0;
-  virtual void schedule_clock(const Item& item) = 0;
+  // `behind`: if it is due already, it comes right behind the events at that time.
+  virtual void schedule_clock(const Item& item, std::optional<int64_t> behind) = 0;
+  // The rule whose outputs the stream is, or null.
+  virtual RuleRunner* source_of(StreamId stream) = 0;
+  virtual int64_t clock_skew_ms() const = 0;
   // To the rules that read this one, at once.
   virtual void publish(const RuleRunner& from, const Moment& moment, std::span<const Value> fields) = 0;
   virtual OutputQueue& outputs() = 0;
@@ -68,7 +73,7 @@ class RuleRunner final : public RuleHost {
   bool is_read() const override { return read; }
   Value* row(const Moment& moment, KeyId key, size_t fields) override;
   void set_line(uint32_t row) override { host_.outputs().set_line(row); }
-  void limit(Bound bound, uint64_t max, const Moment& moment) override;
+  void limit(Bound bound, uint64_t max, const Moment& moment, uint64_t dropped) override;
   int64_t horizon_of(TimelineId timeline) const override { return horizon(timeline); }
   TimelineId timeline_of(const Value& device) override { return host_.timeline_of(device); }
   int64_t clock() const override { return host_.clock(); }
@@ -98,6 +103,8 @@ class RuleRunner final : public RuleHost {
   // An event whose time has come, or that never waits (41).
   void deliver(const Event& event, const Moment& moment);
   void run(const Item& item, Moment moment);
+  // A timer of the arrival clock that is due. True: it waits for an event that is held and comes again behind that (7).
+  bool put_off(const Item& timer);
   int64_t horizon(TimelineId timeline) const { return site() ? horizons.site() : horizons.device(timeline); }
   bool site() const { return plan.horizon == HorizonClass::kSite; }
 
@@ -121,10 +128,20 @@ class RuleRunner final : public RuleHost {
   StreamId together_of = kNoStream;
 
  private:
+  struct Held {  // an event in the reorder buffer of `rule`
+    RuleRunner* rule;
+    TimelineId timeline;
+    int64_t t;
+  };
   OutputQueue::Place place_of(const Moment& moment) const;
+  std::optional<Held> held_by(int64_t clock, std::optional<TimelineId> timeline);
+  void hold_back(const Event& event, const Moment& moment);
+  void come_due(const Item& item, const Moment& moment);
+  void run_clock_timer(Item item, Moment moment);
 
   RunnerHost& host_;
   bool started_ = false;
+  std::optional<int64_t> behind_;  // the time of the held event that is being done, or that a timer waited for
   LimitCount limits_[kBounds];
 };
 

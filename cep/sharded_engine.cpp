@@ -60,7 +60,7 @@ struct ShardedEngine::State {
       for (Output output : outputs) {
         if (output.kind == OutputKind::kLimit) {  // counted over all shards
           LimitCount& limit = limits[{output.rule, output.bound}];
-          if (!limit.drop(output.t)) {
+          if (!limit.drop(output.t, output.dropped)) {
             continue;
           }
           output.dropped = limit.dropped;
@@ -141,6 +141,8 @@ Status ShardedEngine::remove(std::string_view rule) {
   if (status) {
     state_->each([&](Engine::Impl& engine) { engine.withdraw(*engine.rules_[*engine.find_rule(rule)]); });
     state_->say();
+    const RuleId id = *find_rule(rule);
+    std::erase_if(state_->limits, [id](const auto& limit) { return limit.first.first == id; });
     state_->each([&](Engine::Impl& engine) { engine.commit_remove(rule); });
   }
   return status;
@@ -171,6 +173,7 @@ RuleCounters ShardedEngine::counters(RuleId id) const {
     sum.late_dropped += part.late_dropped;
     sum.null_keys += part.null_keys;
     sum.keys_rejected += part.keys_rejected;
+    sum.keys_forgotten += part.keys_forgotten;
     sum.forced_release += part.forced_release;
     sum.runs_expired += part.runs_expired;
     sum.runs_dropped += part.runs_dropped;
@@ -179,6 +182,13 @@ RuleCounters ShardedEngine::counters(RuleId id) const {
     sum.ticks_skipped += part.ticks_skipped;
   });
   return sum;
+}
+
+const EngineCounters& ShardedEngine::counters() const {
+  Engine::Impl& all = state_->whole != nullptr ? *state_->whole : state_->first();
+  all.counters_.timelines_rejected = all.devices_.rejected();
+  all.counters_.texts_refused = state_->symbols->refused();
+  return all.counters_;
 }
 
 const Catalog& ShardedEngine::catalog() const {
@@ -203,6 +213,14 @@ void ShardedEngine::push(const Batch& batch) {
     state_->run(chunk.rows >= kRowsToDivideMin, [&](Engine::Impl& engine) { engine.push(chunk); });
     state_->say();
   }
+}
+
+void ShardedEngine::text_refused(StreamId stream, int64_t t, uint64_t index) {
+  state_->first().text_refused(stream, t, index);  // each rule once: the divided ones are in every shard
+  if (state_->whole != nullptr) {
+    state_->whole->text_refused(stream, t, index);
+  }
+  state_->say();
 }
 
 void ShardedEngine::advance_to(int64_t t) {

@@ -42,10 +42,13 @@ class ShardedEngine {
   bool is_divided(RuleId id) const;
   // Of all shards together.
   RuleCounters counters(RuleId id) const;
+  // Of the part that hears all events.
+  const EngineCounters& counters() const;
   const Catalog& catalog() const;
   Symbols& symbols();
   size_t set_table(TableId table, std::span<const std::vector<Value>> rows);
   void push(const Batch& batch);
+  void text_refused(StreamId stream, int64_t t, uint64_t index);
   void advance_to(int64_t t);
   std::string snapshot() const;
   // Into one of as many shards; else kInvalid.

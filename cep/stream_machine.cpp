@@ -15,7 +15,7 @@ class StreamMachine final : public Machine {
   void on_event(const Event& event, const Moment& moment) override {
     if (const auto row = source_.admit(event, moment)) {
       if (row->is_new_key) {
-        results_.reset(row->key);
+        results_.reset(row->key, moment);
       }
       results_.row(moment, row->key, row->frames);
       context_.keys.set_idle(row->key, results_.is_idle(row->key));
@@ -47,10 +47,10 @@ void StreamMachine::on_rows(const Rows& rows) {
     if (!found) {
       continue;
     }
-    if (found->is_new) {
-      results_.reset(found->id);
-    }
     context_.host.set_line(row);
+    if (found->is_new) {
+      results_.reset(found->id, rows.moment(row));
+    }
     if (items.empty()) {
       rows.read(row, event_row_.data());
       results_.row(rows.moment(row), found->id, frames);
@@ -70,21 +70,26 @@ bool has_timers(const RulePlan& plan) {
 }
 
 std::optional<Diagnostic> unsupported_part(const RulePlan& plan) {
-  const auto without = [&](const char* what) {
-    return Diagnostic{plan.at, std::string("rule ") + plan.name + ": " + what + " is not supported by this version"};
+  const auto refuse = [&](const char* what) {
+    return Diagnostic{plan.at, std::string("rule ") + plan.name + ": " + what};
   };
   if (plan.pattern && plan.pattern->starts_with_absence && plan.pattern->skip != ast::Skip::kNone) {
-    return without("SKIP over a pattern that begins with NOT");
+    return refuse("SKIP tells runs by the event that begins them, and none begins a pattern whose first step is NOT");
   }
   if (plan.horizon != HorizonClass::kStateless) {
     const bool fixed = plan.window && plan.window->kind &&
                        (*plan.window->kind == ast::WindowKind::kTumble || *plan.window->kind == ast::WindowKind::kHop);
     const bool plain = fixed && !plan.alert && plan.order_by.empty() && !plan.limit;
     if (plan.options.late == LatePolicy::kBackfill) {
-      return without("late=backfill in a rule that keeps state");
+      return refuse(
+          "late=backfill has no meaning in a rule that keeps state, which has gone on since; late=update takes late "
+          "events "
+          "into windows of TUMBLE and HOP");
     }
     if (plan.options.late == LatePolicy::kUpdate && !plain) {
-      return without("late=update other than over TUMBLE or HOP without ALERT, ORDER BY and LIMIT");
+      return refuse(
+          "late=update prints the rows of closed windows again; it needs TUMBLE or HOP, without ALERT, ORDER BY and "
+          "LIMIT");
     }
   }
   return std::nullopt;

@@ -243,7 +243,7 @@ void TumbleMachine::on_event(const Event& event, const Moment& moment) {
   }
   if (row->is_new_key) {
     reset(row->key);
-    results_.reset(row->key);
+    results_.reset(row->key, moment);
   }
   grow(row->key);
   if (is_open(record(row->key)) || open(row->key, moment)) {
@@ -264,7 +264,7 @@ void TumbleMachine::on_event(const Event& event, const Moment& moment) {
 bool TumbleMachine::open(KeyId key, const Moment& moment) {
   if (state_bytes() >= context_.plan.options.max_state_bytes) {
     ++context_.counters.state_dropped;
-    context_.host.limit(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
+    context_.say_full(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
     return false;
   }
   uint64_t* words = record(key);
@@ -424,7 +424,8 @@ KeyId TumbleMachine::find_or_add(const Rows& rows, uint32_t row) {
   const auto found = source_.key_of(rows, row);
   if (found && found->is_new) {
     reset(found->id);
-    results_.reset(found->id);
+    context_.host.set_line(row);
+    results_.reset(found->id, rows.moment(row));
   }
   return found ? found->id : kNoKey;
 }
@@ -527,7 +528,9 @@ void TumbleMachine::load(StateReader& in) {
 }  // namespace
 
 bool tumbles_flat(const RulePlan& plan) {
-  const bool window = plan.window && (!plan.window->kind || *plan.window->kind == ast::WindowKind::kTumble);
+  // Events that wait may be let go early, out of order (47): then a key needs more than one window.
+  const bool waits = plan.options.lateness_ms > 0 || plan.horizon == HorizonClass::kSite;
+  const bool window = plan.window && (!plan.window->kind || (*plan.window->kind == ast::WindowKind::kTumble && !waits));
   return window && plan.order_by.empty() && !plan.limit && plan.emit.kind != ast::EmitKind::kEarly &&
          plan.options.late == LatePolicy::kDrop && std::ranges::all_of(plan.window->aggregates, is_flat);
 }

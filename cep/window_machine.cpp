@@ -38,7 +38,7 @@ class WindowMachine final : public Machine {
     }
     if (row->is_new_key) {
       reset(row->key);
-      results_.reset(row->key);
+      results_.reset(row->key, moment);
     }
     for (size_t i = 0; i < arguments_.size(); ++i) {
       const Program& argument = plan_.aggregates[i].argument;
@@ -51,7 +51,7 @@ class WindowMachine final : public Machine {
       take(row->key, moment, row->frames);
     } else {
       ++context_.counters.state_dropped;
-      context_.host.limit(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
+      context_.say_full(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
     }
     context_.keys.set_idle(row->key, is_idle(row->key) && results_.is_idle(row->key));
   }
@@ -531,7 +531,7 @@ void WindowMachine::early_ordered(const Moment& moment) {
   }
   const int64_t every = context_.plan.emit.every_ms;
   const int64_t now = context_.host.horizon_of(kSharedTimeline);
-  const int64_t next = any ? next_tick(moment.t + every, every, now, context_.counters.ticks_skipped) : 0;
+  const int64_t next = any ? context_.next_tick(moment.t + every, every, now, moment) : 0;
   if (any && early_.arm(next)) {
     queue(kOrderedEarly, next, Place::kTimer, Rank::kEarly, kNoKey);
   }
@@ -551,7 +551,7 @@ void WindowMachine::early(KeyId key, const Moment& moment) {
   }
   const int64_t every = context_.plan.emit.every_ms;
   const int64_t now = context_.host.horizon_of(context_.keys.timeline(key));
-  const int64_t next = any ? next_tick(moment.t + every, every, now, context_.counters.ticks_skipped) : 0;
+  const int64_t next = any ? context_.next_tick(moment.t + every, every, now, moment) : 0;
   if (any && groups_[key].early.arm(next)) {
     queue(kEarly, next, Place::kTimer, Rank::kEarly, key);
   }

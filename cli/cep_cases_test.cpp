@@ -198,6 +198,62 @@ TEST(CepCommand, DropsWrongEventsWithALineEachAndGoesOn) {
   }
 }
 
+// Standard output is a contract: what was counted goes to the other one, and only when asked for.
+TEST(CepCommand, CountsOnStandardErrorWhenAskedTo) {
+  Runner runner;
+  CepOptions options = options_of("47-limit");
+  const Said plain = runner.run(options);
+  EXPECT_TRUE(plain.err.empty()) << plain.err;
+  options.stats = true;
+  for (const uint64_t shards : {1, 3}) {
+    options.shards = shards;
+    const Said said = runner.run(options);
+    EXPECT_EQ(said.status, kExitDone);
+    EXPECT_EQ(said.out, plain.out);
+    std::istringstream lines(said.err);
+    std::string rule;
+    std::string engine;
+    ASSERT_TRUE(std::getline(lines, rule) && std::getline(lines, engine)) << said.err;
+    EXPECT_TRUE(rule.starts_with(R"({"stats":"rule","rule":"hot","events":7,"outputs":3,)")) << rule;
+    EXPECT_NE(rule.find(R"("keys_rejected":4,)"), std::string::npos) << rule;
+    EXPECT_TRUE(engine.starts_with(R"({"stats":"engine","events":7,"lines_dropped":0,)")) << engine;
+    EXPECT_FALSE(std::getline(lines, rule)) << rule;
+  }
+}
+
+TEST(CepCommand, SaysWhichTablesThereAreAndThatOneIsEmpty) {
+  Runner runner;
+  CepOptions options = options_of("39-join-table");
+  const fs::path empty = fs::path(::testing::TempDir()) / "cep_empty_table.jsonl";
+  std::ofstream(empty).close();
+  options.tables = {"limits=" + empty.string()};
+  const Said said = runner.run(options);
+  EXPECT_EQ(said.status, kExitDone);
+  EXPECT_NE(said.err.find(empty.string() + ": no rows for the table limits\n"), std::string::npos) << said.err;
+  options.tables = {"other=" + empty.string()};
+  const Said wrong = runner.run(options);
+  EXPECT_EQ(wrong.status, kExitFailed);
+  EXPECT_NE(wrong.err.find("there is only limits"), std::string::npos) << wrong.err;
+  fs::remove(empty);
+}
+
+TEST(CepCommand, RulesSayThatTheirEventsTextsHadNoRoom) {
+  Runner runner;
+  CepOptions options = options_of("33-null-keys");
+  options.text_bytes_max = 1;
+  options.stats = true;
+  std::string one;
+  for (const uint64_t shards : {1, 3}) {
+    options.shards = shards;
+    const Said said = runner.run(options);
+    EXPECT_EQ(said.status, kExitDone);
+    EXPECT_NE(said.out.find(R"("fields":{"bound":"texts","max":1,"dropped":1})"), std::string::npos) << said.out;
+    EXPECT_NE(said.err.find("there is no room for more new texts; event dropped"), std::string::npos) << said.err;
+    EXPECT_TRUE(one.empty() || one == said.out) << said.out;
+    one = said.out;
+  }
+}
+
 #ifdef LAMBDA_CEP_MUTANTS
 // Each wrong reading makes the case red that cep/test/mutants.txt names for it.
 TEST(CepMutants, EachIsNoticedByItsCase) {

@@ -58,15 +58,26 @@ class CepRun {
       engine_->advance_to(cep::kEventTimeMax / 2);
     }
     const Status& status = failure ? read : failure;
+    if (status && options_.stats) {
+      print_stats();
+    }
     return status ? kExitDone : report(output_, status.error());
   }
 
  private:
+  void print_stats() {
+    for (cep::RuleId id = 0; id < engine_->rule_count(); ++id) {
+      output_.err << write_cep_stats(engine_->rule(id).name, engine_->counters(id)) << "\n";
+    }
+    output_.err << write_cep_stats(engine_->counters(), lines_dropped_) << "\n";
+  }
+
   std::unique_ptr<cep::ShardedEngine> make_engine() {
     const auto run_all = [this](std::span<const std::function<void()>> tasks) { run_on_workers(tasks); };
+    cep::EngineSettings settings;
+    settings.text_bytes_max = options_.text_bytes_max;
     return std::make_unique<cep::ShardedEngine>(
-        cep::EngineSettings{}, static_cast<uint32_t>(options_.shards), run_all,
-        [this](std::span<const cep::Output> outputs) {
+        settings, static_cast<uint32_t>(options_.shards), run_all, [this](std::span<const cep::Output> outputs) {
           for (const cep::Output& out : outputs) {
             output_.out << write_cep_output(out, engine_->rule(out.rule), engine_->symbols()) << '\n';
           }
@@ -95,10 +106,11 @@ class CepRun {
       const std::string name = option.substr(0, equals);
       const cep::TableSchema* table = engine.catalog().find_table(name);
       if (equals == std::string::npos || table == nullptr) {
-        return fail(ErrorCode::kInvalid,
-                    "--table " + option + ": " +
-                        (table == nullptr && equals != std::string::npos ? "the rules create no table " + name
-                                                                         : "expected NAME=FILE"));
+        return fail(ErrorCode::kInvalid, "--table " + option + ": " +
+                                             (table == nullptr && equals != std::string::npos
+                                                  ? "the rules create no table " + name +
+                                                        cep::name_hint(name, engine.catalog().table_names())
+                                                  : "expected NAME=FILE"));
       }
       const std::string path = option.substr(equals + 1);
       std::vector<std::vector<cep::Value>> rows;
@@ -117,6 +129,9 @@ class CepRun {
       if (const size_t left_out = engine.set_table(table->id, rows); left_out > 0) {
         output_.err << path << ": " << left_out << " rows without a key left out\n";
       }
+      if (rows.empty()) {
+        output_.err << path << ": no rows for the table " << name << "\n";
+      }
     }
     return {};
   }
@@ -129,9 +144,13 @@ class CepRun {
       return {};
     }
     const uint64_t index = next_index_++;
-    if (line.kind == CepLine::Kind::kBad) {
+    if (line.kind == CepLine::Kind::kBad || line.kind == CepLine::Kind::kNoRoom) {
       flush();
       output_.err << options_.events_file << ":" << number << ": " << line.error << "; event dropped\n";
+      ++lines_dropped_;
+      if (line.kind == CepLine::Kind::kNoRoom) {
+        engine_->text_refused(line.stream, line.t, index);
+      }
     } else {
       add(line, index);
     }
@@ -230,6 +249,7 @@ class CepRun {
   std::unique_ptr<Workers> workers_;  // with shards
   std::unique_ptr<cep::ShardedEngine> engine_;
   uint64_t next_index_ = 0;
+  uint64_t lines_dropped_ = 0;
   cep::Batch batch_;
   std::vector<int64_t> t_;
   std::vector<int64_t> at_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/env/disk.h"
+#include "cep/engine.h"
 #include "cli/output.h"
 
 namespace lambda::cli {
@@ -27,7 +28,9 @@ struct CepOptions {
   uint64_t batch = 1024;            // lines that are handed over at once
   uint64_t shards = 1;
   std::optional<uint64_t> snapshot_at;  // save, drop, restore and go on after this event
-  std::string mutant;                   // of builds with LAMBDA_CEP_MUTANTS
+  bool stats = false;                   // what was counted, on `err`, at the end: one JSON object a line
+  uint64_t text_bytes_max = cep::EngineSettings{}.text_bytes_max;  // of the engine
+  std::string mutant;                                              // of builds with LAMBDA_CEP_MUTANTS
 };
 
 // Prints the outputs of all rules with DO, one JSON object a line. Events that are wrong are dropped, with a line on

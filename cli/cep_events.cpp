@@ -59,8 +59,9 @@ std::optional<Value> to_value(const json& value, Type type, cep::Symbols& symbol
   return std::nullopt;
 }
 
+// Empty, or what is wrong. `no_room`: only that there is no room for a new text.
 std::string columns_of(const json& fields, const std::vector<cep::ColumnSchema>& columns, cep::Symbols& symbols,
-                       std::vector<Value>& out) {
+                       std::vector<Value>& out, bool& no_room) {
   out.assign(columns.size(), Value::null());
   for (size_t i = 0; i < columns.size(); ++i) {
     const auto found = fields.find(columns[i].name);
@@ -69,6 +70,7 @@ std::string columns_of(const json& fields, const std::vector<cep::ColumnSchema>&
     }
     const auto value = to_value(*found, columns[i].type, symbols);
     if (!value && columns[i].type == Type::kText && found->is_string()) {
+      no_room = true;
       return columns[i].name + ": there is no room for more new texts";
     }
     if (!value) {
@@ -178,7 +180,9 @@ CepLine read_cep_line(std::string_view line, const cep::Catalog& catalog, cep::S
   if (!fields.is_object()) {
     return bad("fields is not an object");
   }
-  if (std::string wrong = columns_of(fields, stream->columns, symbols, out.columns); !wrong.empty()) {
+  bool no_room = false;
+  if (std::string wrong = columns_of(fields, stream->columns, symbols, out.columns, no_room); !wrong.empty()) {
+    out.kind = no_room ? CepLine::Kind::kNoRoom : CepLine::Kind::kBad;
     return bad(std::move(wrong));
   }
   out.kind = CepLine::Kind::kEvent;
@@ -188,11 +192,41 @@ CepLine read_cep_line(std::string_view line, const cep::Catalog& catalog, cep::S
 Result<std::vector<Value>> read_cep_row(std::string_view line, const cep::TableSchema& table, cep::Symbols& symbols) {
   const json parsed = parse(line);
   std::vector<Value> row;
-  const std::string wrong = parsed.is_object() ? columns_of(parsed, table.columns, symbols, row) : "not a JSON object";
+  bool no_room = false;
+  const std::string wrong =
+      parsed.is_object() ? columns_of(parsed, table.columns, symbols, row, no_room) : "not a JSON object";
   if (!wrong.empty()) {
     return fail(ErrorCode::kInvalid, wrong);
   }
   return row;
+}
+
+std::string write_cep_stats(const std::string& rule, const cep::RuleCounters& counters) {
+  const nlohmann::ordered_json line{{"stats", "rule"},
+                                    {"rule", rule},
+                                    {"events", counters.events},
+                                    {"outputs", counters.outputs},
+                                    {"late_dropped", counters.late_dropped},
+                                    {"null_keys", counters.null_keys},
+                                    {"keys_rejected", counters.keys_rejected},
+                                    {"keys_forgotten", counters.keys_forgotten},
+                                    {"forced_release", counters.forced_release},
+                                    {"runs_expired", counters.runs_expired},
+                                    {"runs_dropped", counters.runs_dropped},
+                                    {"captures_dropped", counters.captures_dropped},
+                                    {"state_dropped", counters.state_dropped},
+                                    {"ticks_skipped", counters.ticks_skipped}};
+  return line.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::string write_cep_stats(const cep::EngineCounters& counters, uint64_t lines_dropped) {
+  const nlohmann::ordered_json line{{"stats", "engine"},
+                                    {"events", counters.events},
+                                    {"lines_dropped", lines_dropped},
+                                    {"guarded", counters.guarded},
+                                    {"timelines_rejected", counters.timelines_rejected},
+                                    {"texts_refused", counters.texts_refused}};
+  return line.dump();
 }
 
 std::string write_cep_output(const cep::Output& output, const cep::RulePlan& rule, cep::Symbols& symbols) {

@@ -335,6 +335,7 @@ class CommandLine {
         ->capture_default_str();
     run_rules->add_option("--snapshot-at", cep_.snapshot_at, "Save, drop and restore the state after this event")
         ->type_name("INDEX");
+    run_rules->add_flag("--stats", cep_.stats, "At the end, what was counted, on standard error");
     if (cli::kCepMutants) {
       run_rules->add_option("--mutant", cep_.mutant, "Run with a planted wrong reading of the language");
       run_rules->add_flag("--list-mutants", cep_list_, "Name them");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -51,7 +52,7 @@ bool meets(const TextExpectation& expected, const std::string& text) {
     return true;
   }
   const auto pattern = query::Rewriting::compile(".*(?:" + *expected.pattern + ").*", "");
-  return pattern && pattern->apply(text).has_value();
+  return pattern && pattern->apply(text, SIZE_MAX).has_value();
 }
 
 // Empty when each expectation has a text and each text an expectation.

@@ -178,12 +178,18 @@ TEST_F(TopCommand, AServerThatIsAwayIsSaidToBeAndAskedAgain) {
   asked.clear();
   EXPECT_EQ(run(3), kExitDone);
   EXPECT_EQ(asked.size(), 3u);
-  EXPECT_NE(out.str().find("not fresh, asking again: cannot connect (http://127.0.0.1:8700)"), std::string::npos) << out.str();
+  EXPECT_NE(out.str().find("not fresh, asking again: cannot connect (http://127.0.0.1:8700)"), std::string::npos)
+      << out.str();
 }
 
 TEST_F(TopCommand, WhatWasKnownStaysOnTheScreenWhileTheServerIsAway) {
   std::vector<std::string> frames;
-  const TopWorld world{[] { return kNowMs; }, [] { return TopStyle{80, 24, true, true}; }, true, [&] {
+  const TopWorld world{[] { return kNowMs; },
+                       [] {
+                         return TopStyle{80, 24, true, true};
+                       },
+                       true,
+                       [&] {
                          frames.push_back(out.str());
                          out.str("");
                          away = true;

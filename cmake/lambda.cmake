@@ -4,10 +4,17 @@ include(GoogleTest)
 
 add_library(lambda_build_options INTERFACE)
 target_include_directories(lambda_build_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/sdk/include)
+# On a board frames would cost flash, and every cut of an aligned arena would be warned of: there alignment is strict.
+set(host_warnings -Wcast-align)
+set(host_options -fno-omit-frame-pointer)
+if(LAMBDA_BOARD)
+  set(host_warnings)
+  set(host_options)
+endif()
 target_compile_options(lambda_build_options INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-Wshadow;-Wnon-virtual-dtor;-Wcast-align;-Woverloaded-virtual>
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-Wshadow;-Wnon-virtual-dtor;${host_warnings};-Woverloaded-virtual>
   $<$<COMPILE_LANGUAGE:C>:-Wall;-Wextra;-Werror;-Wshadow>
-  -fno-omit-frame-pointer)
+  ${host_options})
 if(LAMBDA_SANITIZE)
   add_compile_options(-fsanitize=${LAMBDA_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${LAMBDA_SANITIZE})

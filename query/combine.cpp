@@ -37,11 +37,23 @@ Groups group(const Binary& node, const Columns& left, const Columns& right) {
   return groups;
 }
 
-bool any_present(const Columns& columns, size_t step) {
-  return std::ranges::any_of(columns, [step](const Column& column) { return column.present[step] != 0; });
+// At which steps some of the columns has a value. Asked once of each group: a query pays for its columns, not for its
+// pairs of columns.
+std::vector<uint8_t> presence(const std::vector<const Column*>& columns, size_t steps) {
+  std::vector<uint8_t> any(steps);
+  for (const Column* column : columns) {
+    for (size_t step = 0; step < steps; ++step) {
+      any[step] |= column->present[step];
+    }
+  }
+  return any;
 }
-bool any_present(const std::vector<const Column*>& columns, size_t step) {
-  return std::ranges::any_of(columns, [step](const Column* column) { return column->present[step] != 0; });
+std::vector<uint8_t> presence(const Columns& columns, size_t steps) {
+  std::vector<const Column*> all;
+  for (const Column& column : columns) {
+    all.push_back(&column);
+  }
+  return presence(all, steps);
 }
 
 bool drops_name(const Binary& node) {
@@ -57,29 +69,27 @@ std::optional<double> result_of(const Binary& node, double left, double right, d
   return value != 0 ? std::optional(kept) : std::nullopt;
 }
 
+// The column where `other` has something, or nothing.
+Column kept_where(const Column& column, const std::vector<uint8_t>& other, bool has) {
+  Column kept = column;
+  for (size_t step = 0; step < other.size(); ++step) {
+    if ((other[step] != 0) != has) {
+      kept.present[step] = 0;
+    }
+  }
+  return kept;
+}
+
 Result<Columns> combine_sets(const Binary& node, const Groups& groups, size_t steps) {
   Columns out;
   for (const auto& [labels, sides] : groups) {
+    const bool either = node.op == BinaryOp::kOr;
+    const std::vector<uint8_t> other = presence(either ? sides.left : sides.right, steps);
     for (const Column* column : sides.left) {
-      Column kept = *column;
-      for (size_t step = 0; node.op != BinaryOp::kOr && step < steps; ++step) {
-        if (any_present(sides.right, step) == (node.op == BinaryOp::kUnless)) {
-          kept.present[step] = 0;
-        }
-      }
-      out.push_back(std::move(kept));
+      out.push_back(either ? *column : kept_where(*column, other, node.op == BinaryOp::kAnd));
     }
-    for (const Column* column : sides.right) {
-      if (node.op != BinaryOp::kOr) {
-        break;
-      }
-      Column kept = *column;
-      for (size_t step = 0; step < steps; ++step) {
-        if (any_present(sides.left, step)) {
-          kept.present[step] = 0;
-        }
-      }
-      out.push_back(std::move(kept));
+    for (size_t i = 0; either && i < sides.right.size(); ++i) {
+      out.push_back(kept_where(*sides.right[i], other, false));
     }
   }
   if (auto merged = merge_equal(out); !merged) {
@@ -286,9 +296,10 @@ Result<Columns> combine(const Binary& node, const Columns& left, const Columns& 
     return out;
   }
   Pairing pairing(node, steps, names, budget, out);
-  std::vector<uint8_t> both(steps);  // where both sides have something at all
+  std::vector<uint8_t> both = presence(left, steps);  // where both sides have something at all
+  const std::vector<uint8_t> on_the_right = presence(right, steps);
   for (size_t step = 0; step < steps; ++step) {
-    both[step] = any_present(left, step) && any_present(right, step) ? 1 : 0;
+    both[step] &= on_the_right[step];
   }
   for (const auto& [labels, sides] : groups) {  // also those with one side only: two on the "one" side are an error
     if (auto done = pairing.pair(labels, sides, both); !done) {

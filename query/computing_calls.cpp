@@ -17,6 +17,9 @@
 namespace lambda::query {
 namespace {
 
+// Of what label_replace() and label_join() make: nested they could double it with each level.
+constexpr size_t kLabelBytesMax = 65'536;
+
 constexpr std::array kSorts =
     std::to_array<std::string_view>({"sort", "sort_by_label", "sort_by_label_desc", "sort_desc"});
 constexpr std::array kHistograms =
@@ -40,11 +43,19 @@ std::string quantile_label(double quantile) {
   return std::isfinite(quantile) && text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
 }
 
-void set_label_of(Column& column, const std::string& name, const std::string& value) {
+Status set_label_of(Column& column, const std::string& name, const std::string& value, SampleBudget& budget) {
+  if (value.size() > kLabelBytesMax) {
+    return fail(ErrorCode::kFull,
+                "label " + quoted(name) + " would be longer than " + std::to_string(kLabelBytesMax) + " bytes");
+  }
+  if (auto charged = budget.charge(value.size() / sizeof(Sample)); !charged) {
+    return charged;
+  }
   set_label(column.labels, name, value);
   if (name == kMetricName) {
     column.drops_name = false;  // what is set on purpose stays
   }
+  return {};
 }
 
 }  // namespace
@@ -208,8 +219,10 @@ Result<Columns> Computing::label_replace(const Call& node) {
     return columns;
   }
   for (Column& column : *columns) {
-    if (const auto value = rewriting->apply(label_value(column.labels, source))) {
-      set_label_of(column, target, *value);
+    if (const auto value = rewriting->apply(label_value(column.labels, source), kLabelBytesMax)) {
+      if (auto set = set_label_of(column, target, *value, running_.budget); !set) {
+        return tl::unexpected(set.error());
+      }
     }
   }
   if (auto merged = merge_equal(*columns); !merged) {
@@ -234,11 +247,13 @@ Result<Columns> Computing::label_join(const Call& node) {
   }
   for (Column& column : *columns) {
     std::string joined;
-    for (size_t i = 3; i < node.arguments.size(); ++i) {
+    for (size_t i = 3; i < node.arguments.size() && joined.size() <= kLabelBytesMax; ++i) {
       joined += i == 3 ? "" : text_argument(node, 2);
       joined += label_value(column.labels, text_argument(node, i));
     }
-    set_label_of(column, target, joined);
+    if (auto set = set_label_of(column, target, joined, running_.budget); !set) {
+      return tl::unexpected(set.error());
+    }
   }
   if (auto merged = merge_equal(*columns); !merged) {
     return tl::unexpected(merged.error());

@@ -304,6 +304,23 @@ TEST_F(Operators, StayWithinTheBudget) {
   EXPECT_TRUE(evaluate(source, "sum(x)", at(60'000), {.samples_max = 9}).has_value());
 }
 
+// Each level repeats what the one below made: without a bound forty characters of an expression fill any memory.
+TEST_F(Operators, LabelsCannotBeMadeToGrowWithoutEnd) {
+  std::string replaced = R"(label_replace(vector(1), "a", "0123456789", "", ""))";
+  std::string joined = replaced;
+  for (int level = 0; level < 40; ++level) {
+    replaced = "label_replace(" + replaced + R"~(, "a", "$1$1$1$1", "a", "(.*)"))~";
+    joined = "label_join(" + joined + R"(, "a", "", "a", "a", "a", "a"))";
+    for (const std::string& text : {replaced, joined}) {
+      const auto result = evaluate(source, text, at(60'000));
+      EXPECT_EQ(result.has_value(), level < 6) << level;  // 10 * 4^6 bytes are fewer than 65,536, those of 4^7 are not
+      if (!result) {
+        EXPECT_EQ(text_of(result), "error: label \"a\" would be longer than 65536 bytes");
+      }
+    }
+  }
+}
+
 TEST(WindowFunctions, SeeExactlyTheirWindowAtEveryStep) {
   const uint32_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));

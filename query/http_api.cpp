@@ -381,7 +381,7 @@ class HttpApi::Request {
       selectors.emplace_back();
     }
     for (const auto& matchers : selectors) {
-      auto selection = api_.source_.select(matchers, from_ms, to_ms, shared_->options.limits.series_max);
+      auto selection = api_.source_.list(matchers, from_ms, to_ms, shared_->options.limits.series_max);
       if (!selection) {
         shared_->counters.unavailable += selection.error().code == ErrorCode::kUnavailable ? 1 : 0;
         return response_for(selection.error());

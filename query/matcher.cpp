@@ -174,7 +174,7 @@ Result<Rewriting> Rewriting::compile(const std::string& pattern, const std::stri
   return Rewriting(std::move(state));
 }
 
-std::optional<std::string> Rewriting::apply(std::string_view text) const {
+std::optional<std::string> Rewriting::apply(std::string_view text, size_t bytes_max) const {
   std::vector<re2::StringPiece> groups(static_cast<size_t>(state_->regex->NumberOfCapturingGroups()) + 1);
   if (!state_->regex->Match(re2::StringPiece(text.data(), text.size()), 0, text.size(), RE2::ANCHOR_BOTH, groups.data(),
                             static_cast<int>(groups.size()))) {
@@ -187,6 +187,10 @@ std::optional<std::string> Rewriting::apply(std::string_view text) const {
     } else {
       const re2::StringPiece& group = groups[static_cast<size_t>(piece.group)];
       out.append(group.data() == nullptr ? "" : group.data(), group.size());
+    }
+    if (out.size() > bytes_max) {
+      out.resize(bytes_max + 1);
+      break;
     }
   }
   return out;

@@ -42,8 +42,9 @@ class Rewriting {
   Rewriting& operator=(Rewriting&&) noexcept;
 
   // Nothing unless the pattern matches all of `text`; else the replacement with $1, ${1}, $name and ${name} filled in.
-  // A group that does not exist is empty, $$ is a dollar sign.
-  std::optional<std::string> apply(std::string_view text) const;
+  // A group that does not exist is empty, $$ is a dollar sign. What would be longer than `bytes_max` is cut behind
+  // `bytes_max` + 1 bytes.
+  std::optional<std::string> apply(std::string_view text, size_t bytes_max) const;
 
  private:
   struct State;

@@ -54,7 +54,16 @@ void lay_over(SelectedSeries& series, std::vector<FreshPoint> points) {
 
 Result<Selection> Overlay::select(const std::vector<Matcher>& matchers, int64_t from_ms, int64_t to_ms,
                                   uint64_t series_max) {
-  auto selection = stored_.select(matchers, from_ms, to_ms, series_max);
+  return join(stored_.select(matchers, from_ms, to_ms, series_max), matchers, from_ms, to_ms, series_max);
+}
+
+Result<Selection> Overlay::list(const std::vector<Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                                uint64_t series_max) {
+  return join(stored_.list(matchers, from_ms, to_ms, series_max), matchers, from_ms, to_ms, series_max);
+}
+
+Result<Selection> Overlay::join(Result<Selection> selection, const std::vector<Matcher>& matchers, int64_t from_ms,
+                                int64_t to_ms, uint64_t series_max) {
   if (!selection) {
     return selection;
   }

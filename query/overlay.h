@@ -41,8 +41,12 @@ class Overlay final : public SeriesSource {
 
   Result<Selection> select(const std::vector<Matcher>& matchers, int64_t from_ms, int64_t to_ms,
                            uint64_t series_max) override;
+  Result<Selection> list(const std::vector<Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                         uint64_t series_max) override;
 
  private:
+  Result<Selection> join(Result<Selection> stored, const std::vector<Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                         uint64_t series_max);
   SeriesSource& stored_;
   FreshSource& fresh_;
 };

@@ -103,6 +103,12 @@ class SeriesSource {
   // Series that match all of `matchers` and may have points in [from_ms, to_ms]. kFull past `series_max`.
   virtual Result<Selection> select(const std::vector<Matcher>& matchers, int64_t from_ms, int64_t to_ms,
                                    uint64_t series_max) = 0;
+  // The same for who wants no more than the labels: cursors may be null. It need not find all that there is of a
+  // series.
+  virtual Result<Selection> list(const std::vector<Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                                 uint64_t series_max) {
+    return select(matchers, from_ms, to_ms, series_max);
+  }
 };
 
 // Whether `labels` meet all matchers; an absent label is an empty one, regexes are anchored, as Prometheus has it.

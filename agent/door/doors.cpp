@@ -29,6 +29,7 @@ int refusal_of(const Error& error) {
 }
 
 int status_of(const Error& error) {
+  if (error.code == ErrorCode::kUnsupported) return 415;
   return error.code == ErrorCode::kFull ? 413 : 400;
 }
 
@@ -144,16 +145,25 @@ void Doors::handle(const HttpRequest& request, HttpServer::Respond respond) {
   line_protocol(request, counted);
 }
 
+// The body's text, which lies in `unpacked` if it came packed.
+Result<std::string_view> Doors::text_of_body(const HttpRequest& request, std::string* unpacked) const {
+  const std::string encoding = header(request, "content-encoding");
+  if (encoding.empty() || encoding == "identity") return std::string_view(request.body);
+  if (encoding != "gzip" && encoding != "x-gzip") {
+    return fail(ErrorCode::kUnsupported, "Content-Encoding must be gzip or none, not " + encoding.substr(0, 40));
+  }
+  auto plain = unpack_gzip(request.body, options_.unpacked_bytes_max);
+  if (!plain) return tl::unexpected(plain.error());
+  *unpacked = std::move(*plain);
+  return std::string_view(*unpacked);
+}
+
 void Doors::push(const HttpRequest& request, HttpServer::Respond respond) {
   FeedBatch batch(feeder_);
   std::string unpacked;
-  std::string_view body = request.body;
-  if (header(request, "content-encoding") == "gzip") {
-    auto plain = unpack_gzip(request.body, options_.unpacked_bytes_max);
-    if (!plain) return respond(push_error(status_of(plain.error()), "bad_data", plain.error().text));
-    body = unpacked = std::move(*plain);
-  }
-  read_json_lines(body, clock_.utc_ms(), batch);
+  const auto body = text_of_body(request, &unpacked);
+  if (!body) return respond(push_error(status_of(body.error()), "bad_data", body.error().text));
+  read_json_lines(*body, clock_.utc_ms(), batch);
   feeder_.take(std::move(batch),
                [respond = std::move(respond)](const FeedResult& result) { respond(push_answer(result)); });
 }
@@ -184,13 +194,9 @@ void Doors::line_protocol(const HttpRequest& request, HttpServer::Respond respon
   if (unit_ns == 0) return respond(influx_error(v2, 400, "invalid", "precision is not one of ns, us, ms, s"));
   FeedBatch batch(feeder_);
   std::string unpacked;
-  std::string_view body = request.body;
-  if (header(request, "content-encoding") == "gzip") {
-    auto plain = unpack_gzip(request.body, options_.unpacked_bytes_max);
-    if (!plain) return respond(influx_error(v2, status_of(plain.error()), "invalid", plain.error().text));
-    body = unpacked = std::move(*plain);
-  }
-  read_line_protocol(body, unit_ns, clock_.utc_ms(), batch);
+  const auto body = text_of_body(request, &unpacked);
+  if (!body) return respond(influx_error(v2, status_of(body.error()), "invalid", body.error().text));
+  read_line_protocol(*body, unit_ns, clock_.utc_ms(), batch);
   feeder_.take(std::move(batch),
                [v2, respond = std::move(respond)](const FeedResult& result) { respond(influx_answer(v2, result)); });
 }

@@ -8,11 +8,12 @@
 //
 // Refused as a whole: 429 (push, line protocol) or 503 (remote-write, whose client takes 429 for final) when no room is
 // left; 503 when the journal cannot be written; 413 past `unpacked_bytes_max`, and when there are more points than may
-// ever wait; 400 when nothing could be read.
+// ever wait; 400 when nothing could be read; 415 for a Content-Encoding that is not known.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "agent/door/feeder.h"
@@ -47,6 +48,7 @@ class Doors {
   void push(const HttpRequest& request, HttpServer::Respond respond);
   void remote_write(const HttpRequest& request, HttpServer::Respond respond);
   void line_protocol(const HttpRequest& request, HttpServer::Respond respond);
+  Result<std::string_view> text_of_body(const HttpRequest& request, std::string* unpacked) const;
 
   const DoorOptions options_;
   Feeder& feeder_;

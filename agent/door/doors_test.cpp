@@ -165,6 +165,13 @@ TEST_F(DoorsTest, PackedBodiesAreUnpackedUpToABound) {
   for (size_t length = 0; length < whole.size(); ++length) {
     EXPECT_EQ(unpack_gzip(whole.substr(0, length), 100).error().code, ErrorCode::kInvalid) << length;
   }
+  // Several packed texts, one behind the other, are one; what is not packed behind them is told.
+  const std::string two = gzip("{\"name\":\"c\",\"value\":1}\n") + gzip("{\"name\":\"d\",\"value\":1}\n");
+  const HttpResponse both = ask("/api/v1/push", two, {{"content-encoding", "gzip"}});
+  EXPECT_EQ(nlohmann::json::parse(both.body)["accepted"], 2);
+  EXPECT_EQ(ask("/api/v1/push", two + "x", {{"content-encoding", "gzip"}}).status, 400);
+  EXPECT_EQ(ask("/api/v1/push", gzip(""), {{"content-encoding", "gzip"}}).status, 200);
+  EXPECT_EQ(ask("/api/v1/push", "{}", {{"content-encoding", "zstd"}}).status, 415);
   // A length that is a lie costs no memory: the claim is four gigabytes.
   EXPECT_FALSE(unpack_snappy("\xff\xff\xff\xff\x0f", UINT64_MAX).has_value());
 }

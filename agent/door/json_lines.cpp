@@ -11,6 +11,26 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int64_t kTimeMax = int64_t{1} << 52;  // milliseconds; what a double holds
+constexpr int kDepthMax = 64;                   // a line needs two levels; deep ones would be parsed by recursion
+
+// How deep braces and brackets go, those inside texts left out.
+int depth_of(std::string_view text) {
+  int depth = 0, deepest = 0;
+  bool quoted = false;
+  for (size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (quoted && c == '\\') {
+      ++at;
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (!quoted && (c == '{' || c == '[')) {
+      deepest = std::max(deepest, ++depth);
+    } else if (!quoted && (c == '}' || c == ']')) {
+      --depth;
+    }
+  }
+  return deepest;
+}
 
 // The reason why the line is refused, or nothing.
 std::string read_labels(const Json& value, LabelList* labels) {
@@ -72,13 +92,7 @@ void read_json_lines(std::string_view body, int64_t now_ms, FeedBatch& batch) {
     body.remove_prefix(end == std::string_view::npos ? body.size() : end + 1);
     if (text.ends_with('\r')) text.remove_suffix(1);
     if (text.empty()) continue;
-    // Deeply nested text would be parsed by recursion; a line needs two levels.
-    int depth = 0, deepest = 0;
-    for (const char c : text) {
-      if (c == '{' || c == '[') deepest = std::max(deepest, ++depth);
-      if (c == '}' || c == ']') --depth;
-    }
-    const Json line = deepest > 64 ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
+    const Json line = depth_of(text) > kDepthMax ? Json(Json::value_t::discarded) : Json::parse(text, nullptr, false);
     if (line.is_discarded()) {
       batch.refuse(number, "not JSON");
       continue;

@@ -11,6 +11,11 @@ namespace {
 
 constexpr size_t kShownMax = 40;          // of a client's text in an error
 constexpr size_t kQuotedMax = 64u << 10;  // of a line that is looked at for quotes around its line breaks
+// Of one line. What a series may not have is refused before it is read any further: each field is a series with all of
+// the line's tags, so a line costs tags times fields.
+constexpr size_t kTagsMax = 32;
+constexpr size_t kTextMax = 1024;  // a name or a tag's value
+constexpr size_t kFieldsMax = 1024;
 
 std::string shown(std::string_view text) {
   return std::string(text.substr(0, kShownMax));
@@ -101,12 +106,15 @@ std::string read_line(std::string_view text, uint64_t number, int64_t unit_ns, i
   Line line(text);
   const std::string measurement = line.take(", ", ", \\");
   if (measurement.empty()) return "a measurement is missing";
+  if (measurement.size() > kTextMax) return "measurement over 1024 bytes: " + shown(measurement);
   LabelList labels;
   while (line.take_one(',')) {
     std::string name = line.take(",= ", ",= \\");
     if (name.empty() || !line.take_one('=')) return "tag without a value: " + shown(name);
     std::string value = line.take(",= ", ",= \\");
     if (value.empty()) return "tag without a value: " + shown(name);
+    if (labels.size() >= kTagsMax) return "more than " + std::to_string(kTagsMax) + " tags";
+    if (std::max(name.size(), value.size()) > kTextMax) return "tag over 1024 bytes: " + shown(name);
     labels.emplace_back(plain_name(name, false), std::move(value));
   }
   std::vector<LabelList::value_type> sorted = labels;
@@ -120,6 +128,8 @@ std::string read_line(std::string_view text, uint64_t number, int64_t unit_ns, i
   do {
     std::string name = line.take(",= ", ",= \\");
     if (name.empty() || !line.take_one('=')) return "field without a value: " + shown(name);
+    if (name.size() > kTextMax) return "field over 1024 bytes: " + shown(name);
+    if (fields.size() >= kFieldsMax) return "more than " + std::to_string(kFieldsMax) + " fields";
     if (line.peek() == '"') {
       if (!line.take_quoted()) return "field " + shown(name) + ": a quote is not closed";
       refused = "field " + shown(name) + " is a text";
@@ -159,20 +169,32 @@ std::string read_line(std::string_view text, uint64_t number, int64_t unit_ns, i
   return {};
 }
 
-// The end of a line: a line break that is not inside a quoted text.
+// The end of a line: a line break that is not inside a field's quoted text. Quotes elsewhere, in comments, names and
+// tags, are characters like others.
 size_t line_end(std::string_view body) {
-  bool quoted = false;
-  for (size_t at = 0; at < std::min(body.size(), kQuotedMax); ++at) {
-    if (body[at] == '\\') {
-      ++at;
-    } else if (body[at] == '"') {
-      quoted = !quoted;
-    } else if (body[at] == '\n' && !quoted) {
-      return at;
+  enum class At { kTags, kFieldName, kFieldValue, kInValue, kQuoted, kTime } at = At::kTags;
+  const size_t begin = std::min(body.find_first_not_of(' '), body.size());
+  if (begin < body.size() && body[begin] == '#') return body.find('\n');
+  const size_t end = std::min(body.size(), kQuotedMax);
+  for (size_t i = begin; i < end; ++i) {
+    const char c = body[i];
+    if (c == '\n' && at != At::kQuoted) return i;
+    const bool escapes = at == At::kTags || at == At::kFieldName || at == At::kQuoted;
+    if (c == '\\' && escapes && (at == At::kQuoted || (i + 1 < end && body[i + 1] != '\n'))) {
+      ++i;
+    } else if (at == At::kQuoted) {
+      if (c == '"') at = At::kInValue;
+    } else if (at == At::kTags) {
+      if (c == ' ') at = At::kFieldName;
+    } else if (at == At::kFieldName) {
+      if (c == '=') at = At::kFieldValue;
+    } else if (at == At::kFieldValue || at == At::kInValue) {
+      const bool opens = c == '"' && at == At::kFieldValue;
+      at = opens ? At::kQuoted : c == ',' ? At::kFieldName : c == ' ' ? At::kTime : At::kInValue;
     }
   }
-  // An open quote must not swallow the lines behind it.
-  return quoted || body.size() > kQuotedMax ? body.find('\n') : std::string_view::npos;
+  // A quote that stays open must not swallow the lines behind it.
+  return at == At::kQuoted || body.size() > kQuotedMax ? body.find('\n') : std::string_view::npos;
 }
 
 }  // namespace

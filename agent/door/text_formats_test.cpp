@@ -89,6 +89,14 @@ TEST(JsonLines, AWrongLineCostsItselfAndSaysWhy) {
   }
 }
 
+TEST(JsonLines, BracesInTextsAreNoDepth) {
+  const std::string braces(100, '{');
+  const Read got = json("{\"name\":\"a\",\"labels\":{\"x\":\"" + braces + "\\\"[\"},\"value\":1}\n" +
+                        "{\"name\":\"b\",\"value\":" + std::string(100, '[') + "1" + std::string(100, ']') + "}\n");
+  EXPECT_EQ(got.points, (Texts{"a,x=" + braces + "\"[ 1700000000000 1"}));
+  EXPECT_EQ(got.errors, (Texts{"2: not JSON"}));
+}
+
 TEST(LineProtocol, EachFieldIsASeries) {
   const Read got = influx(
       "cpu,host=a,core=0 user=1.5,system=2i,idle=3u 1700000000001000000\n"
@@ -134,6 +142,37 @@ TEST(LineProtocol, TextsAreRefusedBesideNumbersAndMayHoldAnything) {
   EXPECT_EQ(got.points, (Texts{"next_v 1700000000000 1", "job_took,id=1 1700000000001 2.5"}));
   ASSERT_EQ(got.errors.size(), 1u);
   EXPECT_NE(got.errors[0].find("state is a text"), std::string::npos);
+}
+
+// Each of these once cost the lines behind it, behind a good answer.
+TEST(LineProtocol, QuotesOutsideAFieldsTextAreCharactersLikeOthers) {
+  const std::string body =
+      "# 5\" pipe\n"
+      "cpu v=1 1700000000000000000\n"
+      "# 3\" pipe\n"
+      "disk,size=5\" v=2 1700000000000000000\n"
+      "disk,size=3\\ \" v=3 1700000000000000000\n"
+      "a\"b v\"w=4 1700000000000000000\n"
+      "text note=\"two\nlines\",v=5 1700000000000000000\n"
+      "last v=6 1700000000000000000";
+  const Read got = influx(body);
+  EXPECT_EQ(got.points,
+            (Texts{"cpu_v 1700000000000 1", "disk_v,size=5\" 1700000000000 2", "disk_v,size=3 \" 1700000000000 3",
+                   "a_b_v_w 1700000000000 4", "text_v 1700000000000 5", "last_v 1700000000000 6"}));
+  EXPECT_EQ(got.errors, (Texts{"7: field note is a text"}));
+}
+
+TEST(LineProtocol, WhatNoSeriesMayHaveIsRefusedBeforeItIsMultiplied) {
+  std::string many_tags = "a", many_fields = "a ";
+  for (int i = 0; i < 33; ++i) many_tags += ",t" + std::to_string(i) + "=x";
+  for (int i = 0; i < 1025; ++i) many_fields += (i ? ",f" : "f") + std::to_string(i) + "=1";
+  const std::string long_text(1025, 'x');
+  const Read got = influx(many_tags + " v=1\n" + many_fields + "\na,t=" + long_text + " v=1\n" + long_text +
+                          " v=1\na " + long_text + "=1\nb v=1\n");
+  EXPECT_EQ(got.points, (Texts{"b_v 1700000000000 1"}));
+  const std::string shown = long_text.substr(0, 40);
+  EXPECT_EQ(got.errors, (Texts{"1: more than 32 tags", "2: more than 1024 fields", "3: tag over 1024 bytes: t",
+                               "4: measurement over 1024 bytes: " + shown, "5: field over 1024 bytes: " + shown}));
 }
 
 TEST(LineProtocol, AnyUnitOfTime) {

@@ -173,8 +173,30 @@ Result<std::unique_ptr<query::SeriesCursor>> Memory::snapshot(SeriesRef ref, int
   return std::unique_ptr<query::SeriesCursor>(std::move(cursor));
 }
 
+// Whether a block may have points of that time.
+bool Memory::has_points(SeriesRef ref, int64_t from_ms, int64_t to_ms) const {
+  const auto wanted = [&](const BlockInfo& info) { return info.t_max >= from_ms && info.t_min <= to_ms; };
+  BlockInfo open;
+  if (store_->open_info(ref, &open) && wanted(open)) return true;
+  SealedBlock block;
+  for (bool more = store_->first_of(ref, &block); more; more = store_->next_of(block.id, &block)) {
+    if (wanted(block.info)) return true;
+  }
+  return false;
+}
+
 Result<query::Selection> Memory::select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
                                         uint64_t series_max) {
+  return find_series(matchers, from_ms, to_ms, series_max, false);
+}
+
+Result<query::Selection> Memory::list(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                                      uint64_t series_max) {
+  return find_series(matchers, from_ms, to_ms, series_max, true);
+}
+
+Result<query::Selection> Memory::find_series(const std::vector<query::Matcher>& matchers, int64_t from_ms,
+                                             int64_t to_ms, uint64_t series_max, bool labels_only) {
   const auto set = query::MatcherSet::compile(matchers);
   if (!set) return tl::unexpected(set.error());
   query::Selection selection;
@@ -195,13 +217,17 @@ Result<query::Selection> Memory::select(const std::vector<query::Matcher>& match
     for (const auto& [label, value] : views) labels.emplace_back(label, value);
     std::sort(labels.begin(), labels.end());
     if (!set->matches(labels)) continue;
-    auto cursor = snapshot(ref, from_ms, to_ms, &taken);
-    if (!cursor) return tl::unexpected(cursor.error());
-    if (*cursor == nullptr) continue;
+    std::unique_ptr<query::SeriesCursor> cursor;
+    if (!labels_only) {
+      auto made = snapshot(ref, from_ms, to_ms, &taken);
+      if (!made) return tl::unexpected(made.error());
+      cursor = std::move(*made);
+    }
+    if (labels_only ? !has_points(ref, from_ms, to_ms) : cursor == nullptr) continue;
     if (selection.series.size() >= series_max) {
       return fail(ErrorCode::kFull, "more than " + std::to_string(series_max) + " series");
     }
-    selection.series.push_back({std::move(labels), std::move(*cursor)});
+    selection.series.push_back({std::move(labels), std::move(cursor)});
   }
   std::sort(selection.series.begin(), selection.series.end(),
             [](const auto& a, const auto& b) { return a.labels < b.labels; });

@@ -56,9 +56,14 @@ class Memory final : public query::SeriesSource {
   // questions.
   Result<query::Selection> select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
                                   uint64_t series_max) override;
+  Result<query::Selection> list(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                                uint64_t series_max) override;
   uint64_t query_bytes() const { return held_->load(std::memory_order_relaxed); }
 
  private:
+  Result<query::Selection> find_series(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                                       uint64_t series_max, bool labels_only);
+  bool has_points(SeriesRef ref, int64_t from_ms, int64_t to_ms) const;
   Result<std::unique_ptr<query::SeriesCursor>> snapshot(SeriesRef ref, int64_t from_ms, int64_t to_ms, uint64_t* taken);
   const MemoryOptions options_;
   struct Room;

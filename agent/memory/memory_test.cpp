@@ -241,6 +241,11 @@ TEST(Memory, WhatQuestionsHoldIsBounded) {
   ASSERT_FALSE(both.has_value());
   EXPECT_EQ(both.error().code, ErrorCode::kFull);
   EXPECT_EQ(memory.query_bytes(), 0u);
+  const auto listed = memory.list({}, 0, 1000, 10);  // names alone cost nothing
+  ASSERT_TRUE(listed.has_value());
+  EXPECT_EQ(listed->series.size(), 2u);
+  EXPECT_EQ(memory.query_bytes(), 0u);
+  EXPECT_TRUE(memory.list({}, 1000, 2000, 10)->series.empty());
 }
 
 TEST(Memory, ANumbersBitsAreReadByItsType) {

@@ -53,6 +53,7 @@ struct Scraper::Target {
   const int64_t shift_ms;
   int64_t due_ms = 0;
   bool busy = false;
+  uint64_t rows_left = 0;  // of the last page, not decided yet
   int64_t moment_ms = 0, began_us = 0;
   std::unique_ptr<Page> page;
   ScrapeState state;
@@ -281,10 +282,26 @@ void Scraper::tell(Target& target, bool up) {
   target.series.report("scrape_samples_post_metric_relabeling", static_cast<double>(tally.samples));
   target.series.report("scrape_series_added", static_cast<double>(tally.series_added));
   target.page.reset();
-  target.busy = false;
   for (Row& row : target.series.rows()) {
-    row.clock = ports_.segment();  // the clock may have been set meanwhile
-    ports_.row(std::move(row));
+    target.rows_left++;
+    rows_.push_back({&target, std::move(row)});
+  }
+  target.busy = target.rows_left > 0;
+  hand_over();
+}
+
+void Scraper::hand_over() {
+  while (!rows_.empty() && rows_out_ < kScrapeRowsOutMax) {
+    Waiting next = std::move(rows_.front());
+    rows_.pop_front();
+    next.row.clock = ports_.segment();  // the clock may have been set meanwhile
+    rows_out_++;
+    ports_.row(std::move(next.row), [this, alive = alive_, target = next.target] {
+      if (!*alive) return;
+      rows_out_--;
+      target->busy = --target->rows_left > 0;
+      hand_over();
+    });
   }
 }
 

@@ -12,10 +12,13 @@
 // is still being asked, or a moment that was slept through, is missed and counted. Points have the agent's own time
 // (see sampler.h), which the owner gives. A row that the journal cannot take is unmade, as a collector's.
 //
-// Bounds: kScrapeTargetsMax targets, one page of each at a time. Loop thread only.
+// Bounds: kScrapeTargetsMax targets, one page of each at a time: a target is asked again when the rows of its last page
+// are decided. Rows go to the journal kScrapeRowsOutMax at a time, so that collectors find room beside a page of which
+// each sample has a time of its own. Loop thread only.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,6 +30,8 @@
 #include "base/env/env.h"
 
 namespace lambda::agent {
+
+inline constexpr uint64_t kScrapeRowsOutMax = 16;
 
 // What a page says of a metric. The views are valid during the call.
 struct ScrapedFacts {
@@ -63,7 +68,8 @@ class Scraper {
  public:
   struct Ports {
     TargetSeries::FindSeries series;
-    std::function<void(Row)> row;
+    // A row for the journal; `done` runs later, from the loop, whatever became of the row.
+    std::function<void(Row, std::function<void()> done)> row;
     std::function<int64_t()> now_ms;
     std::function<uint32_t()> segment;               // of the clock
     std::function<void(const ScrapedFacts&)> facts;  // may be empty
@@ -94,10 +100,17 @@ class Scraper {
   void refuse(Target& target, uint64_t ScrapeCounters::*reason, std::string why);
   void finish(Target& target);
   void tell(Target& target, bool up);
+  void hand_over();
 
   Env& env_;
   Ports ports_;
   std::vector<std::unique_ptr<Target>> targets_;
+  struct Waiting {
+    Target* target;
+    Row row;
+  };
+  std::deque<Waiting> rows_;
+  uint64_t rows_out_ = 0;
   EventLoop::TimerId timer_ = 0;
   ScrapeCounters counters_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

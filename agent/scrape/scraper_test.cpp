@@ -42,7 +42,17 @@ struct ScraperTest : ::testing::Test {
                            *fresh = sink.specs.size() > before;
                            return ref;
                          },
-                         [this](const Row& row) {
+                         [this](const Row& row, std::function<void()> done) {
+                           rows_out_most = std::max(rows_out_most, ++rows_out);
+                           const auto decided = [this, done = std::move(done)] {
+                             rows_out--;
+                             done();
+                           };
+                           if (slow_journal) {
+                             world.loop.after(5'000, decided);
+                           } else {
+                             world.loop.post(decided);
+                           }
                            rows++;
                            last_row_ms = row.time_ms;
                            for (const RowPoint& point : row.points) {
@@ -87,7 +97,8 @@ struct ScraperTest : ::testing::Test {
   std::map<std::string, double> last;
   std::map<std::string, std::string> facts_seen;
   int64_t last_row_ms = 0;
-  uint64_t rows = 0;
+  uint64_t rows = 0, rows_out = 0, rows_out_most = 0;
+  bool slow_journal = false;
   std::unique_ptr<Scraper> scraper;
 };
 
@@ -222,6 +233,24 @@ TEST_F(ScraperTest, ATargetThatHangsIsNotAskedTwiceAndTheOthersAreAsked) {
   EXPECT_GE(answered, 5u);
   EXPECT_LE(answered, 6u);
   EXPECT_GE(scraper->counters().missed, 4u);
+}
+
+TEST_F(ScraperTest, APageOfManyMomentsGoesToTheJournalAFewRowsAtATime) {
+  slow_journal = true;
+  start({options});
+  next();
+  std::string body;
+  for (int i = 0; i < 100; ++i) {
+    body += "a{index=\"" + std::to_string(i) + "\"} 1 " + std::to_string(world.clock.utc_ms() - 1'000 - i) + "\n";
+  }
+  answer(body);
+  EXPECT_EQ(rows, kScrapeRowsOutMax);
+  world.loop.run_for(20'000);
+  EXPECT_TRUE(held.waiting.empty()) << "not asked again before the rows are decided";
+  world.loop.run_for(20'000);
+  EXPECT_EQ(rows, 101u);
+  EXPECT_EQ(rows_out_most, kScrapeRowsOutMax);
+  EXPECT_EQ(held.waiting.size(), 1u);
 }
 
 TEST_F(ScraperTest, OnlyWantedMetricsAreTakenAndCounted) {

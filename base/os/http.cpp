@@ -186,6 +186,12 @@ class Connection final : public Session {
       return refuse(401, "a bearer token is needed");
     }
     keep_alive_ = false;
+    const auto host = message[http::field::host], origin = message[http::field::origin];
+    const bool open = core_.options.token.empty() && core_.options.client_ca_file.empty();
+    if (open && asks_from_afar({host.data(), host.size()}, {origin.data(), origin.size()})) {
+      return refuse(403,
+                    "without a token only addresses and names without a dot are answered to, and no pages of others");
+    }
     if (!known) {
       return refuse(405, core_.changes ? "only GET, HEAD, POST, PUT and DELETE are answered"
                                        : "only GET, HEAD and POST are answered");

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/crypto/crypto.h"
+#include "base/os/http_text.h"
 #include "base/os/log.h"
 #include "base/os/network.h"
 #include "base/os/random.h"
@@ -316,6 +317,34 @@ TEST_F(Http, AsksForTheTokenAndComparesAllOfIt) {
   }
   EXPECT_EQ(with("Authorization: Bearer s3cret\r\n"), 200);
   EXPECT_EQ(with("authorization: bearer s3cret\r\n"), 200);
+}
+
+// A page in this machine's browser must not reach what loopback alone protects, nor read it by a name of its own.
+TEST(HttpText, OnlyAskersByLocalNamesAreFromHere) {
+  for (const char* host :
+       {"", "localhost", "localhost:8600", "127.0.0.1:8600", "[::1]:8600", "press-7", "a.localhost"}) {
+    EXPECT_FALSE(asks_from_afar(host, "")) << host;
+  }
+  for (const char* host : {"evil.example", "evil.example:8600", "localhost.evil.example", ":8600", "1.2.3.4.evil"}) {
+    EXPECT_TRUE(asks_from_afar(host, "")) << host;
+  }
+  EXPECT_FALSE(asks_from_afar("localhost:8600", "http://localhost:3000"));
+  EXPECT_FALSE(asks_from_afar("127.0.0.1", "https://127.0.0.1"));
+  for (const char* origin : {"https://evil.example", "http://localhost.evil.example:80", "null", "evil", "http://"}) {
+    EXPECT_TRUE(asks_from_afar("localhost:8600", origin)) << origin;
+  }
+}
+
+TEST_F(Http, WithoutATokenPagesOfOthersAreRefused) {
+  serve();
+  const auto status = [&](const std::string& headers) {
+    return status_of(ask("POST /here HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n" + headers + "\r\n"));
+  };
+  EXPECT_EQ(status("Host: 127.0.0.1\r\n"), 200);
+  last_ = {};
+  EXPECT_EQ(status("Host: 127.0.0.1\r\nOrigin: https://evil.example\r\n"), 403);
+  EXPECT_EQ(status("Host: evil.example:8600\r\n"), 403);
+  EXPECT_EQ(last_.path, "") << "nobody was asked";
 }
 
 TEST_F(Http, WithoutTheTokenNoByteOfABodyIsTaken) {

@@ -61,6 +61,20 @@ bool decode_form(std::string_view text, std::multimap<std::string, std::string>*
   return true;
 }
 
+// Of "name", "name:port", "1.2.3.4:port", "[::1]:port".
+bool is_local_name(std::string_view host) {
+  if (host.starts_with('[')) return true;
+  host = host.substr(0, host.find(':'));
+  const bool address = host.find_first_not_of("0123456789.") == std::string_view::npos;
+  return !host.empty() && (address || host.find('.') == std::string_view::npos || host.ends_with(".localhost"));
+}
+
+// "null" is a page of nowhere, such as a file or a sandboxed frame.
+bool is_local_origin(std::string_view origin) {
+  const auto scheme = origin.find("://");
+  return scheme != std::string_view::npos && is_local_name(origin.substr(scheme + 3));
+}
+
 }  // namespace
 
 std::string read_http_target(std::string_view target, HttpRequest& request) {
@@ -89,6 +103,10 @@ bool has_bearer_token(std::string_view authorization, std::string_view token) {
   // Over digests, so that not even the length can be timed.
   const Digest x = digest(authorization.substr(kScheme.size())), y = digest(token);
   return CRYPTO_memcmp(x.data(), y.data(), x.size()) == 0;
+}
+
+bool asks_from_afar(std::string_view host, std::string_view origin) {
+  return (!host.empty() && !is_local_name(host)) || (!origin.empty() && !is_local_origin(origin));
 }
 
 }  // namespace lambda

@@ -22,4 +22,9 @@ void read_http_form(std::string_view content_type, std::string_view body, HttpRe
 // Whether an Authorization header carries this token. How long it takes says nothing about the token.
 bool has_bearer_token(std::string_view authorization, std::string_view token);
 
+// Whether a browser on this machine may be what asks for a page of somewhere else: `host` and `origin` are the headers,
+// empty when they are missing. A name with a dot may be of anybody's domain, pointed at this machine; an address or a
+// name without one is not. For listeners that ask for no credentials, which loopback alone protects.
+bool asks_from_afar(std::string_view host, std::string_view origin);
+
 }  // namespace lambda

@@ -23,6 +23,8 @@ extern char** environ;
 namespace lambda::bench {
 namespace {
 
+pid_t child_of_atexit = 0;  // it must not outlive an early exit
+
 [[noreturn]] void give_up(const std::string& why) {
   std::fprintf(stderr, "bench_doors: %s\n", why.c_str());
   std::exit(1);
@@ -68,18 +70,25 @@ pid_t start(const std::vector<std::string>& words, const std::string& log) {
     give_up(words[0] + " cannot be started");
   }
   posix_spawn_file_actions_destroy(&actions);
-  return pid;
+  static const int kRegistered = std::atexit([] {
+    if (child_of_atexit > 0) kill(child_of_atexit, SIGTERM);
+  });
+  (void)kRegistered;
+  return child_of_atexit = pid;
 }
 
 bool run(const std::vector<std::string>& words, const std::string& log) {
   int status = 0;
   const pid_t pid = start(words, log);
-  return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  const bool ended = waitpid(pid, &status, 0) == pid;
+  child_of_atexit = 0;
+  return ended && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 void end(pid_t pid) {
   kill(pid, SIGTERM);
   waitpid(pid, nullptr, 0);
+  child_of_atexit = 0;
 }
 
 void write_file(const std::string& path, const std::string& text) {
@@ -113,13 +122,14 @@ AgentProcess::AgentProcess(const std::string& binaries, const std::string& folde
                              "processes", "time", "sensors", "cgroup", "self"}) {
     sources += std::string("[sources.") + source + "]\nenabled = false\n";
   }
-  write_file(agent, "[agent]\ndevice = \"bench\"\nstate = \"" + folder +
+  write_file(agent, "[agent]\ndevice = \"press-7\"\nstate = \"" + folder +
                         "/agent\"\nseries_max = 20000\n[doors]\nseries_max = 16000\n[http]\nport = " +
                         std::to_string(port_) + "\nbody_bytes_max = 16000000\n" + sources);
   if (!run({binaries + "/lambda-agent", "--config", agent, "--request", request}, log))
     give_up("no request; see " + log);
   const pid_t maker = start({binaries + "/lambda-gateway", "--config", gateway}, log);  // it makes the site
   wait_until("the site", [&] {
+    child_of_atexit = maker;
     return std::filesystem::exists(site + "/server.crt") &&
            run({binaries + "/lambda", "enroll", request, "--site", site, "--out", bundle}, log);
   });

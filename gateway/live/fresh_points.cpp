@@ -12,6 +12,9 @@
 namespace lambda::gateway {
 namespace {
 
+// What is wrong with a device's clock is known by its blocks only: of no segment, so that nothing is added.
+constexpr uint32_t kNoClock = UINT32_MAX;
+
 constexpr int64_t kSweepMs = 10'000;
 constexpr size_t kClocksMax = 64;  // of a device; past it they are asked of the store again
 
@@ -400,39 +403,32 @@ void FreshPoints::sweep() {
 
 // ---- Reading
 
-Result<std::vector<FreshPoints::Fresh>> FreshPoints::read(const query::MatcherSet& matchers, int64_t from_ms,
+Result<std::vector<query::FreshSeries>> FreshPoints::read(const query::MatcherSet& matchers, int64_t from_ms,
                                                           int64_t to_ms, uint64_t series_max) const {
-  struct Found {
-    int64_t time_ms;
-    uint64_t stream, ordinal;
-    double value;
-  };
-  std::map<query::Labels, std::vector<Found>> series;
+  std::map<query::Labels, std::map<uint64_t, const Stream*>> series;  // streams by their number: the latest is last
   for (const auto& [name, streams] : by_name_) {
     if (!matchers.label_may_match(query::kMetricName, name)) continue;
     for (const Stream* stream : streams) {
-      if (!matchers.matches(stream->series->labels)) continue;
-      std::vector<Found>* found = nullptr;
-      for (const auto& [ordinal, held] : stream->points) {
-        const Point& point = held.point;
-        if (point.time_ms < from_ms || point.time_ms > to_ms) continue;
-        if (found == nullptr) found = &series[stream->series->labels];
-        found->push_back({point.time_ms, stream->number, ordinal, number_of(*stream->series, point.bits)});
-      }
+      const auto within = [&](const auto& entry) {
+        return entry.second.point.time_ms >= from_ms && entry.second.point.time_ms <= to_ms;
+      };
+      if (!matchers.matches(stream->series->labels) || std::ranges::none_of(stream->points, within)) continue;
+      series[stream->series->labels].emplace(stream->number, stream);
       if (series.size() > series_max) {
         return fail(ErrorCode::kFull, "more than " + std::to_string(series_max) + " series match");
       }
     }
   }
-  std::vector<Fresh> all;
-  for (auto& [labels, found] : series) {
-    std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) {
-      return std::tie(a.time_ms, a.stream, a.ordinal) < std::tie(b.time_ms, b.stream, b.ordinal);
-    });
-    Fresh fresh{labels, {}};
-    for (const Found& one : found) {
-      if (!fresh.samples.empty() && fresh.samples.back().time_ms == one.time_ms) fresh.samples.pop_back();
-      fresh.samples.push_back({one.time_ms, one.value});
+  std::vector<query::FreshSeries> all;
+  for (const auto& [labels, streams] : series) {
+    query::FreshSeries fresh{labels, {}};
+    for (const auto& [number, stream] : streams) {
+      for (const auto& [ordinal, held] : stream->points) {
+        const Point& point = held.point;
+        if (point.time_ms < from_ms || point.time_ms > to_ms) continue;
+        fresh.points.push_back(
+            {stream->boot, stream->ref, kNoClock, ordinal, {point.time_ms, number_of(*stream->series, point.bits)}});
+      }
     }
     all.push_back(std::move(fresh));
   }

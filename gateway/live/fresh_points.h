@@ -39,6 +39,7 @@
 #include "gateway/store/runs.h"
 #include "gateway/store/store.h"
 #include "query/matcher.h"
+#include "query/overlay.h"
 #include "query/series_source.h"
 
 namespace lambda::gateway {
@@ -118,14 +119,10 @@ class FreshPoints {
   // A parcel was stored; `parcel` is the message's bytes.
   void stored(const std::string& device, uint64_t boot, std::string_view parcel, const Decision& decision);
 
-  // The live points of the series that match, with from_ms <= time <= to_ms, each time once: of the boot that was heard
-  // of last, then of the highest ordinal. Sorted by labels, samples by time. kFull past `series_max`.
-  struct Fresh {
-    query::Labels labels;
-    std::vector<query::Sample> samples;
-  };
-  Result<std::vector<Fresh>> read(const query::MatcherSet& matchers, int64_t from_ms, int64_t to_ms,
-                                  uint64_t series_max) const;
+  // The live points of the series that match, with from_ms <= time <= to_ms: those of the boot that was heard of last
+  // behind the others, within a boot by ordinal. In order of labels. kFull past `series_max`.
+  Result<std::vector<query::FreshSeries>> read(const query::MatcherSet& matchers, int64_t from_ms, int64_t to_ms,
+                                               uint64_t series_max) const;
   // Points were given up at `points_max` less than keep_ms ago, and their blocks may not be here yet.
   bool incomplete() const;
 

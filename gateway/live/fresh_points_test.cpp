@@ -210,6 +210,38 @@ TEST_F(FreshPointsTest, AtOneTimeTheLivePointWins) {
   EXPECT_EQ(samples[3].value, 2.5);
 }
 
+// The later boot holds, though its points are stored and the other's are live: what counts is who came after whom.
+TEST_F(FreshPointsTest, ALivePointOfAnEarlierBootDoesNotHideAStoredOneOfALater) {
+  TestDevice later = device;
+  later.boot = 12;
+  world.store->put_hello(device.hello(0, 1), [](const Status&) {});
+  world.store->put_hello(later.hello(11, 2), [](const Status&) {});
+  world.loop.run();
+  store(later.parcel({test_block(1, 0, 3, 1'700'000'000'000, 512)}, {1}));
+  live(device, {test_block(1, 0, 5)}, {1});
+  const auto samples = seen();
+  ASSERT_EQ(samples.size(), 5u);
+  EXPECT_EQ(samples[0].value, 0.5);
+  EXPECT_EQ(samples[2].value, 2.5);
+  EXPECT_EQ(samples[3].value, 3.0);
+}
+
+TEST_F(FreshPointsTest, WhatTheLiveSideCannotAnswerIsAWarningAndListsHaveBothSides) {
+  store(device.parcel({test_block(1, 0, 5)}, {1}));
+  live(device, {test_block(1, 5, 2), test_block(7, 0, 2)}, {7});
+  LiveOverlay overlay(*world.store, *fresh, world.clock, {});
+  auto narrow = overlay.select({}, INT64_MIN, INT64_MAX, 1);
+  ASSERT_TRUE(narrow.has_value());
+  ASSERT_EQ(narrow->series.size(), 1u);
+  EXPECT_EQ(narrow->series[0].cursor->read(100)->size(), 5u);
+  ASSERT_EQ(narrow->warnings.size(), 1u);
+  EXPECT_NE(narrow->warnings[0].find("left out"), std::string::npos);
+  const auto listed = overlay.list({}, INT64_MIN, INT64_MAX, 10);
+  ASSERT_TRUE(listed.has_value());
+  EXPECT_EQ(listed->series.size(), 2u);
+  EXPECT_TRUE(listed->warnings.empty());
+}
+
 TEST_F(FreshPointsTest, OnlyQuestionsAboutThePresentAreWanted) {
   std::vector<std::string> wanted;
   LiveOverlay overlay(*world.store, *fresh, world.clock,
@@ -267,7 +299,7 @@ TEST_F(FreshPointsTest, ADeviceWhoseClockIsAheadHarmsNobodyElse) {
   matchers.push_back({"instance", query::MatchOp::kEqual, "press-7"});
   const auto kept = fresh->read(*query::MatcherSet::compile(matchers), INT64_MIN, INT64_MAX, 10);
   ASSERT_EQ(kept->size(), 1u);
-  EXPECT_EQ((*kept)[0].samples.size(), 50u) << "the device that has most gives up its own";
+  EXPECT_EQ((*kept)[0].points.size(), 50u) << "the device that has most gives up its own";
   // It goes by when they came, not by what they say.
   pass(80'000);
   EXPECT_EQ(fresh->points(), 0u);

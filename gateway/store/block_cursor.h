@@ -27,6 +27,7 @@ using SegmentPin = std::shared_ptr<const SegmentFile>;
 // Written by cursors on any thread.
 struct ReadCounters {
   std::atomic<uint64_t> damaged_blocks{0};
+  std::atomic<uint64_t> held_blocks{0};  // by cursors that are there
 };
 
 struct BlockRef {

@@ -1,22 +1,14 @@
 // Reading: which series, which blocks of them, and the cursors that decode these on any thread.
 #include <algorithm>
-#include <iterator>
-#include <optional>
-#include <span>
-#include <tuple>
 #include <utility>
 
 #include "gateway/store/block_cursor.h"
 #include "gateway/store/series_name.h"
 #include "gateway/store/store_impl.h"
-#include "query/block_samples.h"
 #include "query/matcher.h"
 
 namespace lambda::gateway {
 namespace {
-
-// References of one selection; about 80 bytes each.
-constexpr uint64_t kSelectedBlocksMax = 2'000'000;
 
 query::Labels full_labels(const SeriesRow& row, const std::string& device, const std::string& site) {
   query::Labels labels;
@@ -84,11 +76,28 @@ StoreImpl::DeviceView StoreImpl::view_device(const Device& device, int64_t from_
 
 Result<query::Selection> StoreImpl::select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
                                            uint64_t series_max) {
+  const uint64_t held = read_counters_->held_blocks.load(std::memory_order_relaxed);
+  const uint64_t left = options_.held_blocks_max - std::min(held, options_.held_blocks_max);
+  return find_series(matchers, {from_ms, to_ms, false, std::min(options_.selected_blocks_max, left)}, series_max);
+}
+
+Result<query::Selection> StoreImpl::list(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                                         uint64_t series_max) {
+  return find_series(matchers, {from_ms, to_ms, true, UINT64_MAX}, series_max);
+}
+
+Result<query::Selection> StoreImpl::find_series(const std::vector<query::Matcher>& matchers, Asked asked,
+                                                uint64_t series_max) {
   auto set = query::MatcherSet::compile(matchers);
   if (!set) return tl::unexpected(set.error());
   query::Selection selection;
   if (!catalog_->ok()) return fail(ErrorCode::kUnavailable, "the index is being computed");
   if (!ready_) selection.warnings.push_back("the index is being computed; older points may be missing");
+  if (damaged_records_ > 0) {
+    selection.warnings.push_back(
+        std::to_string(damaged_records_) +
+        " records of the store were found damaged since the start; their points may be missing");
+  }
 
   int64_t device_id = 0;
   std::string name;
@@ -111,16 +120,26 @@ Result<query::Selection> StoreImpl::select(const std::vector<query::Matcher>& ma
     if (set->matches(labels)) wanted.emplace_back(std::move(labels), row);
     return wanted.size() <= series_max * 4;  // series without points in the range do not count
   });
-  const std::vector<uint64_t> segments = catalog_->segments_in(from_ms, to_ms);
+  const std::vector<uint64_t> segments = catalog_->segments_in(asked.from_ms, asked.to_ms);
   std::map<int64_t, DeviceView> views;
-  uint64_t blocks = 0;
   for (auto& [labels, row] : wanted) {
     const Device& device = *catalog_->find_device(row.device);
     auto view = views.find(row.device);
-    if (view == views.end()) view = views.emplace(row.device, view_device(device, from_ms, to_ms, segments)).first;
-    auto cursor = select_series(row, view->second, from_ms, to_ms, &blocks, &selection);
-    if (blocks > kSelectedBlocksMax) return fail(ErrorCode::kFull, "the selection has more than 2,000,000 blocks");
-    if (!cursor) continue;
+    if (view == views.end()) {
+      view = views.emplace(row.device, view_device(device, asked.from_ms, asked.to_ms, segments)).first;
+    }
+    std::unique_ptr<query::SeriesCursor> cursor;
+    const bool found = select_series(row, view->second, &asked, &selection, &cursor);
+    if (asked.blocks > asked.blocks_max) {
+      if (asked.blocks_max < options_.selected_blocks_max) {
+        return fail(ErrorCode::kUnavailable, "other questions hold " +
+                                                 std::to_string(options_.held_blocks_max - asked.blocks_max) +
+                                                 " blocks: try again later");
+      }
+      return fail(ErrorCode::kFull, "the answer lies in more than " + std::to_string(asked.blocks_max) +
+                                        " blocks: ask for fewer series or a shorter time");
+    }
+    if (!found) continue;
     if (selection.series.size() == series_max) {
       return fail(ErrorCode::kFull, "more than " + std::to_string(series_max) + " series match");
     }
@@ -135,12 +154,13 @@ Result<query::Selection> StoreImpl::select(const std::vector<query::Matcher>& ma
   return selection;
 }
 
-std::unique_ptr<query::SeriesCursor> StoreImpl::select_series(const SeriesRow& series, const DeviceView& view,
-                                                              int64_t from_ms, int64_t to_ms, uint64_t* blocks,
-                                                              query::Selection* selection) {
+// False: it has no block that may have points of that time.
+bool StoreImpl::select_series(const SeriesRow& series, const DeviceView& view, Asked* asked,
+                              query::Selection* selection, std::unique_ptr<query::SeriesCursor>* cursor) {
   std::vector<BlockRef> refs;
   bool timeless = false;
   for (const StreamRow& stream : catalog_->index().streams(series.id)) {
+    if (asked->labels_only && !refs.empty()) break;
     const auto found = view.boots.find(stream.boot);
     if (found == view.boots.end() || !found->second.may_have) continue;
     const DeviceView::BootView& boot = found->second;
@@ -155,19 +175,20 @@ std::unique_ptr<query::SeriesCursor> StoreImpl::select_series(const SeriesRow& s
           return true;
         }
       }
-      if (shifted_time(row.t_max, offset_ms) < from_ms || shifted_time(row.t_min, offset_ms) > to_ms) return true;
+      if (shifted_time(row.t_max, offset_ms) < asked->from_ms || shifted_time(row.t_min, offset_ms) > asked->to_ms) {
+        return true;
+      }
       refs.push_back({pin(row.segment), row, boot.boot, stream.ref, boot.rank, offset_ms});
-      return ++*blocks <= kSelectedBlocksMax;
+      return ++asked->blocks <= asked->blocks_max && !asked->labels_only;
     });
   }
   if (timeless && selection->warnings.size() < 16) {
     selection->warnings.push_back(view.name + ": points whose device did not know the time yet are left out");
   }
-  if (refs.empty()) return nullptr;
-  std::sort(refs.begin(), refs.end(), [](const BlockRef& a, const BlockRef& b) {
-    return std::tie(a.rank, a.row.stream, a.row.first) < std::tie(b.rank, b.row.stream, b.row.first);
-  });
-  return block_cursor(env_.disk, std::move(refs), view.places, from_ms, to_ms, read_counters_, summaries_);
+  if (refs.empty() || asked->labels_only) return !refs.empty();
+  *cursor =
+      block_cursor(env_.disk, std::move(refs), view.places, asked->from_ms, asked->to_ms, read_counters_, summaries_);
+  return true;
 }
 
 void StoreImpl::each_metric(const std::function<void(const std::string&, Kind, const std::string&)>& visit) {

@@ -47,7 +47,11 @@ struct StoreOptions {
   int64_t merge_interval_ms = 60'000;  // 0: never
   uint32_t merge_points_min = 256;     // blocks below are small
   uint64_t summaries_max = 320'000;    // of runs that were read, in memory for later questions: about 160 bytes each
-  bool index_in_memory = false;        // the simulator's: the index dies with the process
+  // References to blocks that questions hold, about 120 bytes each: of one selector, past which it is refused as too
+  // large, and of all questions together, past which one is told to come again.
+  uint64_t selected_blocks_max = 1'000'000;
+  uint64_t held_blocks_max = 2'000'000;
+  bool index_in_memory = false;  // the simulator's: the index dies with the process
 };
 
 // A block of a verified parcel.

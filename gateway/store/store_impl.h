@@ -56,6 +56,8 @@ class StoreImpl final : public Store, public StoreFollow {
   bool retention_slice() override;
   Result<query::Selection> select(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
                                   uint64_t series_max) override;
+  Result<query::Selection> list(const std::vector<query::Matcher>& matchers, int64_t from_ms, int64_t to_ms,
+                                uint64_t series_max) override;
 
  private:
   friend class MergeJob;
@@ -196,9 +198,17 @@ class StoreImpl final : public Store, public StoreFollow {
 
   // ---- select.cpp
   struct DeviceView;
+  // What all series of one question have in common.
+  struct Asked {
+    int64_t from_ms, to_ms;
+    bool labels_only;     // one block of a series is enough
+    uint64_t blocks_max;  // that may be found
+    uint64_t blocks = 0;  // found so far
+  };
+  Result<query::Selection> find_series(const std::vector<query::Matcher>& matchers, Asked asked, uint64_t series_max);
   DeviceView view_device(const Device& device, int64_t from_ms, int64_t to_ms, const std::vector<uint64_t>& segments);
-  std::unique_ptr<query::SeriesCursor> select_series(const SeriesRow& series, const DeviceView& view, int64_t from_ms,
-                                                     int64_t to_ms, uint64_t* blocks, query::Selection* selection);
+  bool select_series(const SeriesRow& series, const DeviceView& view, Asked* asked, query::Selection* selection,
+                     std::unique_ptr<query::SeriesCursor>* cursor);
 
   Env& env_;
   StoreOptions options_;

@@ -553,6 +553,33 @@ TEST(Store, PointsThatHaveJustComeGetTheOffsetOfTheirClock) {
   EXPECT_EQ(samples->back().value, 77);
 }
 
+TEST(Store, WhatQuestionsHoldIsBoundedAndListsHoldNothing) {
+  TestWorld world;
+  world.options.selected_blocks_max = 10;
+  world.options.held_blocks_max = 15;
+  world.open();
+  TestDevice device;
+  for (uint64_t i = 0; i < 8; ++i) {
+    world.put(device.parcel({test_block(1, i * 10, 10), test_block(2, i * 10, 10)}, {1, 2}));
+  }
+  const std::vector<query::Matcher> one = {{"__name__", query::MatchOp::kEqual, "m1"}};
+  const auto code = [](const Result<query::Selection>& result) {
+    return result ? std::nullopt : std::optional(result.error().code);
+  };
+  EXPECT_EQ(code(world.store->select({}, INT64_MIN, INT64_MAX, 10)), ErrorCode::kFull) << "16 blocks";
+  {
+    const auto first = world.store->select(one, INT64_MIN, INT64_MAX, 10);
+    ASSERT_TRUE(first.has_value());
+    EXPECT_EQ(code(world.store->select(one, INT64_MIN, INT64_MAX, 10)), ErrorCode::kUnavailable);
+    const auto listed = world.store->list({}, INT64_MIN, INT64_MAX, 10);
+    ASSERT_TRUE(listed.has_value());
+    EXPECT_EQ(listed->series.size(), 2u);
+  }
+  EXPECT_EQ(code(world.store->select(one, INT64_MIN, INT64_MAX, 10)), std::nullopt);
+  EXPECT_EQ(world.store->list({}, INT64_MIN, 1'699'999'999'999, 10)->series.size(), 0u);
+  EXPECT_EQ(code(world.store->list({}, INT64_MIN, INT64_MAX, 1)), ErrorCode::kFull);
+}
+
 TEST(Store, AnotherProcessIsKeptOut) {
   TestWorld world;
   world.open();
@@ -579,6 +606,9 @@ TEST(Store, AFlippedByteCostsOneRecordAndIsNamed) {
     EXPECT_GE(world.store->devices().empty() ? 40u : world.store->devices()[0].points, 40u);
     EXPECT_GE(world.store->counters().damaged_records + world.store->counters().torn_bytes, 1u);
     EXPECT_TRUE(world.log.has("damaged") || world.log.has("tail_cut"));
+    const auto selection = world.store->select({}, INT64_MIN, INT64_MAX, 10);
+    ASSERT_TRUE(selection.has_value());
+    EXPECT_EQ(selection->warnings.size(), world.store->counters().damaged_records > 0 ? 1u : 0u);
     world.close();
   }
 }

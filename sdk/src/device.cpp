@@ -273,6 +273,7 @@ void Device::note_clock(const ClockView& view) {
 
 // A gateway's clock is good enough to place what a device without one has measured; its own steps do not concern us.
 void Device::gateway_time(int64_t utc_ms) {
+  if (port_.gateway_ms != nullptr) port_.gateway_ms(port_.context, utc_ms);
   if (!clock_relative_) return;
   for (const Clock& clock : clocks_) {
     const bool here = clock.used && clock.boot == present_ && clock.view.segment == clock_segment_;

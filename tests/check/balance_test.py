@@ -448,6 +448,14 @@ class FilesTest(unittest.TestCase):
             self.assertEqual((list(found.times), list(found.bits)), (times, values), f"seed {seed}")
             self.assertEqual((found.ref, found.first, found.count, found.boot), (5, 77, count, BOOT))
 
+    def test_the_shortest_block_is_read(self):
+        data = block(1, 0, [0], [0])
+        self.assertEqual(len(data), 14)
+        found = files.decode_block(data)
+        self.assertEqual((list(found.times), list(found.bits)), ([0], [0]))
+        with self.assertRaises(files.Damaged):
+            files.decode_block(data[:13])
+
     def test_damage_in_a_block_is_never_a_wrong_number(self):
         good = block(5, 77, [1000, 2000, 3500], [4, 4, -9])
         for at in range(len(good)):

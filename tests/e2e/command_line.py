@@ -123,14 +123,14 @@ def wrong_servers(world):
     shell = Shell(world)
     live = f"http://127.0.0.1:{world.gateway_port}"
     nobody = f"http://127.0.0.1:{worlds.free_port()}"
-    for asked in (("devices",), ("query", "up")):
+    for asked, elsewhere in ((("devices",), "answered"), (("query", "up"), "no such page")):
         for status, words, url in ((UNREACHABLE, "cannot connect", nobody),
                                    (FAILED, "write http://host:port", "ftp://127.0.0.1"),
                                    (FAILED, "no port", "http://127.0.0.1:99999"),
                                    (UNREACHABLE, "cannot find the host", "http://no-such-host.invalid:1"),
                                    (UNREACHABLE, "no whole answer", f"http://127.0.0.1:{world.broker_port}"),
                                    (FAILED, "TLS", live.replace("http:", "https:")),
-                                   (FAILED, "answered", live + "/elsewhere")):
+                                   (FAILED, elsewhere, live + "/elsewhere")):
             shell.refused(status, words, *asked, "--gateway", url, "--timeout", "20")
     shell.refused(FAILED, "bad_data", "query", "up{", "--gateway", live)
     shell.refused(USAGE, "--time goes with neither", "query", "up", "--time", "now", "--start", "now-1h")

@@ -372,6 +372,7 @@ def garbage_at_every_door_hurts_nobody_else(options):
         assert not query(agent.port, '{__name__=~"flood_.*"}')
         status, _ = ask(agent.port, "/api/v1/push", gzip.compress(b"a" * (64 << 20)), {"Content-Encoding": "gzip"})
         assert status == 413, status
+        wait_until("more points of the good client", lambda: len(good.acked) > 20, 60)
         good.stopped = True
         good.join(20)
         assert good.failures == 0 and len(good.acked) > 20, (good.failures, len(good.acked))

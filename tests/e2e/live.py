@@ -37,6 +37,15 @@ def agent_made_no_parcel(world, agent):
     return world.metrics(agent.port)["lambda_agent_points_packed_total"] == 0
 
 
+def tell_figures(world, agent):
+    """For docs/PROMISES.md; nothing depends on them."""
+    ages = sorted(time.time() - newest_s(world) for _ in range(40))
+    sent = world.metrics(agent.port)
+    points, size = sent["lambda_live_points_total"], sent["lambda_live_bytes_total"]
+    print(f"   the newest point was {ages[len(ages) // 2]:.2f} s old in half of {len(ages)} looks, {ages[-1]:.2f} s at most; "
+          f"{size / points:.0f} bytes a point on the live lane", flush=True)
+
+
 @case
 def what_is_asked_for_is_fresh_until_nobody_asks_any_more(options):
     with options.world("live") as world:
@@ -58,6 +67,8 @@ def what_is_asked_for_is_fresh_until_nobody_asks_any_more(options):
         assert len(made) == len(seen) == 20
         least = min(float(one["value"][1]) for one in made)
         assert min(float(one["value"][1]) for one in seen) >= least, (made, seen)
+
+        tell_figures(world, agent)
 
         # Somebody looks every second.
         watch = subprocess.Popen([str(world.binaries / "lambda"), "query", "--gateway",

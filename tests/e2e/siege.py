@@ -88,6 +88,10 @@ class GoodClient(threading.Thread):
         kept.close()
 
     def finish(self, least):
+        """Ends when `least` questions were answered, those of the siege among them."""
+        deadline = time.monotonic() + 60
+        while self.answered < least and time.monotonic() < deadline:
+            time.sleep(0.02)
         self.stopped = True
         self.join(60)
         assert not self.problems, f"a good client: {len(self.problems)} of {self.answered}: {self.problems[:5]}"

@@ -69,7 +69,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto read = fresh.read(*all, INT64_MIN, INT64_MAX, 10'000);
   expect(read.has_value());
   uint64_t samples = 0;
-  for (const auto& series : *read) samples += series.samples.size();
+  for (const auto& series : *read) samples += series.points.size();
   expect(samples <= fresh.points());
   const bool all_known = fresh.counters().streams_forgotten == 0 && fresh.counters().runs_forgotten == 0;
   const uint64_t first = fresh.counters().points_live;

@@ -12,6 +12,7 @@
 #include "query/http_api.h"
 #include "query/labels.h"
 #include "query/memory_source.h"
+#include "query/number.h"
 #include "tests/peers/prometheus_peer.h"
 #include "tests/peers/promql_expressions.h"
 
@@ -41,7 +42,8 @@ class World {
         add_counter({{"__name__", "requests_total"}, {"instance", instance}, {"path", "/"}, {"code", code}}, 20, true);
         add_counter({{"__name__", "requests_total"}, {"instance", instance}, {"path", "/x"}, {"code", code}}, 3, false);
       }
-      add_histogram(instance);
+      add_histogram("latency_seconds", {"0.1", "0.25", "0.5", "1", "2.5", "+Inf"}, instance);
+      add_histogram("request_time", exponential_bounds(), instance);
     }
     const char* rooms[] = {"hall", "attic", "hall", "cellar", "attic"};
     for (int sensor = 0; sensor < 5; ++sensor) {
@@ -91,27 +93,37 @@ class World {
     });
   }
 
-  void add_histogram(const std::string& instance) {
-    const char* bounds[] = {"0.1", "0.25", "0.5", "1", "2.5", "+Inf"};
-    std::vector<std::vector<double>> counts(kSamples, std::vector<double>(6));
-    std::vector<double> running(6, 100);
+  void add_histogram(const std::string& name, const std::vector<std::string>& bounds, const std::string& instance) {
+    const size_t size = bounds.size();
+    std::vector<std::vector<double>> counts(kSamples, std::vector<double>(size));
+    std::vector<double> running(size, 100);
     for (auto& row : counts) {
       for (double& bucket : running) {
         bucket += std::floor(uniform() * 6);
       }
       double below = 0;
-      for (size_t i = 0; i < 6; ++i) {
+      for (size_t i = 0; i < size; ++i) {
         row[i] = below += running[i];
       }
     }
-    for (size_t bound = 0; bound < 6; ++bound) {
-      add({{"__name__", "latency_seconds_bucket"}, {"instance", instance}, {"le", bounds[bound]}},
+    for (size_t bound = 0; bound < size; ++bound) {
+      add({{"__name__", name + "_bucket"}, {"instance", instance}, {"le", bounds[bound]}},
           [&](int i) { return counts[static_cast<size_t>(i)][bound]; });
     }
-    add({{"__name__", "latency_seconds_count"}, {"instance", instance}},
-        [&](int i) { return counts[static_cast<size_t>(i)][5]; });
-    add({{"__name__", "latency_seconds_sum"}, {"instance", instance}},
-        [&](int i) { return counts[static_cast<size_t>(i)][5] * 0.37; });
+    add({{"__name__", name + "_count"}, {"instance", instance}},
+        [&](int i) { return counts[static_cast<size_t>(i)].back(); });
+    add({{"__name__", name + "_sum"}, {"instance", instance}},
+        [&](int i) { return counts[static_cast<size_t>(i)].back() * 0.37; });
+  }
+
+  // As a StatsD timer is told: eight buckets to a doubling, where there are values.
+  static std::vector<std::string> exponential_bounds() {
+    std::vector<std::string> bounds;
+    for (const int eighths : {-9, -8, 0, 1, 2, 3, 11, 12, 40, 41}) {
+      bounds.push_back(query::format_number(std::exp2(eighths / 8.0)));
+    }
+    bounds.push_back("+Inf");
+    return bounds;
   }
 
   std::mt19937 random_;

@@ -232,7 +232,9 @@ void Oracle::read_synced() {
   MediaView view(media_, true);
   for (const auto& [path, file] : media_.synced_names) {
     if (path.rfind(folder_ + "/seg-", 0) != 0 || path.ends_with(kWriteAgainSuffix)) continue;  // is none yet
-    uint64_t& from = read_to_[path];
+    ReadTo& read = read_to_[path];
+    if (read.file != file) read = {file, 0};
+    uint64_t& from = read.end;
     if (from > file->synced) from = 0;  // it was cut
     if (from == file->synced) continue;
     const auto scan = scan_records(view, path, from, [&](const RecordView& record) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -116,7 +117,12 @@ class Oracle {
   using Place = std::pair<std::string, uint64_t>;  // file and offset
   std::map<Identity, Place> accepted_;             // where a point was taken as new: one place for ever
   std::map<std::pair<BootKey, std::string>, std::pair<Place, int64_t>> parcels_;  // by their bytes
-  std::map<std::string, uint64_t> read_to_;
+  // How far a name's file was read. A file that takes the name of another one is read from its beginning.
+  struct ReadTo {
+    std::shared_ptr<const SimMedia::File> file;
+    uint64_t end = 0;
+  };
+  std::map<std::string, ReadTo> read_to_;
   std::vector<std::string> violations_;
 };
 

@@ -50,7 +50,7 @@ typedef enum lam_topic {
   LAM_INTEREST = 2  /* received:  lambda/v1/<site>/interest/all */
 } lam_topic;
 
-/* What the device's firmware gives. All functions are needed but utc_ms, which may be null. */
+/* What the device's firmware gives. All functions are needed but utc_ms and gateway_ms, which may be null. */
 typedef struct lam_port {
   void* context;
   int64_t (*mono_ms)(void* context);                /* milliseconds since some start; never goes back */
@@ -63,6 +63,9 @@ typedef struct lam_port {
   bool (*sign)(void* context, const uint8_t digest[32], uint8_t signature[64]);
   /* Hands a message to the transport. False: not now; it is tried again. `bytes` are valid inside the call only. */
   bool (*publish)(void* context, lam_topic topic, const uint8_t* bytes, size_t size);
+  /* A gateway's clock when it answered, at every answer that tells it. May be null. Firmware without a clock may take
+   * it from here and give it back by utc_ms(); the SDK by itself only places with it what it measured without one. */
+  void (*gateway_ms)(void* context, int64_t utc_ms);
 } lam_port;
 
 /* Zero means the default. Texts are not copied: they must outlive the device. */

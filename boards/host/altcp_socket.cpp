@@ -1,0 +1,283 @@
+#include "boards/host/altcp_socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <lwip/altcp.h>
+#include <lwip/altcp_tcp.h>
+#include <lwip/mem.h>
+#include <lwip/pbuf.h>
+#include <lwip/priv/altcp_priv.h>
+#include <lwip/tcp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <new>
+
+namespace lambda::boards {
+namespace {
+
+constexpr size_t kSocketsMax = 4;
+constexpr size_t kOutBytesMax = TCP_SND_BUF;
+constexpr int64_t kPollStepMs = 500;  // lwIP counts its poll callback's interval in these
+
+// One connection: the `state` of its altcp_pcb.
+struct Connection {
+  altcp_pcb* pcb = nullptr;
+  int file = -1;
+  bool connecting = false;
+  bool peer_done = false;
+  pbuf* waiting = nullptr;  // the application would not take it yet
+  size_t out_size = 0;
+  int64_t poll_due_ms = 0;
+  uint8_t out[kOutBytesMax];
+};
+
+Connection* g_connections[kSocketsMax];
+
+int64_t now_ms() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
+Connection* of(altcp_pcb* pcb) {
+  return pcb != nullptr ? static_cast<Connection*>(pcb->state) : nullptr;
+}
+
+// Ends the socket; the altcp_pcb stays.
+void drop(altcp_pcb* pcb) {
+  Connection* connection = of(pcb);
+  if (connection == nullptr) return;
+  pcb->state = nullptr;
+  for (Connection*& place : g_connections) {
+    if (place == connection) place = nullptr;
+  }
+  if (connection->file >= 0) close(connection->file);
+  if (connection->waiting != nullptr) pbuf_free(connection->waiting);
+  delete connection;
+}
+
+// As lwIP does it: the pcb is freed first, then its owner is told.
+void fail(altcp_pcb* pcb, err_t error) {
+  drop(pcb);
+  const altcp_err_fn told = pcb->err;
+  void* argument = pcb->arg;
+  altcp_free(pcb);
+  if (told != nullptr) told(argument, error);
+}
+
+void set_poll(altcp_pcb*, u8_t) {}
+void recved(altcp_pcb*, u16_t) {}
+err_t bind_any(altcp_pcb*, const ip_addr_t*, u16_t) {
+  return ERR_OK;
+}
+
+err_t begin_connect(altcp_pcb* pcb, const ip_addr_t* address, u16_t port, altcp_connected_fn connected) {
+  Connection* connection = of(pcb);
+  if (connection == nullptr) return ERR_VAL;
+  pcb->connected = connected;
+  connection->file = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (connection->file < 0) return ERR_MEM;
+  const int on = 1;
+  setsockopt(connection->file, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  sockaddr_in to = {};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  to.sin_addr.s_addr = ip_addr_get_ip4_u32(address);
+  // A refusal that comes at once is told by the next poll, like one that comes later.
+  connection->connecting = true;
+  if (connect(connection->file, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS) {
+    shutdown(connection->file, SHUT_RDWR);
+  }
+  return ERR_OK;
+}
+
+void abort_connection(altcp_pcb* pcb) {
+  fail(pcb, ERR_ABRT);
+}
+
+err_t close_connection(altcp_pcb* pcb) {
+  if (pcb == nullptr) return ERR_VAL;
+  drop(pcb);
+  altcp_free(pcb);
+  return ERR_OK;
+}
+
+void flush(Connection* connection) {
+  if (connection->connecting || connection->file < 0) return;
+  while (connection->out_size > 0) {
+    const ssize_t sent = send(connection->file, connection->out, connection->out_size, MSG_NOSIGNAL);
+    if (sent <= 0) return;  // full, or broken: then reading says so
+    connection->out_size -= static_cast<size_t>(sent);
+    memmove(connection->out, connection->out + sent, connection->out_size);
+  }
+}
+
+err_t write_bytes(altcp_pcb* pcb, const void* bytes, u16_t size, u8_t) {
+  Connection* connection = of(pcb);
+  if (connection == nullptr) return ERR_CLSD;
+  if (size > kOutBytesMax - connection->out_size) return ERR_MEM;
+  memcpy(connection->out + connection->out_size, bytes, size);
+  connection->out_size += size;
+  return ERR_OK;
+}
+
+err_t output(altcp_pcb* pcb) {
+  Connection* connection = of(pcb);
+  if (connection == nullptr) return ERR_CLSD;
+  flush(connection);
+  return ERR_OK;
+}
+
+u16_t room(altcp_pcb* pcb) {
+  const Connection* connection = of(pcb);
+  return connection != nullptr ? static_cast<u16_t>(kOutBytesMax - connection->out_size) : 0;
+}
+
+u16_t segment_bytes(altcp_pcb*) {
+  return TCP_MSS;
+}
+
+void dealloc(altcp_pcb* pcb) {
+  drop(pcb);
+}
+
+altcp_functions make_functions() {
+  altcp_functions made = {};
+  made.set_poll = set_poll;
+  made.recved = recved;
+  made.bind = bind_any;
+  made.connect = begin_connect;
+  made.abort = abort_connection;
+  made.close = close_connection;
+  made.write = write_bytes;
+  made.output = output;
+  made.mss = segment_bytes;
+  made.sndbuf = room;
+  made.dealloc = dealloc;
+  return made;
+}
+const altcp_functions kFunctions = make_functions();
+
+// The pcb may be gone after each of these, when they return false.
+
+bool finish_connect(altcp_pcb* pcb, Connection* connection) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  sockaddr_in peer;
+  socklen_t peer_size = sizeof peer;
+  getsockopt(connection->file, SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0 || getpeername(connection->file, reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) {
+    fail(pcb, ERR_RST);
+    return false;
+  }
+  connection->connecting = false;
+  if (pcb->connected != nullptr) pcb->connected(pcb->arg, pcb, ERR_OK);
+  return of(pcb) == connection;
+}
+
+bool hand_on(altcp_pcb* pcb, Connection* connection, pbuf* packet) {
+  if (pcb->recv == nullptr) {
+    if (packet != nullptr) pbuf_free(packet);
+    return true;
+  }
+  const err_t taken = pcb->recv(pcb->arg, pcb, packet, ERR_OK);
+  if (taken == ERR_ABRT) return false;
+  bool here = false;
+  for (const Connection* place : g_connections) here = here || place == connection;
+  if (!here) return false;
+  if (taken != ERR_OK && packet != nullptr) connection->waiting = packet;
+  return true;
+}
+
+bool receive(altcp_pcb* pcb, Connection* connection) {
+  if (connection->waiting != nullptr) {
+    pbuf* packet = connection->waiting;
+    connection->waiting = nullptr;
+    if (!hand_on(pcb, connection, packet) || connection->waiting != nullptr) return false;
+  }
+  uint8_t bytes[TCP_MSS];
+  const ssize_t got = recv(connection->file, bytes, sizeof bytes, 0);
+  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return true;
+  if (got < 0) {
+    fail(pcb, ERR_RST);
+    return false;
+  }
+  if (got == 0) {
+    connection->peer_done = true;
+    return hand_on(pcb, connection, nullptr);
+  }
+  pbuf* packet = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(got), PBUF_RAM);
+  if (packet == nullptr) {
+    fail(pcb, ERR_MEM);
+    return false;
+  }
+  pbuf_take(packet, bytes, static_cast<u16_t>(got));
+  return hand_on(pcb, connection, packet);
+}
+
+void serve(Connection* connection, short events) {
+  altcp_pcb* pcb = connection->pcb;
+  if (connection->connecting) {
+    if ((events & (POLLOUT | POLLERR | POLLHUP)) == 0 || !finish_connect(pcb, connection)) return;
+  }
+  const size_t before = connection->out_size;
+  flush(connection);
+  if ((events & (POLLIN | POLLERR | POLLHUP)) != 0 && !connection->peer_done && !receive(pcb, connection)) return;
+  if (connection->out_size < before && pcb->sent != nullptr) {
+    pcb->sent(pcb->arg, pcb, static_cast<u16_t>(before - connection->out_size));
+    if (of(pcb) != connection) return;
+  }
+  if (pcb->poll == nullptr || connection->connecting || now_ms() < connection->poll_due_ms) return;
+  connection->poll_due_ms = now_ms() + kPollStepMs * (pcb->pollinterval > 0 ? pcb->pollinterval : 1);
+  pcb->poll(pcb->arg, pcb);
+}
+
+}  // namespace
+
+void poll_sockets(int wait_ms_max) {
+  pollfd files[kSocketsMax];
+  Connection* asked[kSocketsMax];
+  nfds_t count = 0;
+  for (Connection* connection : g_connections) {
+    if (connection == nullptr || connection->file < 0) continue;
+    short events = connection->peer_done ? 0 : POLLIN;
+    if (connection->connecting || connection->out_size > 0) events |= POLLOUT;
+    asked[count] = connection;
+    files[count++] = {connection->file, events, 0};
+  }
+  if (poll(files, count, wait_ms_max) < 0) return;
+  for (nfds_t i = 0; i < count; ++i) {
+    bool still_here = false;
+    for (const Connection* connection : g_connections) still_here = still_here || connection == asked[i];
+    if (still_here) serve(asked[i], files[i].revents);
+  }
+}
+
+}  // namespace lambda::boards
+
+// What altcp_tcp.c would define.
+extern "C" altcp_pcb* altcp_tcp_new_ip_type(u8_t) {
+  using namespace lambda::boards;
+  for (Connection*& place : g_connections) {
+    if (place != nullptr) continue;
+    altcp_pcb* pcb = altcp_alloc();
+    if (pcb == nullptr) return nullptr;
+    place = new Connection;
+    place->pcb = pcb;
+    pcb->state = place;
+    pcb->fns = &kFunctions;
+    return pcb;
+  }
+  return nullptr;
+}
+
+extern "C" altcp_pcb* altcp_tcp_alloc(void*, u8_t ip_type) {
+  return altcp_tcp_new_ip_type(ip_type);
+}

@@ -1,0 +1,229 @@
+// What an engine holds is bounded, and no bound is silent: each has a counter and a `limit` output (47).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cep/engine.h"
+
+namespace lambda::cep {
+namespace {
+
+struct Said {
+  uint64_t lines = 0;
+  uint64_t dropped = 0;
+  uint64_t max = 0;
+};
+
+// An engine whose outputs are counted; its `limit` outputs by rule and bound.
+class CountingEngine {
+ public:
+  explicit CountingEngine(const std::string& rules, const EngineSettings& settings = {})
+      : engine_(settings, [this](const Output& out) { note(out); }) {
+    for (const Diagnostic& error : engine_.create(rules)) {
+      ADD_FAILURE() << format_diagnostic("rules", error);
+    }
+  }
+  Engine& engine() { return engine_; }
+  const RuleCounters& counters(const std::string& rule) { return engine_.counters(*engine_.find_rule(rule)); }
+  const Said& said(const std::string& rule, Bound bound) { return limits_[{*engine_.find_rule(rule), bound}]; }
+  uint64_t rows(const std::string& rule) { return rows_[*engine_.find_rule(rule)]; }
+  int64_t last_t() const { return last_t_; }
+
+  // One event of a stream (key INT or dev TEXT, v INT).
+  void push(const std::string& stream, int64_t t, Value key, int64_t v) {
+    Batch batch;
+    batch.stream = engine_.catalog().find_stream(stream)->id;
+    batch.rows = 1;
+    batch.first_index = next_index_++;
+    batch.t = &t;
+    batch.columns = {{key.type, &key.bits, nullptr}, {Type::kInt, &v, nullptr}};
+    engine_.push(batch);
+  }
+
+ private:
+  void note(const Output& out) {
+    last_t_ = out.t;
+    if (out.kind != OutputKind::kLimit) {
+      ++rows_[out.rule];
+      return;
+    }
+    Said& said = limits_[{out.rule, out.bound}];
+    ++said.lines;
+    said.dropped += out.dropped;
+    said.max = out.max;
+  }
+
+  std::map<std::pair<RuleId, Bound>, Said> limits_;
+  std::map<RuleId, uint64_t> rows_;
+  int64_t last_t_ = 0;
+  uint64_t next_index_ = 0;
+  Engine engine_;
+};
+
+TEST(Bounds, AMillionRandomKeysStayWithinMaxKeys) {
+  CountingEngine counting(
+      "CREATE STREAM a (k INT, v INT);\n"
+      "CREATE RULE hot OPTIONS(max_keys=1000) AS SELECT k, v FROM a PARTITION BY k ALERT ON v > 995 DO log();\n"
+      "CREATE RULE changed OPTIONS(max_keys=1000) AS SELECT k, v > 500 AS high FROM a PARTITION BY k EMIT CHANGES DO "
+      "log();\n"
+      "CREATE RULE twice OPTIONS(max_keys=1000) AS SELECT x.v AS v FROM PATTERN (EVERY x=a -> y=a) WITHIN 10s "
+      "PARTITION BY k "
+      "DO log();\n"
+      "CREATE RULE mean OPTIONS(max_keys=1000) AS SELECT k, avg(v) AS v FROM a GROUP BY k WINDOW TUMBLE 5s DO "
+      "log();\n");
+  Engine& engine = counting.engine();
+  constexpr uint64_t kSeed = 20'261;
+  constexpr size_t kEvents = 1'000'000;
+  constexpr size_t kRows = 1000;
+  SCOPED_TRACE("seed " + std::to_string(kSeed));
+  std::mt19937_64 bits(kSeed);
+  std::vector<int64_t> t(kRows);
+  std::vector<int64_t> k(kRows);
+  std::vector<int64_t> v(kRows);
+  Batch batch;
+  batch.stream = engine.catalog().find_stream("a")->id;
+  batch.rows = kRows;
+  batch.t = t.data();
+  batch.columns = {{Type::kInt, k.data(), nullptr}, {Type::kInt, v.data(), nullptr}};
+  for (size_t first = 0; first < kEvents; first += kRows) {
+    for (size_t i = 0; i < kRows; ++i) {
+      t[i] = static_cast<int64_t>(first + i);  // a millisecond each
+      k[i] = static_cast<int64_t>(bits() >> 1);
+      v[i] = static_cast<int64_t>(bits() % 1000);
+    }
+    batch.first_index = first;
+    engine.push(batch);
+    for (const char* rule : {"hot", "changed", "twice", "mean"}) {
+      ASSERT_LT(engine.state_bytes(*engine.find_rule(rule)), 1'500'000u) << rule << " after " << first;
+    }
+  }
+  // Quiet keys give way; those whose alert fires, whose window is open or whose run waits do not.
+  constexpr uint64_t kMinutes = kEvents / 60'000 + 1;
+  for (const char* rule : {"hot", "changed", "twice", "mean"}) {
+    const RuleCounters& counters = counting.counters(rule);
+    const Said& said = counting.said(rule, Bound::kMaxKeys);
+    const uint64_t dropped = counters.keys_rejected + counters.keys_forgotten;
+    EXPECT_EQ(counters.events, kEvents) << rule;
+    EXPECT_GT(dropped, kEvents / 10) << rule;
+    EXPECT_LE(said.lines, kMinutes) << rule;
+    EXPECT_GE(said.lines, 10u) << rule;
+    EXPECT_LE(said.dropped, dropped) << rule;
+    EXPECT_GE(said.dropped, dropped - dropped / 8) << rule;  // all but what came since the last line
+    EXPECT_EQ(said.max, 1000u) << rule;
+  }
+  EXPECT_EQ(counting.rows("hot"), 1000u);  // each fires once, and none of a random million comes again
+  EXPECT_EQ(counting.counters("changed").keys_rejected, 0u);
+  EXPECT_EQ(counting.counters("changed").keys_forgotten, kEvents - 1000);
+  EXPECT_EQ(counting.rows("changed"), kEvents);
+  EXPECT_EQ(counting.counters("hot").keys_forgotten, 0u);
+}
+
+TEST(Bounds, AJumpOfTimeDoesNotRemindForever) {
+  CountingEngine counting(
+      "CREATE STREAM temp (dev TEXT, v INT);\n"
+      "CREATE RULE r AS SELECT v FROM temp PARTITION BY dev ALERT ON v > 1 REMIND 1ms DO log();");
+  counting.push("temp", 0, Value::of_text(counting.engine().symbols().intern("a")), 9);
+  constexpr int64_t kYear = 365LL * 86'400'000;
+  counting.engine().advance_to(kYear);
+  EXPECT_LE(counting.rows("r"), static_cast<uint64_t>(kTicksMax) + 3);
+  EXPECT_EQ(counting.last_t(), kYear);
+  EXPECT_EQ(counting.counters("r").ticks_skipped + counting.rows("r"), static_cast<uint64_t>(kYear) + 1);
+  EXPECT_EQ(counting.said("r", Bound::kTicks).lines, 1u);
+  EXPECT_EQ(counting.said("r", Bound::kTicks).dropped, counting.counters("r").ticks_skipped);
+  EXPECT_EQ(counting.said("r", Bound::kTicks).max, static_cast<uint64_t>(kTicksMax));
+  counting.engine().advance_to(kYear + 1);
+  EXPECT_EQ(counting.last_t(), kYear + 1);  // and goes on as before
+}
+
+TEST(Bounds, AJumpOfTimeShowsTheLastWindowsEarlyAndTheLastSilencesOnly) {
+  for (const char* time : {"event", "arrival"}) {
+    CountingEngine counting(std::string("CREATE STREAM temp (dev TEXT, v INT);\n") +
+                            "CREATE RULE shown AS SELECT count(*) AS n FROM temp GROUP BY dev WINDOW TUMBLE 400d EMIT "
+                            "EARLY EVERY 1ms DO log();\n"
+                            "CREATE RULE quiet OPTIONS(time=" +
+                            time + ") AS SELECT dev FROM PATTERN (EVERY NOT temp FOR 2ms) PARTITION BY dev DO log();");
+    counting.push("temp", 0, Value::of_text(counting.engine().symbols().intern("a")), 9);
+    constexpr int64_t kMonth = 30LL * 86'400'000;
+    counting.engine().advance_to(kMonth);
+    for (const char* rule : {"shown", "quiet"}) {
+      EXPECT_GE(counting.rows(rule), static_cast<uint64_t>(kTicksMax)) << rule << " " << time;
+      EXPECT_LE(counting.rows(rule), static_cast<uint64_t>(kTicksMax) + 3) << rule << " " << time;
+      EXPECT_EQ(counting.said(rule, Bound::kTicks).dropped, counting.counters(rule).ticks_skipped) << rule;
+    }
+    EXPECT_EQ(counting.counters("quiet").ticks_skipped + counting.rows("quiet"), static_cast<uint64_t>(kMonth) / 2);
+    EXPECT_EQ(counting.last_t(), kMonth);
+    counting.engine().advance_to(kMonth + 2);
+    EXPECT_EQ(counting.counters("quiet").ticks_skipped + counting.rows("quiet"), static_cast<uint64_t>(kMonth) / 2 + 1);
+  }
+}
+
+TEST(Bounds, TextsWithoutRoomAreSaidByTheRulesThatReadTheirStream) {
+  EngineSettings settings;
+  settings.text_bytes_max = 10'000;
+  CountingEngine counting(
+      "CREATE STREAM a (dev TEXT, v INT);\nCREATE STREAM b (dev TEXT, v INT);\n"
+      "CREATE RULE of_a AS SELECT dev FROM a DO log();\nCREATE RULE of_b AS SELECT dev FROM b DO log();",
+      settings);
+  Engine& engine = counting.engine();
+  const StreamId a = engine.catalog().find_stream("a")->id;
+  uint64_t refused = 0;
+  for (int64_t i = 0; i < 1000; ++i) {
+    const auto text = engine.symbols().try_intern("device-" + std::to_string(i));
+    if (text) {
+      counting.push("a", i, Value::of_text(*text), i);
+    } else {
+      ++refused;
+      engine.text_refused(a, i, static_cast<uint64_t>(i));
+    }
+  }
+  EXPECT_GT(refused, 500u);
+  EXPECT_EQ(engine.counters().texts_refused, refused);
+  EXPECT_EQ(counting.rows("of_a"), 1000 - refused);
+  EXPECT_EQ(counting.said("of_a", Bound::kTexts).lines, 1u);  // all within a minute
+  EXPECT_EQ(counting.said("of_a", Bound::kTexts).max, 10'000u);
+  EXPECT_EQ(counting.said("of_b", Bound::kTexts).lines, 0u);
+  engine.text_refused(a, 61'000, 1000);
+  EXPECT_EQ(counting.said("of_a", Bound::kTexts).dropped, refused + 1);
+}
+
+// Whether its events are taken one by one or many at once.
+TEST(Bounds, DevicesWithoutATimeOfTheirOwnAreSaid) {
+  for (const bool at_once : {false, true}) {
+    EngineSettings settings;
+    settings.devices_max = 4;  // three, and the shared time
+    settings.at_once = at_once;
+    CountingEngine counting(
+        "CREATE STREAM a (dev TEXT, v INT);\n"
+        "CREATE RULE all_of_it AS SELECT dev, v FROM a DO log();\n"
+        "CREATE RULE late AS SELECT v FROM a PARTITION BY dev ALERT ON v > 1 FOR 1s DO log();",
+        settings);
+    Engine& engine = counting.engine();
+    std::vector<Symbol> devices;
+    std::vector<int64_t> t;
+    std::vector<int64_t> v(10, 0);
+    for (int64_t i = 0; i < 10; ++i) {
+      devices.push_back(engine.symbols().intern("device-" + std::to_string(i % 5)));
+      t.push_back(100 + (i % 5 == 3 ? 0 : i));  // the fourth is behind the fifth, with which it shares a time
+    }
+    Batch batch;
+    batch.stream = engine.catalog().find_stream("a")->id;
+    batch.rows = 10;
+    batch.t = t.data();
+    batch.columns = {{Type::kText, devices.data(), nullptr}, {Type::kInt, v.data(), nullptr}};
+    engine.push(batch);
+    EXPECT_EQ(engine.counters().timelines_rejected, 4u) << at_once;
+    EXPECT_EQ(counting.counters("all_of_it").late_dropped, 1u) << at_once;
+    EXPECT_EQ(counting.rows("all_of_it"), 9u) << at_once;
+    for (const char* rule : {"all_of_it", "late"}) {
+      EXPECT_EQ(counting.said(rule, Bound::kDevices).lines, 1u) << rule << " " << at_once;
+      EXPECT_EQ(counting.said(rule, Bound::kDevices).max, 4u) << rule << " " << at_once;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lambda::cep

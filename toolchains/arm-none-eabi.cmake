@@ -1,0 +1,26 @@
+# Bare metal on ARM Cortex-M with Debian's gcc-arm-none-eabi. MCU_CPU says which core; the rest follows from it.
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_SYSTEM_PROCESSOR arm)
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES MCU_CPU)
+
+set(CMAKE_C_COMPILER arm-none-eabi-gcc)
+set(CMAKE_CXX_COMPILER arm-none-eabi-g++)
+set(CMAKE_ASM_COMPILER arm-none-eabi-gcc)
+set(CMAKE_OBJCOPY arm-none-eabi-objcopy)
+set(CMAKE_SIZE_UTIL arm-none-eabi-size)
+
+set(mcu_float_cortex-m4 "-mfloat-abi=hard -mfpu=fpv4-sp-d16")
+set(mcu_float_cortex-m33 "-mfloat-abi=hard -mfpu=fpv5-sp-d16")
+if(NOT DEFINED mcu_float_${MCU_CPU})
+  set(mcu_float_${MCU_CPU} "-mfloat-abi=soft")
+endif()
+set(mcu_flags "-mcpu=${MCU_CPU} -mthumb ${mcu_float_${MCU_CPU}} -ffunction-sections -fdata-sections")
+set(CMAKE_C_FLAGS_INIT "${mcu_flags}")
+set(CMAKE_CXX_FLAGS_INIT "${mcu_flags} -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-use-cxa-atexit -Wno-psabi")
+set(CMAKE_ASM_FLAGS_INIT "${mcu_flags}")
+
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)

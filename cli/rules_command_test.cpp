@@ -48,7 +48,7 @@ TEST_F(RulesCommand, ListNamesEachRuleAndWhatIsWrong) {
       R"({"files":[{"file":"a.sql","rules":[{"rule":"hot","events":7,"outputs":2,"late_dropped":1,"actions":["log","mqtt"]}],"errors":[]},)"
       R"({"file":"b.sql","rules":[],"errors":[{"line":3,"column":12,"error":"unknown stream haet"}]}]})";
   EXPECT_EQ(rules_list(output, options, answering(200, body)), kExitDone);
-  EXPECT_NE(out.str().find("a.sql  hot   7       2        1     log,mqtt"), std::string::npos) << out.str();
+  EXPECT_NE(out.str().find("a.sql  hot        7       2        1     log,mqtt"), std::string::npos) << out.str();
   EXPECT_NE(out.str().find("(refused)"), std::string::npos);
   EXPECT_EQ(err.str(), "b.sql:3:12: unknown stream haet\n");
   EXPECT_EQ(calls[0].url, std::string(kGatewayUrl) + "/api/v1/lambda/rules");

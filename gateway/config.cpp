@@ -138,7 +138,7 @@ void rules_keys(ConfigTable& table, GatewayConfig& config) {
   table.integer("rules.files_max", rules.files_max, 1, 100'000, "Files in the folder; further ones are not read.");
   table.integer("rules.file_bytes_max", rules.file_bytes_max, 1024, 16u << 20, "A longer file is not read.");
   table.integer("rules.text_bytes_max", rules.text_bytes_max, 1u << 20, uint64_t{4} << 30,
-                "Of different texts in points, until the rules are read again; further ones are null.");
+                "Of different texts in points, until the rules are read again; points with further ones are left out.");
   table.integer("rules.log_lines_per_s_max", rules.log_lines_per_s_max, 1, 1'000'000, "Of log(); the rest is counted.");
   table.integer("rules.webhook_timeout_ms", rules.webhook_timeout_ms, 100, 600'000, "Of one question to a receiver.");
   table.integer("rules.retry_ms_max", rules.retry_ms_max, 1'000, 3'600'000,

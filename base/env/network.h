@@ -67,7 +67,7 @@ class MessageBus {
 };
 
 struct HttpRequest {
-  std::string method;  // "GET" or "POST"; the server makes the answer to HEAD from that to GET
+  std::string method;  // "GET" or "POST", "PUT" and "DELETE" where they are served; HEAD is answered as GET is
   std::string path;    // "/api/v1/query", decoded
   std::multimap<std::string, std::string> parameters;  // of the query string, and of a body that is a form
   std::map<std::string, std::string> headers;          // names in lower case

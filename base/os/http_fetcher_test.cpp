@@ -144,6 +144,31 @@ TEST_F(HttpFetcherTest, AsksWithTheUrlsOwnPathItsQueryTheHeadersAndTheToken) {
   EXPECT_EQ(seen->headers["authorization"], "Bearer secret");
 }
 
+TEST_F(HttpFetcherTest, APosterSendsItsBodyAsItIsAndHandsOverWhatIsAnswered) {
+  std::optional<HttpRequest> seen;
+  auto server = network.listen_http({}, [&](const HttpRequest& request, const HttpServer::Respond& respond) {
+    seen = request;
+    respond({422, "text/plain", "no"});
+  });
+  ASSERT_TRUE(server);
+  HttpFetch fetch;
+  fetch.url = "http://127.0.0.1:" + std::to_string((*server)->port()) + "/hook?a=1";
+  fetch.headers = {{"Idempotency-Key", "7"}};
+  fetch.timeout_ms = 20'000;
+  const auto poster = make_beast_poster(loop);
+  std::optional<Result<HttpPage>> outcome;
+  poster->post(fetch, "application/json", "{\"x\":1}", [&](Result<HttpPage> page) { outcome = std::move(page); });
+  EXPECT_FALSE(outcome.has_value()) << "inside the call";
+  run_until(loop, [&] { return outcome.has_value(); });
+  ASSERT_TRUE(outcome && *outcome && seen);
+  EXPECT_EQ((*outcome)->status, 422);
+  EXPECT_EQ(seen->method, "POST");
+  EXPECT_EQ(seen->path, "/hook");
+  EXPECT_EQ(seen->body, "{\"x\":1}");
+  EXPECT_EQ(seen->headers["content-type"], "application/json");
+  EXPECT_EQ(seen->headers["idempotency-key"], "7");
+}
+
 TEST_F(HttpFetcherTest, UnpacksWhatIsPackedAndRefusesAnUnknownPacking) {
   CannedServer packed(answer_of(gzip("a 1\n"), "Content-Encoding: gzip\r\n"));
   const auto page = get(packed.url());

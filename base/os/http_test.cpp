@@ -183,6 +183,21 @@ TEST_F(Http, RefusesWhatItCannotReadAndLivesOn) {
   EXPECT_EQ(server_->counters().requests_refused, 12u);
 }
 
+TEST_F(Http, PutAndDeleteAreHandedOverOnlyWhereChangesAreServed) {
+  const std::string put = "PUT /file HTTP/1.1\r\nContent-Length: 4\r\n" + std::string(kClose) + "text";
+  const std::string drop = "DELETE /file HTTP/1.1\r\n" + std::string(kClose);
+  serve();
+  EXPECT_EQ(status_of(ask(put)), 405);
+  EXPECT_EQ(status_of(ask(drop)), 405);
+  network_.serve_changes();
+  serve();
+  EXPECT_NE(ask(put).find("PUT /file text"), std::string::npos);
+  EXPECT_NE(ask(drop).find("DELETE /file"), std::string::npos);
+  const std::string patched = ask("PATCH /file HTTP/1.1\r\n" + std::string(kClose));
+  EXPECT_EQ(status_of(patched), 405);
+  EXPECT_NE(patched.find("Allow: GET, HEAD, POST, PUT, DELETE\r\n"), std::string::npos) << patched;
+}
+
 TEST_F(Http, ABodyThatIsTooLongGets413WhetherItIsAnnouncedOrNot) {
   HttpOptions options;
   options.body_bytes_max = 1000;

@@ -51,7 +51,7 @@ std::string event_body(const RuleEvent& event, const std::string& site, const st
   return dump(body);
 }
 
-std::string alertmanager_body(const std::string& event_body) {
+std::string alertmanager_body(const std::string& event_body, int64_t now_ms) {
   const auto event = nlohmann::json::parse(event_body, nullptr, false);
   if (!event.is_object() || !event.contains("fired") || !event["fired"].is_number_integer() || !event.contains("t") ||
       !event["t"].is_number_integer()) {
@@ -70,10 +70,11 @@ std::string alertmanager_body(const std::string& event_body) {
   if (event.contains("reason")) annotations["reason"] = event.value("reason", std::string());
   const int64_t fired_ms = event["fired"].get<int64_t>(), t = event["t"].get<int64_t>();
   const bool over = event.value("kind", std::string()) == "resolved";
-  Json alert{{"labels", labels},
-             {"annotations", annotations},
-             {"startsAt", time_text(fired_ms)},
-             {"endsAt", time_text(over ? std::max(t, fired_ms + 1) : std::max(t, fired_ms) + kAlertmanagerHoldMs)}};
+  Json alert{
+      {"labels", labels},
+      {"annotations", annotations},
+      {"startsAt", time_text(fired_ms)},
+      {"endsAt", time_text(over ? std::max(t, fired_ms + 1) : std::max(now_ms, fired_ms) + kAlertmanagerHoldMs)}};
   return dump(Json::array({alert}));
 }
 

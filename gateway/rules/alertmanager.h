@@ -17,9 +17,9 @@ inline constexpr int64_t kAlertmanagerHoldMs = 240'000;
 //  "labels":{..},"fields":{..},"value":".."}
 std::string event_body(const RuleEvent& event, const std::string& site, const std::string& gateway);
 
-// [{labels, annotations, startsAt, endsAt}] of one such body; "[]" when it is none. Ends of firing alerts are counted
-// from the event's time.
-std::string alertmanager_body(const std::string& event_body);
+// [{labels, annotations, startsAt, endsAt}] of one such body; "[]" when it is none. Firing alerts end
+// kAlertmanagerHoldMs after `now_ms`: what an event waited, or how late its points were, does not make it look over.
+std::string alertmanager_body(const std::string& event_body, int64_t now_ms);
 
 // RFC 3339 with milliseconds, UTC.
 std::string time_text(int64_t time_ms);

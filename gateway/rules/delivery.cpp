@@ -55,7 +55,7 @@ void Delivery::work(const std::string& name) {
   if (kind == "webhook") {
     ask(name, *item, where, item->body);
   } else if (kind == "alertmanager") {
-    ask(name, *item, where + "/api/v2/alerts", alertmanager_body(item->body));
+    ask(name, *item, where + "/api/v2/alerts", alertmanager_body(item->body, env_.clock.utc_ms()));
   } else if (kind == "mqtt") {
     publish(name, *item, where);
   } else if (kind == "exec") {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -68,6 +69,7 @@ void Outbox::read_file(uint64_t number, const std::string& path) {
           settle(n, body.value("to", std::string()));
         } else if (record.type == kEvent && items_.count(n) == 0) {
           OutboxItem item{n, body.value("id", std::string()), body.value("body", std::string())};
+          file.last_event = std::max(file.last_event, n);
           file.ids.push_back(item.id);
           ids_[item.id]++;
           std::vector<std::string> receivers;
@@ -104,6 +106,7 @@ bool Outbox::put(const std::string& id, const std::vector<std::string>& receiver
   const uint64_t to = writable_file();
   File& file = files_[to];
   file.ids.push_back(id);
+  file.last_event = number;
   ids_[id]++;
   if (!receivers.empty()) {
     file.open[number] = receivers;
@@ -262,6 +265,14 @@ void Outbox::sync(std::function<void(Status)> done) {
   });
 }
 
+// Its id is in the file for the next record now, which is returned.
+uint64_t Outbox::note_again(uint64_t number, const std::string& id) {
+  const uint64_t to = writable_file();
+  files_[to].ids.push_back(id);
+  files_[to].last_event = std::max(files_[to].last_event, number);
+  return to;
+}
+
 // What a file that failed may lack goes into another one.
 void Outbox::write_failed_again() {
   std::vector<uint64_t> failed;
@@ -272,23 +283,28 @@ void Outbox::write_failed_again() {
     File old = std::move(files_[number]);
     files_.erase(number);
     if (number == current_) close_current();
+    std::set<std::string> waiting;
     for (const auto& [n, receivers] : old.open) {
-      const uint64_t to = writable_file();
       const OutboxItem& item = items_.at(n);
+      const uint64_t to = note_again(n, item.id);
       file_of_[n] = to;
       files_[to].open[n] = receivers;
+      waiting.insert(item.id);
       write(to, kEvent, dump(json{{"n", n}, {"id", item.id}, {"to", receivers}, {"body", item.body}}));
     }
-    const uint64_t to = writable_file();
-    File& next = files_[to];
-    next.ids.insert(next.ids.end(), old.ids.begin(), old.ids.end());
+    // What everybody has must not be told again either.
+    for (const std::string& id : old.ids) {
+      if (waiting.count(id) != 0) continue;
+      const uint64_t n = next_number_++;
+      write(note_again(n, id), kEvent, dump(json{{"n", n}, {"id", id}, {"to", json::array()}}));
+    }
     (void)env_.disk.remove(old.path);
   }
 }
 
 // A file that says only that events of files that are gone are finished, says nothing: so from the oldest on.
-void Outbox::forget() {
-  while (!files_.empty() && files_.begin()->second.open.empty()) {
+void Outbox::forget(uint64_t before) {
+  while (!files_.empty() && files_.begin()->second.open.empty() && files_.begin()->second.last_event < before) {
     const uint64_t oldest = files_.begin()->first;
     if (oldest == current_) {
       if (files_.begin()->second.bytes <= kFileHeaderBytes) return;

@@ -54,8 +54,11 @@ class Outbox {
 
   // All that was put survives a power cut when `done` says so. An error: try again later.
   void sync(std::function<void(Status)> done);
-  // Deletes files whose events all receivers have. Only when the state that led to them is durable.
-  void forget();
+  // The number that the next event gets.
+  uint64_t next_number() const { return next_number_; }
+  // Deletes files of which every event is older than `before` and at all its receivers. The engine must not say them
+  // again: the state that led to them is durable.
+  void forget(uint64_t before);
 
   uint64_t bytes() const;    // of the files
   uint64_t waiting() const;  // deliveries
@@ -67,6 +70,7 @@ class Outbox {
     uint64_t bytes = 0;
     std::map<uint64_t, std::vector<std::string>> open;  // events, and the receivers that wait for them
     std::vector<std::string> ids;
+    uint64_t last_event = 0;
     bool failed = false;  // takes no more
   };
   Outbox(Env& env, std::string directory, uint64_t bytes_max);
@@ -75,6 +79,7 @@ class Outbox {
   void write(uint64_t file, uint8_t type, const std::string& body);
   uint64_t writable_file();
   void write_failed_again();
+  uint64_t note_again(uint64_t number, const std::string& id);
   void failed(uint64_t file);
   void close_current();
   void drop_file(uint64_t number);

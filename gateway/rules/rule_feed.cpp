@@ -85,9 +85,16 @@ void RuleFeed::set_rules(const RuleFolder& folder) {
   if (clock_ms_ != INT64_MIN) set_->engine->advance_clock(clock_ms_);
 }
 
-// What was given of them by the live lane must not be given again by a block.
+// What was given of them by the live lane must not be given again by a block; but series whose blocks never come must
+// not fill the table for ever.
 void RuleFeed::forget_series() {
   LAMBDA_ASSERT(groups_.empty());
+  uint64_t lively = 0;
+  for (const auto& [key, boot] : boots_) {
+    lively += static_cast<uint64_t>(
+        std::ranges::count_if(boot.series, [](const auto& entry) { return !entry.second.live.empty(); }));
+  }
+  if (lively > settings_.series_max / 2) boots_.clear();
   for (auto boot = boots_.begin(); boot != boots_.end();) {
     std::erase_if(boot->second.series, [](const auto& entry) { return entry.second.live.empty(); });
     boot = boot->second.series.empty() ? boots_.erase(boot) : std::next(boot);
@@ -113,8 +120,10 @@ void RuleFeed::bind(Series& series, const std::string& device, const std::string
   const StreamColumns& stream = set_->streams[static_cast<size_t>(series.reader)];
   cep::Engine& engine = *set_->engine;
   const auto& schema = engine.catalog().stream(stream.stream).columns;
-  const auto text = [&engine](const std::string& value) {
+  series.no_room = false;
+  const auto text = [&engine, &series](const std::string& value) {
     const auto symbol = engine.symbols().try_intern(value);
+    if (!symbol) series.no_room = true;
     return symbol ? cep::Value::of_text(*symbol) : cep::Value::null();
   };
   for (size_t i = 0; i < stream.from.size(); ++i) {
@@ -210,19 +219,9 @@ bool RuleFeed::record(const ParcelRecord& parcel, SeriesQuestion* question) {
     return false;
   }
   release(parcel.received_ms);
-  Group fresh{parcel.received_ms, {}};
-  const auto waiting = groups_.find(parcel.device);
-  Group& group = waiting == groups_.end() ? fresh : waiting->second;
-  const size_t before = group.rows.size();
-  for (const StoredBlock& stored : parcel.blocks) block(parcel, boot, stored, group);
-  gathered_ += group.rows.size() - before;
-  if (waiting == groups_.end() && !fresh.rows.empty()) groups_.emplace(parcel.device, std::move(fresh));
-  while (gathered_ > settings_.gather_rows_max) {
-    counters_.gather_early++;
-    const auto oldest = std::ranges::min_element(
-        groups_, {}, [](const auto& entry) { return std::pair(entry.second.first_at, entry.first); });
-    release(oldest->second.first_at + settings_.gather_ms);
-  }
+  std::vector<Row> rows;
+  for (const StoredBlock& stored : parcel.blocks) block(parcel, boot, stored, rows);
+  gather(parcel.device, parcel.received_ms, rows);
   if (series_count_ > settings_.series_max) {
     counters_.series_forgotten += series_count_;
     release(INT64_MAX);
@@ -231,7 +230,7 @@ bool RuleFeed::record(const ParcelRecord& parcel, SeriesQuestion* question) {
   return true;
 }
 
-void RuleFeed::block(const ParcelRecord& parcel, Boot& boot, const StoredBlock& stored, Group& group) {
+void RuleFeed::block(const ParcelRecord& parcel, Boot& boot, const StoredBlock& stored, std::vector<Row>& rows) {
   Series& series = boot.series.find(stored.info.ref)->second;
   if (series.reader < 0) {
     counters_.blocks_passed++;
@@ -258,8 +257,12 @@ void RuleFeed::block(const ParcelRecord& parcel, Boot& boot, const StoredBlock& 
         const Point& point = points[ordinal - info.first_ordinal];
         const double value = to_number(info, point.bits);
         if (!may_be_clock(point.time_ms) || query::is_stale(value)) continue;
-        group.rows.push_back({point.time_ms + offset_ms, parcel.received_ms, value,
-                              static_cast<uint32_t>(series.reader), &series.columns});
+        if (series.no_room) {
+          refuse(series, point.time_ms + offset_ms);
+          continue;
+        }
+        rows.push_back({point.time_ms + offset_ms, parcel.received_ms, value, static_cast<uint32_t>(series.reader),
+                        &series.columns});
       }
     }
     series.blocks_end = std::max(series.blocks_end, accepted.end);
@@ -272,6 +275,25 @@ void RuleFeed::block(const ParcelRecord& parcel, Boot& boot, const StoredBlock& 
       }
       series.live = std::move(rest);
     }
+  }
+}
+
+// A point of which a label found no room: the rules that read its stream say so.
+void RuleFeed::refuse(const Series& series, int64_t t) {
+  counters_.texts_refused++;
+  set_->engine->text_refused(set_->streams[static_cast<size_t>(series.reader)].stream, t, next_index_++);
+}
+
+void RuleFeed::gather(const std::string& device, int64_t at, std::span<const Row> rows) {
+  if (rows.empty()) return;
+  auto& into = groups_.try_emplace(device, Group{at, {}}).first->second.rows;
+  into.insert(into.end(), rows.begin(), rows.end());
+  gathered_ += rows.size();
+  while (gathered_ > settings_.gather_rows_max) {
+    counters_.gather_early++;
+    const auto oldest = std::ranges::min_element(
+        groups_, {}, [](const auto& entry) { return std::pair(entry.second.first_at, entry.first); });
+    release(oldest->second.first_at + settings_.gather_ms);
   }
 }
 
@@ -349,16 +371,18 @@ void RuleFeed::push(const Row* rows, size_t count) {
 }
 
 void RuleFeed::live(const std::vector<LivePoint>& points, int64_t now_ms) {
-  std::vector<Row> rows;
   for (const LivePoint& point : points) {
     auto boot = boots_.find({point.device, point.boot});
-    if (boot == boots_.end() && point.series) boot = boots_.try_emplace({point.device, point.boot}).first;
+    if (boot == boots_.end() && point.series && series_count_ < settings_.series_max) {
+      boot = boots_.try_emplace({point.device, point.boot}).first;
+    }
     if (boot == boots_.end() || !may_be_clock(now_ms)) {
       counters_.live_unbound++;
       continue;
     }
     auto found = boot->second.series.find(point.ref);
-    if (point.series && (found == boot->second.series.end() || found->second.reader == -2)) {
+    const bool room = series_count_ < settings_.series_max;
+    if (point.series && (found == boot->second.series.end() ? room : found->second.reader == -2)) {
       if (found == boot->second.series.end()) {
         found = boot->second.series.try_emplace(point.ref).first;
         ++series_count_;
@@ -375,12 +399,21 @@ void RuleFeed::live(const std::vector<LivePoint>& points, int64_t now_ms) {
       counters_.live_known++;
       continue;
     }
+    const auto& runs = series.live.runs();
+    if (runs.size() >= settings_.live_runs_max && runs.back().end != point.ordinal) {
+      counters_.live_left++;
+      continue;
+    }
     series.live.add(point.ordinal, point.ordinal + 1);
     counters_.live_events++;
     if (query::is_stale(point.value)) continue;
-    rows.push_back({point.time_ms, now_ms, point.value, static_cast<uint32_t>(series.reader), &series.columns});
+    if (series.no_room) {
+      refuse(series, point.time_ms);
+      continue;
+    }
+    const Row row{point.time_ms, now_ms, point.value, static_cast<uint32_t>(series.reader), &series.columns};
+    gather(point.device, now_ms, {&row, 1});
   }
-  give_rows(rows);
 }
 
 void RuleFeed::tick(int64_t now_ms) {

@@ -5,17 +5,20 @@
 // - What the engine says is decided by what has arrived, in the order of the store's segments, not by when it was read:
 //   an event arrives at its parcel's received_ms, and the clock is moved to whole seconds only, never past anything
 //   that is not given yet. So a feed restored from save() that reads on says what it would have said.
-// - Points of a device that arrive within `gather_ms` are sorted by time before the engine gets them: a device sends
-//   the series of one minute one behind the other.
+// - Points of a device that arrive within `gather_ms`, by whichever lane, are sorted by time before the engine gets
+//   them: a device sends the series of one minute one behind the other, and what it sends live may overtake a parcel
+//   that is still being stored.
 //
 // Memory: a series that was ever met costs about 150 bytes, up to `series_max`; past it all are forgotten and looked up
-// again (counted). One thread at a time.
+// again (counted), but for those of which live points wait for their blocks. Where these are more than half, they go
+// too, and a block may bring some of their points once more. One thread at a time.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -80,14 +83,15 @@ struct RuleFeedSettings {
   int64_t gather_ms = 250;
   uint64_t gather_rows_max = 1'000'000;  // the oldest device's rows go on early, counted
   uint64_t series_max = 1'000'000;
+  size_t live_runs_max = 256;           // of live ordinals of a series; what would be one more is left to the block
   uint64_t piece_bytes_max = 4u << 20;  // read by one read()
   uint64_t outputs_max = 10'000;        // in one read(), or a little more
 };
 
 struct RuleFeedCounters {
   uint64_t records = 0, events = 0, blocks_decoded = 0, blocks_passed = 0, live_events = 0, live_known = 0,
-           live_unbound = 0, undecodable = 0, timeless = 0, gather_early = 0, series_forgotten = 0, read_errors = 0,
-           damaged_records = 0, begun_anew = 0;
+           live_unbound = 0, live_left = 0, texts_refused = 0, undecodable = 0, timeless = 0, gather_early = 0,
+           series_forgotten = 0, read_errors = 0, damaged_records = 0, begun_anew = 0;
 };
 
 class RuleFeed {
@@ -133,6 +137,7 @@ class RuleFeed {
     std::vector<cep::Value> columns;
     uint64_t blocks_end = 0;  // ordinals below came in blocks, or will
     RunSet live;              // given already, and in no block yet
+    bool no_room = false;     // for one of its texts
   };
   struct Boot {
     std::unordered_map<uint32_t, Series> series;
@@ -157,7 +162,9 @@ class RuleFeed {
             const std::vector<std::pair<std::string, std::string>>& labels);
   Boot& boot_of(const std::string& device, uint64_t boot);
   bool record(const struct ParcelRecord& parcel, SeriesQuestion* question);
-  void block(const ParcelRecord& parcel, Boot& boot, const struct StoredBlock& stored, Group& group);
+  void block(const ParcelRecord& parcel, Boot& boot, const struct StoredBlock& stored, std::vector<Row>& rows);
+  void gather(const std::string& device, int64_t at, std::span<const Row> rows);
+  void refuse(const Series& series, int64_t t);
   void release(int64_t reached_ms);
   void give(Group group);
   void give_rows(std::vector<Row>& rows);

@@ -11,6 +11,8 @@ namespace {
 
 constexpr int64_t kTickMs = 1'000;
 constexpr uint32_t kReadTries = 3;
+constexpr int64_t kAlertSaveMs = 500;  // after an alert the state is saved as soon as this
+constexpr int64_t kSaveShare = 20;     // and saving takes a twentieth of the time at most
 
 RuleFeedSettings feed_settings(const RulesOptions& options) {
   RuleFeedSettings settings;
@@ -56,6 +58,7 @@ Rules::~Rules() {
 
 Status Rules::start() {
   if (auto made = env_.disk.make_dirs(options_.directory); !made) return made;
+  follow_.hold_arrivals({});  // until begin() knows from where on
   follow_.when_stored([this] { pump(); });
   timer_ = env_.loop.after(0, [this] { tick(); });
   return {};
@@ -73,7 +76,7 @@ void Rules::begin() {
   // Rules see what comes from now on, unless they were here before.
   position_ = follow_.arrivals({}).end;
   begun_ = true;
-  if (folder->rules.empty() && !state) return;
+  if (folder->rules.empty() && !state) return follow_.hold_arrivals({UINT64_MAX, 0});
   auto job = std::make_shared<Job>();
   job->folder = folder;
   job->position = position_;
@@ -115,7 +118,9 @@ void Rules::live(std::vector<LivePoint> points) {
 // ---- one job after the other
 
 void Rules::pump() {
-  if (busy_ || !begun_ || final_saved_) return;
+  if (busy_ || final_saved_) return;
+  if (stopping_ && !active_) return finish_stop();  // there is nothing to save
+  if (!begun_) return;
   auto job = std::make_shared<Job>();
   if (fill(*job)) submit(job);
 }
@@ -148,10 +153,14 @@ bool Rules::fill(Job& job) {
     job.live_ms = env_.clock.utc_ms();
     work = true;
   }
-  const bool due = env_.clock.mono_ms() - saved_mono_ms_ >= options_.snapshot_interval_ms;
+  // Soon after an alert: what the live lane brought is another time's when it is said again after a crash.
+  const int64_t soon_ms = std::max(kAlertSaveMs, kSaveShare * save_took_ms_);
+  const int64_t wait_ms =
+      alert_said_ ? std::min(soon_ms, options_.snapshot_interval_ms) : options_.snapshot_interval_ms;
+  const bool due = env_.clock.mono_ms() - saved_mono_ms_ >= wait_ms;
   if (active_ && !saving_ && (save_wanted_ || stopping_ || (due && unsaved_))) {
     job.save = true;
-    save_wanted_ = unsaved_ = false;
+    save_wanted_ = unsaved_ = alert_said_ = false;
     work = true;
   }
   return work;
@@ -220,7 +229,12 @@ void Rules::finished(const std::shared_ptr<Job>& job) {
     release_at_ms_ = job->release_at;
     if (job->ticked) ticked_ms_ = job->tick_ms;
     for (const RuleOutput& output : job->outputs) {
+      if (output.kind == cep::OutputKind::kLimit) log_limit(output);
       if (const auto event = book_.apply(output, env_.clock.utc_ms())) tell(*event);  // of the rules before a change
+    }
+    if (book_.counters().refused > 0 && !alerts_full_told_) {
+      alerts_full_told_ = true;
+      env_.log.warn("rules_alerts_full", {{"alerts_max", options_.alerts_max}});
     }
     if (job->folder) take_rules(*job);
   }
@@ -262,36 +276,35 @@ void Rules::read_failed(const Job& job) {
 void Rules::save(std::string feed) {
   saving_ = true;
   auto state = std::make_shared<RulesState>(RulesState{std::move(feed), book_.save()});
-  const StorePlace place = position_;
+  // What is said from now on is of a later state: a crash would have the engine say it again.
+  const Mark mark{position_, outbox_->next_number()};
   saved_mono_ms_ = env_.clock.mono_ms();
   // First what was said, then that it was said.
-  outbox_->sync([this, state, place, alive = alive_](const Status& synced) {
+  outbox_->sync([this, state, mark, alive = alive_](const Status& synced) {
     if (!*alive) return;
-    if (!synced) return saved(place, synced);
+    if (!synced) return saved(mark, synced);
     (void)env_.disk.make_dirs(options_.directory + "/state");
-    write_rules_state(env_, state_path(), *state, [this, place, alive](const Status& status) {
-      if (*alive) saved(place, status);
+    write_rules_state(env_, state_path(), *state, [this, mark, alive](const Status& status) {
+      if (*alive) saved(mark, status);
     });
   });
 }
 
-void Rules::saved(const StorePlace& place, const Status& status) {
+void Rules::saved(const Mark& mark, const Status& status) {
   saving_ = false;
+  save_took_ms_ = env_.clock.mono_ms() - saved_mono_ms_;
   if (status) {
     counters_.snapshots++;
     save_failed_told_ = false;
-    follow_.hold_arrivals(place);
-    outbox_->forget();
+    follow_.hold_arrivals(mark.place);
+    outbox_->forget(mark.event);
   } else {
     unsaved_ = true;
     counters_.snapshot_errors++;
     if (!save_failed_told_) env_.log.error("rules_state_not_saved", {{"why", status.error().text}});
     save_failed_told_ = true;
   }
-  if (stopping_) {
-    final_saved_ = true;
-    return finish_stop();
-  }
+  if (stopping_ && (!status || !unsaved_)) return finish_stop();
   pump();
 }
 
@@ -302,17 +315,13 @@ void Rules::stop(std::function<void()> done) {
   env_.loop.cancel(timer_);
   timer_ = 0;
   follow_.when_stored({});
-  if (!active_ && !busy_) {
-    final_saved_ = true;
-    env_.loop.post([this, alive = alive_] {
-      if (*alive) finish_stop();
-    });
-    return;
-  }
-  pump();
+  env_.loop.post([this, alive = alive_] {
+    if (*alive) pump();
+  });
 }
 
 void Rules::finish_stop() {
+  final_saved_ = true;
   delivery_.reset();
   for (Change& change : std::exchange(changes_, {})) {
     if (change.done) change.done(fail(ErrorCode::kUnavailable, "the gateway stops"));

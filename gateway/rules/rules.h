@@ -127,6 +127,12 @@ class Rules {
     bool checked = false;
   };
 
+  // What a state that is being saved covers.
+  struct Mark {
+    StorePlace place;
+    uint64_t event = 0;  // events of the outbox below this number
+  };
+
   // ---- rules.cpp: the work; Job: rules_job.h
   void begin();
   void tick();
@@ -138,11 +144,13 @@ class Rules {
   void read_failed(const Job& job);
   void note_missed(const Arrivals& arrivals);
   void save(std::string feed);
-  void saved(const StorePlace& place, const Status& status);
+  void saved(const Mark& mark, const Status& status);
   void finish_stop();
   // ---- rules_events.cpp: what rules said
   void tell(const RuleEvent& event);
   void log_event(const RuleEvent& event);
+  void log_limit(const RuleOutput& output);
+  bool may_log();
   std::vector<std::string> receivers_of(const RuleEvent& event) const;
   void resend();
   // ---- rules_files.cpp
@@ -178,7 +186,9 @@ class Rules {
   bool busy_ = false;    // a job is under way
   bool saving_ = false;
   bool save_wanted_ = false;
-  bool unsaved_ = false;  // something happened since the last save
+  bool unsaved_ = false;     // something happened since the last save
+  bool alert_said_ = false;  // an alert fired or ended since
+  int64_t save_took_ms_ = 0;
   bool stopping_ = false;
   bool final_saved_ = false;
   std::function<void()> stopped_;
@@ -194,6 +204,7 @@ class Rules {
   bool missed_told_ = false;
   bool live_full_told_ = false;
   bool save_failed_told_ = false;
+  bool alerts_full_told_ = false;
   int64_t log_second_ = 0;
   uint64_t log_lines_ = 0;
   int64_t release_at_ms_ = INT64_MAX;  // RuleFeed::release_at()

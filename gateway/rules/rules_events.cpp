@@ -10,6 +10,7 @@ namespace lambda::gateway {
 namespace {
 
 constexpr size_t kBodyBytesMax = 256u << 10;
+constexpr size_t kResentAtOnce = 1'000;  // alerts in one body for an Alertmanager
 
 // A level of a topic: what MQTT has a meaning for is replaced.
 std::string topic_level(const std::string& name) {
@@ -43,6 +44,7 @@ void Rules::tell(const RuleEvent& event) {
     counters_.live_requests++;
     if (port_.live && duration_ms) port_.live(action.args[0], *duration_ms);
   }
+  alert_said_ = alert_said_ || event.kind == RuleEvent::Kind::kFiring || event.kind == RuleEvent::Kind::kResolved;
   if (delivery_ && !receivers.empty()) delivery_->wake();
 }
 
@@ -63,14 +65,22 @@ std::vector<std::string> Rules::receivers_of(const RuleEvent& event) const {
   return receivers;
 }
 
-void Rules::log_event(const RuleEvent& event) {
+bool Rules::may_log() {
   const int64_t second = env_.clock.mono_ms() / 1000;
   if (second != log_second_) log_lines_ = 0;
   log_second_ = second;
-  if (++log_lines_ > options_.log_lines_per_s_max) {
-    counters_.log_lines_dropped++;
-    return;
-  }
+  if (++log_lines_ <= options_.log_lines_per_s_max) return true;
+  counters_.log_lines_dropped++;
+  return false;
+}
+
+// A rule at one of its bounds; the engine says so at most once a minute for each.
+void Rules::log_limit(const RuleOutput& output) {
+  if (may_log()) env_.log.warn("rule_at_a_bound", {{"rule", output.rule->name}, {"what", output.fields}});
+}
+
+void Rules::log_event(const RuleEvent& event) {
+  if (!may_log()) return;
   std::string key;
   for (const auto& [name, value] : event.key) key += (key.empty() ? "" : ",") + name + "=" + value;
   if (event.kind == RuleEvent::Kind::kRow) {
@@ -95,29 +105,35 @@ void Rules::resend() {
   if (options_.alertmanagers.empty() || http_ == nullptr || now_ms - resent_mono_ms_ < kAlertmanagerHoldMs / 4) return;
   resent_mono_ms_ = now_ms;
   if (book_.firing() == 0) return;
-  auto all = nlohmann::json::array();
-  for (const auto& [name, alert] : book_.alerts(env_.clock.utc_ms())) {
+  const int64_t utc_ms = env_.clock.utc_ms();
+  auto some = nlohmann::json::array();
+  const auto send = [&] {
+    const std::string body = some.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    for (const std::string& url : options_.alertmanagers) {
+      HttpFetch fetch;
+      fetch.url = url + "/api/v2/alerts";
+      fetch.timeout_ms = options_.webhook_timeout_ms;
+      if (url.rfind("https://", 0) == 0) fetch.ca_file = options_.ca_file;
+      // Whatever comes of it: it is sent again in a minute.
+      http_->post(std::move(fetch), "application/json", body, [](const Result<HttpPage>&) {});
+    }
+    some = nlohmann::json::array();
+  };
+  for (const auto& [name, alert] : book_.alerts(utc_ms)) {
     if (!alert.firing) continue;
     RuleEvent event;
     event.kind = RuleEvent::Kind::kFiring;
     event.rule = alert.rule;
     event.key = alert.key;
     event.fields = alert.fields;
-    event.t = env_.clock.utc_ms();
+    event.t = utc_ms;
     event.fired_ms = alert.fired_ms;
-    const auto one =
-        nlohmann::json::parse(alertmanager_body(event_body(event, options_.site, options_.gateway)), nullptr, false);
-    if (one.is_array() && !one.empty()) all.push_back(one[0]);
+    const auto one = nlohmann::json::parse(
+        alertmanager_body(event_body(event, options_.site, options_.gateway), utc_ms), nullptr, false);
+    if (one.is_array() && !one.empty()) some.push_back(one[0]);
+    if (some.size() >= kResentAtOnce) send();
   }
-  const std::string body = all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  for (const std::string& url : options_.alertmanagers) {
-    HttpFetch fetch;
-    fetch.url = url + "/api/v2/alerts";
-    fetch.timeout_ms = options_.webhook_timeout_ms;
-    if (url.rfind("https://", 0) == 0) fetch.ca_file = options_.ca_file;
-    // Whatever comes of it: it is sent again in a minute.
-    http_->post(std::move(fetch), "application/json", body, [](const Result<HttpPage>&) {});
-  }
+  if (!some.empty()) send();
 }
 
 }  // namespace lambda::gateway

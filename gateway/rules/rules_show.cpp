@@ -151,6 +151,10 @@ void Rules::register_metrics(Metrics& metrics) {
   const RuleFeedCounters& f = feed_counters_;
   count("events_total", "Points given to the engine.", [&f] { return f.events; });
   count("live_events_total", "Of them, by the live lane.", [&f] { return f.live_events; });
+  count("live_left_total", "Live points left to their blocks, since there are too many gaps between them.",
+        [&f] { return f.live_left; });
+  count("texts_refused_total", "Points left out, since rules.text_bytes_max had no room for a label of theirs.",
+        [&f] { return f.texts_refused; });
   count("live_known_total", "Live points that a block had brought.", [&f] { return f.live_known; });
   count("live_unbound_total", "Live points of series that no block has told of, or no rule reads.",
         [&f] { return f.live_unbound; });

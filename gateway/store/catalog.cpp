@@ -218,6 +218,7 @@ void Catalog::advance(uint64_t number, uint64_t end) {
   position.segment = number;
   position.end = end;
   queue_.push_back(std::move(position));
+  ahead_of_index_[number] = std::max(ahead_of_index_[number], end);
 }
 
 void Catalog::seal(uint64_t number) {
@@ -235,6 +236,8 @@ void Catalog::drain() {
 }
 
 void Catalog::indexed(uint64_t number, uint64_t end) {
+  const auto ahead = ahead_of_index_.find(number);
+  if (ahead != ahead_of_index_.end() && ahead->second <= end) ahead_of_index_.erase(ahead);
   IndexedSegment& home = segment(number);
   if (end <= home.indexed_to) return;
   uncommitted_bytes_ += end - home.indexed_to;

@@ -145,6 +145,8 @@ class Catalog {
   void advance(uint64_t number, uint64_t end);
   // The same for a file that is read again, at once.
   void indexed(uint64_t number, uint64_t end);
+  // How far files were settled that the index does not have as far yet; by number.
+  const std::map<uint64_t, uint64_t>& ahead_of_index() const { return ahead_of_index_; }
   // The file will not grow; no error when it is not known.
   void seal(uint64_t number);
 
@@ -208,6 +210,7 @@ class Catalog {
   size_t stream_bytes_ = 0;
   std::map<uint64_t, IndexedSegment> segments_;
   std::set<uint64_t> segments_changed_;
+  std::map<uint64_t, uint64_t> ahead_of_index_;
   std::vector<Stream*> streams_changed_;
   std::vector<Boot*> boots_changed_;
   std::map<std::pair<uint64_t, int64_t>, int64_t> held_;  // blocks by (segment, device), not written yet

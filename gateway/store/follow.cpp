@@ -1,11 +1,20 @@
 #include "gateway/store/follow.h"
 
 #include <algorithm>
+#include <map>
 
 #include "gateway/store/series_name.h"
 #include "gateway/store/store_impl.h"
 
 namespace lambda::gateway {
+namespace {
+
+struct Followed {
+  uint64_t end = 0;
+  bool dead = false;
+};
+
+}  // namespace
 
 StoreFollow& follow(Store& store) {
   return static_cast<StoreImpl&>(store);  // there is no other
@@ -19,24 +28,31 @@ Arrivals StoreImpl::arrivals(StorePlace from) {
     all.missed = true;
     all.end = from = {};
   }
+  // The index lags behind what is durable; the newest segments may not be in it at all.
+  std::map<uint64_t, Followed> segments;
+  for (auto at = catalog_->segments().lower_bound(from.segment); at != catalog_->segments().end(); ++at) {
+    if (at->second.owner == kOwnerArrivals) segments[at->first] = {at->second.indexed_to, at->second.dead};
+  }
+  const auto& ahead = catalog_->ahead_of_index();
+  for (auto at = ahead.lower_bound(from.segment); at != ahead.end(); ++at) {
+    uint64_t& end = segments[at->first].end;
+    end = std::max(end, at->second);
+  }
   bool found = from.segment == 0;
-  auto& segments = catalog_->segments();
-  for (auto at = segments.lower_bound(from.segment); at != segments.end(); ++at) {
-    const auto& [number, segment] = *at;
-    if (segment.owner != kOwnerArrivals) continue;
+  for (const auto& [number, segment] : segments) {
     const uint64_t begin = number == from.segment ? from.offset : 0;
-    found = found || (number == from.segment && (!segment.dead || from.offset >= segment.indexed_to));
+    found = found || (number == from.segment && (!segment.dead || from.offset >= segment.end));
     if (segment.dead) {
-      all.missed = all.missed || begin < segment.indexed_to;
+      all.missed = all.missed || begin < segment.end;
       continue;
     }
-    if (segment.indexed_to <= std::max<uint64_t>(begin, kFileHeaderBytes)) continue;
+    if (segment.end <= std::max<uint64_t>(begin, kFileHeaderBytes)) continue;
     ArrivalsPiece piece;
     piece.segment = number;
     piece.pin = pin(number);
     piece.path = segment_path(options_.directory, number);
     piece.begin = std::max<uint64_t>(begin, kFileHeaderBytes);
-    piece.end = segment.indexed_to;
+    piece.end = segment.end;
     all.bytes += piece.end - piece.begin;
     all.end = {number, piece.end};
     all.pieces.push_back(std::move(piece));

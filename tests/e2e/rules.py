@@ -81,14 +81,14 @@ def hot(url, more=""):
             f"  ALERT ON value > 90 CLEAR value < 80 DO log(), webhook('{url}'){more};\n")
 
 
-def begin(world, rules, extra=""):
-    """A gateway with these rules and an agent that sends only what is handed to it, sealed after a quarter second."""
+def begin(world, rules, extra="", seal_ms=250):
+    """A gateway with these rules and an agent that sends only what is handed to it."""
     folder = world.gateway_store / "rules"
     folder.mkdir(parents=True)
     for name, text in rules.items():
         (folder / name).write_text(text)
     world.start_gateway(extra=f"[rules]\nsnapshot_interval_ms = 500\nretry_ms_max = 1000\n{extra}")
-    agent = world.make_agent("press-7", seal_ms=250, sources="".join(
+    agent = world.make_agent("press-7", seal_ms=seal_ms, sources="".join(
         f"[sources.{source}]\nenabled = false\n"
         for source in ("cpu", "memory", "load", "disk", "filesystem", "network", "self")))
     world.enrol(agent)
@@ -162,6 +162,45 @@ def a_gateway_that_is_killed_while_an_alert_fires_neither_loses_nor_repeats_it(o
         time.sleep(2)  # what would come twice has had its time
         for machine, kinds in expected.items():
             assert receiver.kinds(machine) == kinds, (machine, receiver.got)
+        world.stop_all()
+    receiver.stop()
+
+
+@case
+def an_alert_does_not_wait_for_blocks_and_is_told_once_when_they_come(options):
+    """Blocks are sealed after a minute; alerts come by the live lane, over a kill too, and the blocks bring the same
+    points again."""
+    receiver = Receiver()
+    receiver.start()
+    with options.world("rules-live") as world:
+        agent = begin(world, {"hot.sql": hot(receiver.url)}, seal_ms=60_000)
+        machines, waited = [f"m{number}" for number in range(8)], []
+        for machine in machines:
+            pushed = time.monotonic()
+            push(agent, machine, 95)
+            wait_until(f"{machine} being told", lambda m=machine: receiver.kinds(m) == ["firing"], 40, step=0.02)
+            waited.append(time.monotonic() - pushed)
+        first, *others = waited
+        print(f"   told {sorted(others)[len(others) // 2]:.2f} s after the point in half of {len(others)} alerts, "
+              f"{max(others):.2f} s at most; the first one {first:.2f} s", flush=True)
+        for machine in machines[:4]:
+            push(agent, machine, 70)
+        assert world.metrics(agent.port)["lambda_agent_points_packed_total"] == 0, "a parcel came first: nothing was shown"
+        world.gateway.kill()
+        for machine in machines[4:6]:
+            push(agent, machine, 70)
+        world.gateway.start()
+        wait_until("the gateway being back", world.gateway_ready, 60)
+        expected = {machine: ["firing", "resolved"] if number < 6 else ["firing"] for number, machine in enumerate(machines)}
+        for machine, kinds in expected.items():
+            wait_until(f"{machine} being told", lambda m=machine, k=kinds: receiver.kinds(m) == k, 40)
+        agent.stop()  # what it has goes out as blocks
+        wait_until("the blocks being read", lambda: world.metrics()["lambda_rules_blocks_decoded_total"] >= len(machines) and
+                   world.metrics()["lambda_rules_behind_bytes"] == 0, 60)
+        wait_until("nothing waiting", lambda: world.metrics()["lambda_rules_deliveries_waiting"] == 0, 20)
+        for machine, kinds in expected.items():
+            assert receiver.kinds(machine) == kinds, (machine, receiver.got)
+        assert firing(world) == machines[6:]
         world.stop_all()
     receiver.stop()
 

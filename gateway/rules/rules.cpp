@@ -10,6 +10,7 @@ namespace lambda::gateway {
 namespace {
 
 constexpr int64_t kTickMs = 1'000;
+constexpr int64_t kBeginMs = 10;  // what is stored before the rules are there, rules that are new do not see
 constexpr uint32_t kReadTries = 3;
 constexpr int64_t kAlertSaveMs = 500;  // after an alert the state is saved as soon as this
 constexpr int64_t kSaveShare = 20;     // and saving takes a twentieth of the time at most
@@ -90,8 +91,8 @@ void Rules::begin() {
 }
 
 void Rules::tick() {
-  timer_ = env_.loop.after(kTickMs, [this] { tick(); });
   if (!begun_ && store_.ready()) begin();
+  timer_ = env_.loop.after(begun_ ? kTickMs : kBeginMs, [this] { tick(); });
   resend();
   pump();
 }

@@ -91,6 +91,7 @@ def begin(world, rules, extra="", seal_ms=250):
     agent = world.make_agent("press-7", seal_ms=seal_ms, sources="".join(
         f"[sources.{source}]\nenabled = false\n"
         for source in ("cpu", "memory", "load", "disk", "filesystem", "network", "self")))
+    wait_until("the rules running", lambda: world.metrics()["lambda_rules_loaded"] > 0, 20)
     world.enrol(agent)
     world.start_agent(agent)
     return agent

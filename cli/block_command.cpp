@@ -9,7 +9,11 @@
 #include <vector>
 
 #include "base/crypto/crypto.h"
+#include "cli/block_archive.h"
+#include "cli/pack_command.h"
+#include "cli/points_csv.h"
 #include "lambda/block.h"
+#include "lambda/stored_block.h"
 #include "query/number.h"
 
 namespace lambda::cli {
@@ -25,34 +29,16 @@ struct Block {
   std::vector<Point> points;
 };
 
-// n x 10^-scale, exactly.
-std::string decimal_text(int64_t n, unsigned scale) {
-  const bool negative = n < 0;
-  std::string digits = std::to_string(negative ? ~static_cast<uint64_t>(n) + 1 : static_cast<uint64_t>(n));
-  if (scale > 0) {
-    if (digits.size() <= scale) {
-      digits.insert(0, scale + 1 - digits.size(), '0');
-    }
-    digits.insert(digits.size() - scale, ".");
-  }
-  return (negative ? "-" : "") + digits;
-}
-
-std::string value_text(const BlockInfo& info, uint64_t bits) {
-  switch (info.type) {
-    case ValueType::kF64:
-      return query::format_number(std::bit_cast<double>(bits));
-    case ValueType::kDec:
-      return decimal_text(static_cast<int64_t>(bits), info.scale);
-    default:
-      return std::to_string(static_cast<int64_t>(bits));
-  }
+std::string text_of(const BlockInfo& info, uint64_t bits) {
+  return value_text(info.type, info.scale, bits);
 }
 
 double value_number(const BlockInfo& info, uint64_t bits) {
   switch (info.type) {
     case ValueType::kF64:
       return std::bit_cast<double>(bits);
+    case ValueType::kF32:
+      return static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(bits)));
     case ValueType::kDec:
       return static_cast<double>(static_cast<int64_t>(bits)) / std::pow(10.0, info.scale);
     default:
@@ -101,7 +87,7 @@ Result<std::vector<uint8_t>> read_bytes(const BlockOptions& options, Disk& disk)
   return bytes;
 }
 
-Result<Block> read_block(const BlockOptions& options, Disk& disk) {
+Result<Block> block_of(const BlockOptions& options, Disk& disk) {
   auto bytes = read_bytes(options, disk);
   if (!bytes) {
     return tl::unexpected(bytes.error());
@@ -109,7 +95,7 @@ Result<Block> read_block(const BlockOptions& options, Disk& disk) {
   Block block;
   block.bytes = std::move(*bytes);
   block.points.resize(kBlockPointsMax);
-  const BlockStatus status = decode_block(block.bytes, 0, &block.info, block.points);
+  const BlockStatus status = lambda::read_block(block.bytes, 0, &block.info, block.points, kLongSpanMsMax);
   if (!status.ok()) {
     return fail(ErrorCode::kInvalid, options.file + ": not a good block: " + block_error_name(status.error) +
                                          ", noticed at byte " + std::to_string(status.offset) + " of " +
@@ -123,13 +109,13 @@ Result<Block> read_block(const BlockOptions& options, Disk& disk) {
 std::string sum_text(const Block& block) {
   double sum = 0;
   int64_t exact = 0;
-  bool fits = block.info.type != ValueType::kF64;
+  bool fits = block.info.type != ValueType::kF64 && block.info.type != ValueType::kF32;
   for (const Point& point : block.points) {
     const double value = value_number(block.info, point.bits);
     sum += std::isnan(value) ? 0 : value;
     fits = fits && !__builtin_add_overflow(exact, static_cast<int64_t>(point.bits), &exact);
   }
-  return fits ? value_text(block.info, static_cast<uint64_t>(exact)) : query::format_number(sum);
+  return fits ? text_of(block.info, static_cast<uint64_t>(exact)) : query::format_number(sum);
 }
 
 std::string content_root(const std::vector<Point>& points) {
@@ -158,7 +144,7 @@ ordered_json facts_of(const Block& block) {
   }
   ordered_json facts;
   facts["version"] = 1;  // another one would have been refused
-  facts["codec"] = info.codec == Codec::kXor64 ? "xor64" : "delta64";
+  facts["codec"] = encoding_name(block.bytes);
   facts["type"] = type_word(info.type);
   if (info.type == ValueType::kDec) {
     facts["scale"] = info.scale;
@@ -171,12 +157,14 @@ ordered_json facts_of(const Block& block) {
   facts["t_min"] = info.t_min;
   facts["t_max"] = info.t_max;
   facts["unordered"] = info.unordered;
+  facts["points"] = info.count;
   facts["bytes"] = block.bytes.size();
   facts["bits_per_point"] = std::round(static_cast<double>(block.bytes.size()) * 800 / info.count) / 100;
-  facts["first"] = value_text(info, block.points.front().bits);
-  facts["last"] = value_text(info, block.points.back().bits);
-  facts["min"] = lowest == nullptr ? ordered_json() : ordered_json(value_text(info, lowest->bits));
-  facts["max"] = highest == nullptr ? ordered_json() : ordered_json(value_text(info, highest->bits));
+  facts["encodings"] = {{encoding_name(block.bytes), 1}};
+  facts["first"] = text_of(info, block.points.front().bits);
+  facts["last"] = text_of(info, block.points.back().bits);
+  facts["min"] = lowest == nullptr ? ordered_json() : ordered_json(text_of(info, lowest->bits));
+  facts["max"] = highest == nullptr ? ordered_json() : ordered_json(text_of(info, highest->bits));
   facts["sum"] = sum_text(block);
   facts["nan_count"] = nan_count;
   facts["content_root"] = content_root(block.points);
@@ -186,7 +174,7 @@ ordered_json facts_of(const Block& block) {
 }  // namespace
 
 int block_cat(Output& output, const BlockOptions& options, Disk& disk) {
-  const auto block = read_block(options, disk);
+  const auto block = block_of(options, disk);
   if (!block) {
     return report(output, block.error());
   }
@@ -197,7 +185,7 @@ int block_cat(Output& output, const BlockOptions& options, Disk& disk) {
       // The bits too: a decimal does not tell one NaN from another.
       points.push_back({{"ordinal", block->info.first_ordinal + i},
                         {"timestamp_ms", point.time_ms},
-                        {"value", value_text(block->info, point.bits)},
+                        {"value", text_of(block->info, point.bits)},
                         {"bits", hex64(point.bits)}});
     }
     output.out << points.dump() << "\n";
@@ -208,13 +196,18 @@ int block_cat(Output& output, const BlockOptions& options, Disk& disk) {
     if (options.ordinals) {
       output.out << block->info.first_ordinal + i << ',';
     }
-    output.out << block->points[i].time_ms << ',' << value_text(block->info, block->points[i].bits) << '\n';
+    output.out << block->points[i].time_ms << ',' << text_of(block->info, block->points[i].bits) << '\n';
   }
   return kExitDone;
 }
 
 int block_stat(Output& output, const BlockOptions& options, Disk& disk) {
-  const auto block = read_block(options, disk);
+  if (!options.hex) {
+    const auto text = disk.read_all(options.file, kArchiveBytesMax);
+    if (!text) return report(output, text.error());
+    if (is_archive(*text)) return archive_stat(output, options.file, disk);
+  }
+  const auto block = block_of(options, disk);
   if (!block) {
     return report(output, block.error());
   }

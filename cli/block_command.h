@@ -17,7 +17,7 @@ struct BlockOptions {
 // The points as CSV: timestamp_ms,value. A malformed block is an error with its kind and byte offset, and prints no
 // points at all.
 int block_cat(Output& output, const BlockOptions& options, Disk& disk);
-// What the header says and what the points come to.
+// What the header says and what the points come to; of a file of many blocks what archive_stat() says.
 int block_stat(Output& output, const BlockOptions& options, Disk& disk);
 
 }  // namespace lambda::cli

@@ -19,6 +19,7 @@
 #include "cli/cep_command.h"
 #include "cli/cep_replay.h"
 #include "cli/output.h"
+#include "cli/pack_command.h"
 #include "cli/promql_test_command.h"
 #include "cli/query_command.h"
 #include "cli/rules_command.h"
@@ -247,7 +248,7 @@ class CommandLine {
   }
 
   void add_block() {
-    auto* command = app.add_subcommand("block", "Look into a file that holds one block");
+    auto* command = app.add_subcommand("block", "Pack a series into blocks, look into a file of them");
     command->require_subcommand(1);
     const auto add = [&](const char* name, const char* help,
                          int (*show)(cli::Output&, const cli::BlockOptions&, Disk&)) {
@@ -264,7 +265,28 @@ class CommandLine {
     };
     add("cat", "Its points as CSV: timestamp_ms,value", cli::block_cat)
         ->add_flag("--ordinals", block_.ordinals, "Each point's ordinal before it");
-    add("stat", "What its header says and its points come to", cli::block_stat);
+    add("stat", "What its header says and its points come to; of many blocks: points, bytes, encodings",
+        cli::block_stat);
+    auto* pack = command->add_subcommand("pack", "Write a series from CSV (timestamp_ms,value) as a file of blocks");
+    pack->add_option("in", pack_.in, "CSV, or CSV packed with gzip")->required()->type_name("IN.csv[.gz]");
+    pack->add_option("out", pack_.out, "The file to write")->required()->type_name("OUT");
+    pack->add_option("--type", pack_.type, "f64, f32, i64, dec:K (K decimals), or auto: the smallest that is exact")
+        ->capture_default_str();
+    pack->add_flag("--seal", pack_.seal, "In the smallest form that a gateway writes, not as a device does");
+    pack->callback([this] {
+      run = [this] {
+        Files files;
+        return cli::block_pack(output, pack_, files.disk);
+      };
+    });
+    auto* unpack = command->add_subcommand("unpack", "Its points as CSV, each value so that it reads back bit for bit");
+    unpack->add_option("file", block_.file, "A file of blocks, or one block")->required()->type_name("FILE");
+    unpack->callback([this] {
+      run = [this] {
+        Files files;
+        return cli::block_unpack(output, block_.file, files.disk);
+      };
+    });
   }
 
   void add_store() {
@@ -515,6 +537,7 @@ class CommandLine {
   cli::EnrollOptions enroll_;
   cli::RevokeOptions revoke_;
   cli::BlockOptions block_;
+  cli::PackOptions pack_;
   cli::CepOptions cep_;
   bool cep_list_ = false;
   cli::RulesOptions rules_;

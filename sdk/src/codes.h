@@ -20,6 +20,13 @@ inline constexpr size_t kChecksumBytes = 4;
 constexpr Codec codec_of(ValueType type) {
   return type == ValueType::kF64 ? Codec::kXor64 : Codec::kDelta64;
 }
+// f32 is written as the upper half of 64 bits, so that one window serves both; only the length of a window is shorter.
+constexpr bool is_xor(Codec codec) {
+  return codec == Codec::kXor64 || codec == Codec::kXor32;
+}
+constexpr unsigned window_length_bits(Codec codec) {
+  return codec == Codec::kXor64 ? 6 : 5;
+}
 
 inline uint64_t load_u64be(const uint8_t* from) {
   uint64_t value;
@@ -107,7 +114,9 @@ inline void add_step_change(Head* head, int32_t change) {
   }
 }
 
+template <Codec codec>
 LAMBDA_HOT inline void put_xor(BitSink* sink, Head head, uint64_t x, CodeState* state) {
+  constexpr unsigned kLength = window_length_bits(codec);
   unsigned lead = static_cast<unsigned>(__builtin_clzll(x));
   if (lead > 31) lead = 31;
   const auto trail = static_cast<unsigned>(__builtin_ctzll(x));
@@ -115,12 +124,12 @@ LAMBDA_HOT inline void put_xor(BitSink* sink, Head head, uint64_t x, CodeState* 
   const unsigned window_lead = state->window_lead;
   const unsigned window_bits = state->window_bits;  // 0, no window, covers nothing: trail < 64 - window_lead always
   const unsigned window_trail = 64 - window_lead - window_bits;
-  if (lead >= window_lead && trail >= window_trail && window_bits <= 11 + bits) {
+  if (lead >= window_lead && trail >= window_trail && window_bits <= 5 + kLength + bits) {
     head.add(0, 1);
     sink->put_two(head.bits, head.count, x >> window_trail, window_bits);
     return;
   }
-  head.add(1u << 11 | lead << 6 | (bits - 1), 1 + 5 + 6);
+  head.add(1u << (5 + kLength) | lead << kLength | (bits - 1), 1 + 5 + kLength);
   state->window_lead = static_cast<uint8_t>(lead);
   state->window_bits = static_cast<uint8_t>(bits);
   sink->put_two(head.bits, head.count, x >> trail, bits);
@@ -172,8 +181,8 @@ LAMBDA_HOT inline uint8_t* encode_point(CodeState* state, int32_t step, uint64_t
     return sink.end(state);
   }
   state->last_bits = bits;
-  if constexpr (codec == Codec::kXor64) {
-    put_xor(&sink, head, bits ^ last, state);
+  if constexpr (is_xor(codec)) {
+    put_xor<codec>(&sink, head, bits ^ last, state);
   } else {
     put_delta(&sink, head, bits - last);
   }

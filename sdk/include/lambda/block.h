@@ -13,7 +13,8 @@
 
 namespace lambda {
 
-enum class Codec : uint8_t { kXor64 = 1, kDelta64 = 2 };
+// The first two are what a device writes and every reader reads; the others need lambda/stored_block.h.
+enum class Codec : uint8_t { kXor64 = 1, kDelta64 = 2, kXor32 = 4, kSlope64 = 5, kPacked = 6 };
 
 // What a block says of itself.
 struct BlockInfo {
@@ -49,6 +50,7 @@ enum class BlockError : uint8_t {
   kBits,   // the bits end too early, too late or in set bits
   kTimes,  // points disagree with t_min, t_span or the order flag
   kChecksum,
+  kAggregates,  // the head's aggregates are not those of the points
 };
 // "checksum", "codec" ...: stable words for logs and metrics.
 const char* block_error_name(BlockError error);
@@ -144,6 +146,8 @@ class BlockReader {
   BlockStatus status() const { return status_; }
 
  private:
+  friend struct StoredBlockReader;
+
   template <Codec codec>
   size_t decode(std::span<Point> points);
   bool check_end();

@@ -1,0 +1,134 @@
+// The payload of codec `packed` (proto/block.md, "Packed"): times as one column, values as one or two.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <span>
+
+#include "column_reader.h"
+#include "lambda/block.h"
+#include "lambda/stored_block.h"
+
+namespace lambda::packed {
+
+enum class ValueForm : uint8_t { kInteger = 0, kDecimal = 1, kDictionary = 2, kSplit = 3 };
+inline constexpr size_t kEntriesMax = 512;  // of a dictionary
+inline constexpr size_t kHighsMax = 16;     // of a split
+inline constexpr size_t kExceptionBytes = 10;
+inline constexpr unsigned kDecimalMax = 18;               // the greatest exponent
+inline constexpr int64_t kDecimalEnd = int64_t{1} << 51;  // integers of decimals are less, either way
+inline constexpr double kPowers[kDecimalMax + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8, 1e9,
+                                                    1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18};
+
+// n / 10^e as the type's bits. Division, as it gives back more decimals than multiplication does.
+LAMBDA_INLINE uint64_t decimal_bits(bool is_f32, int64_t n, double power) {
+  // Exact for |n| <= 2^51, and vectors can do it.
+  const double number = __builtin_bit_cast(double, static_cast<uint64_t>(n) + 0x4338000000000000) - 6755399441055744.0;
+  const double quotient = number / power;
+  if (is_f32) return __builtin_bit_cast(uint32_t, static_cast<float>(quotient));
+  return __builtin_bit_cast(uint64_t, quotient);
+}
+
+// Reads a payload in steps of 128 points. All of it is bounds-checked; `good` of the inputs says whether it held.
+struct PackedReader {
+  BlockInfo info;
+  Input times_in, main_in, second_in;
+  ColumnReader times, main, second;
+  ValueForm form = ValueForm::kInteger;
+  unsigned cut = 0;  // kSplit: bits of the low part
+  double power = 1;
+  const uint8_t* exceptions = nullptr;
+  size_t exception_count = 0;
+  size_t next_exception = 0;
+  size_t index = 0;        // of the next point
+  size_t entry_count = 0;  // kDictionary, kSplit
+  uint64_t entries[kEntriesMax + kMini];
+  const uint8_t* stop = nullptr;  // where the payload ends
+
+  // Reads what stands before the columns and passes over them. False: not such a payload.
+  bool open(const BlockInfo& head, const uint8_t* begin, const uint8_t* end);
+  // The next points: times in ticks from t_min, and bits. `count` is 128 or the rest.
+  LAMBDA_INLINE bool next(size_t count, uint64_t* ticks, uint64_t* bits);
+  bool skip(size_t count);
+};
+
+LAMBDA_INLINE bool decimals(PackedReader* reader, size_t count, uint64_t* bits) {
+  uint64_t ulps[kMini];
+  reader->second.next(&reader->second_in, count, ulps);
+  uint64_t outside = 0;
+  for (size_t i = 0; i < count; ++i) outside |= (bits[i] + static_cast<uint64_t>(kDecimalEnd)) >> 52;
+  const double power = reader->power;
+  if (reader->info.type == ValueType::kF32) {
+    for (size_t i = 0; i < count; ++i) {
+      bits[i] = (decimal_bits(true, static_cast<int64_t>(bits[i]), power) + ulps[i]) & 0xFFFFFFFF;
+    }
+  } else {
+    for (size_t i = 0; i < count; ++i) {
+      bits[i] = decimal_bits(false, static_cast<int64_t>(bits[i]), power) + ulps[i];
+    }
+  }
+  return outside == 0;
+}
+
+inline bool entries_of(PackedReader* reader, size_t count, uint64_t* bits) {
+  uint64_t greatest = 0;
+  for (size_t i = 0; i < count; ++i) greatest = bits[i] > greatest ? bits[i] : greatest;
+  if (greatest >= reader->entry_count) return false;
+  for (size_t i = 0; i < count; ++i) bits[i] = reader->entries[bits[i]];
+  return true;
+}
+
+inline bool put_exceptions(PackedReader* reader, size_t count, uint64_t* bits) {
+  while (reader->next_exception < reader->exception_count) {
+    const uint8_t* const at = reader->exceptions + reader->next_exception * kExceptionBytes;
+    const size_t position = static_cast<size_t>(at[0] | at[1] << 8);
+    if (position < reader->index) return false;
+    if (position >= reader->index + count) return true;
+    bits[position - reader->index] = load_u64le(at + 2);
+    ++reader->next_exception;
+  }
+  return true;
+}
+
+LAMBDA_INLINE bool PackedReader::next(size_t count, uint64_t* ticks, uint64_t* bits) {
+  times.next(&times_in, count, ticks);
+  main.next(&main_in, count, bits);
+  bool fine = times_in.good && main_in.good;
+  if (!fine) return false;
+  if (form == ValueForm::kDecimal) {
+    fine = decimals(this, count, bits) && second_in.good && put_exceptions(this, count, bits);
+  } else if (form == ValueForm::kDictionary) {
+    fine = entries_of(this, count, bits);
+  } else if (form == ValueForm::kSplit) {
+    uint64_t low[kMini];
+    second.next(&second_in, count, low);
+    fine = second_in.good && entries_of(this, count, bits);
+    uint64_t outside = 0;
+    for (size_t i = 0; fine && i < count; ++i) {
+      outside |= low[i] >> cut;
+      bits[i] = bits[i] << cut | low[i];
+    }
+    fine = fine && outside == 0;
+  }
+  if (info.type == ValueType::kF32) {
+    for (size_t i = 0; fine && i < count; ++i) fine = bits[i] <= 0xFFFFFFFF;
+  }
+  index += count;
+  return fine;
+}
+
+// What the points of a payload come to: written out, or aggregated. Both check that the times fill 0 to `span_ticks`
+// and that the order flag is right. `times_wrong` tells a failure of that from one of the bytes.
+bool decode_packed(PackedReader* reader, uint32_t span_ticks, Point* points, bool* times_wrong);
+bool aggregate_packed(PackedReader* reader, uint32_t span_ticks, int64_t from_ms, int64_t to_ms, Aggregates* aggregates,
+                      bool* times_wrong);
+
+// Writes the payload's columns to `out`, which has room for `bytes_max` and 1,024 bytes more. `ticks` are the times in
+// ticks from t_min. 0: packing does not pay (more than `bytes_max`).
+size_t encode_packed(ValueType type, std::span<const Point> points, const uint64_t* ticks, uint8_t* out,
+                     size_t bytes_max);
+
+const char* packed_name(const PackedReader& reader);
+
+}  // namespace lambda::packed

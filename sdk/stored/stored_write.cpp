@@ -1,0 +1,191 @@
+// Writing blocks in any codec, and choosing among them.
+#include "codes.h"
+#include "expect.h"
+#include "stored_head.h"
+
+namespace lambda {
+namespace {
+
+uint64_t gcd(uint64_t a, uint64_t b) {
+  while (b != 0) {
+    const uint64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+uint64_t distance(int64_t a, int64_t b) {
+  return a < b ? static_cast<uint64_t>(b) - static_cast<uint64_t>(a)
+               : static_cast<uint64_t>(a) - static_cast<uint64_t>(b);
+}
+
+// The extent of a run of points as far as it was looked at.
+struct Extent {
+  int64_t t_min;
+  int64_t t_max;
+  uint64_t tick = 0;  // divides every distance; 0: all points have one time
+
+  explicit Extent(int64_t first) : t_min(first), t_max(first) {}
+  // Distances that repeat, as most do, are divided once.
+  void add(int64_t time, int64_t last) {
+    t_min = time < t_min ? time : t_min;
+    t_max = time > t_max ? time : t_max;
+    const uint64_t step = distance(time, last);
+    if (step == last_step_) return;
+    last_step_ = step;
+    if (tick != 1) tick = gcd(step, tick);
+  }
+  bool fits(int64_t span_ms_max) const {
+    const uint64_t span = distance(t_min, t_max);
+    if (span > static_cast<uint64_t>(span_ms_max)) return false;
+    return span <= kSpanTicksMax || (tick <= UINT32_MAX && span / tick <= kSpanTicksMax);
+  }
+
+ private:
+  uint64_t last_step_ = 0;
+};
+
+BlockInfo info_of(const BlockOptions& options, std::span<const Point> points) {
+  LAMBDA_EXPECT(!points.empty() && points.size() <= kBlockPointsMax);
+  LAMBDA_EXPECT(options.first_ordinal <= (uint64_t{1} << 63) - kBlockPointsMax && options.scale <= kScaleMax);
+  BlockInfo info;
+  Extent extent(points[0].time_ms);
+  for (size_t i = 1; i < points.size(); ++i) {
+    extent.add(points[i].time_ms, points[i - 1].time_ms);
+    info.unordered |= points[i].time_ms <= points[i - 1].time_ms;
+  }
+  LAMBDA_EXPECT(extent.fits(kLongSpanMsMax));
+  info.boot = options.boot;
+  info.first_ordinal = options.first_ordinal;
+  info.t_min = extent.t_min;
+  info.t_max = extent.t_max;
+  info.ref = options.ref;
+  info.clock = options.clock;
+  info.count = static_cast<uint32_t>(points.size());
+  info.tick_ms = extent.tick == 0 ? 1 : static_cast<uint32_t>(extent.tick);
+  info.type = options.type;
+  info.scale = options.type == ValueType::kDec ? options.scale : 0;
+  info.has_boot = options.write_boot;
+  return info;
+}
+
+int32_t ticks_between(int64_t from, int64_t to, uint32_t tick_ms) {
+  const auto ticks = static_cast<int32_t>(distance(from, to) / tick_ms);
+  return to < from ? -ticks : ticks;
+}
+
+template <Codec codec>
+uint8_t* write_codes(const BlockInfo& info, std::span<const Point> points, uint8_t* out) {
+  constexpr Codec kCodes = codec == Codec::kSlope64 ? Codec::kDelta64 : codec;  // slopes are deltas of differences
+  CodeState state;
+  if (codec != Codec::kSlope64) state.last_bits = codec == Codec::kXor32 ? points[0].bits << 32 : points[0].bits;
+  for (size_t i = 1; i < points.size(); ++i) {
+    uint64_t bits = points[i].bits;
+    if (codec == Codec::kXor32) bits <<= 32;
+    if (codec == Codec::kSlope64) bits -= points[i - 1].bits;
+    out =
+        encode_point<kCodes>(&state, ticks_between(points[i - 1].time_ms, points[i].time_ms, info.tick_ms), bits, out);
+  }
+  return state.fill > 0 ? out + 1 : out;
+}
+
+std::span<const uint8_t> finish(uint8_t* begin, uint8_t* end) {
+  const auto body = static_cast<size_t>(end - begin);
+  const uint32_t crc = crc32c({begin, body});
+  for (size_t i = 0; i < kChecksumBytes; ++i) end[i] = static_cast<uint8_t>(crc >> (8 * i));
+  return {begin, body + kChecksumBytes};
+}
+
+std::span<const uint8_t> write_stream(BlockInfo info, Codec codec, const Aggregates* aggregates,
+                                      std::span<const Point> points, uint8_t* space) {
+  LAMBDA_EXPECT(codec != Codec::kPacked && holds<true>(codec, info.type));
+  info.codec = codec;
+  uint8_t* const bits = space + write_stored_head(info, points[0], aggregates, space);
+  switch (codec) {
+    case Codec::kXor64:
+      return finish(space, write_codes<Codec::kXor64>(info, points, bits));
+    case Codec::kXor32:
+      return finish(space, write_codes<Codec::kXor32>(info, points, bits));
+    case Codec::kSlope64:
+      return finish(space, write_codes<Codec::kSlope64>(info, points, bits));
+    case Codec::kDelta64:
+    case Codec::kPacked:
+      break;
+  }
+  return finish(space, write_codes<Codec::kDelta64>(info, points, bits));
+}
+
+// Empty: packing does not pay.
+std::span<const uint8_t> write_packed(BlockInfo info, const Aggregates* aggregates, std::span<const Point> points,
+                                      std::span<uint8_t> space) {
+  constexpr size_t kTouchedBehind = 32;  // bytes that the encoder may clear behind what it writes
+  info.codec = Codec::kPacked;
+  uint64_t ticks[kBlockPointsMax];
+  for (size_t i = 0; i < points.size(); ++i) {
+    ticks[i] = distance(info.t_min, points[i].time_ms) / info.tick_ms;
+  }
+  const size_t head = write_stored_head(info, points[0], aggregates, space.data());
+  if (space.size() < head + kTouchedBehind + kChecksumBytes) return {};
+  const size_t payload = packed::encode_packed(info.type, points, ticks, space.data() + head,
+                                               space.size() - head - kTouchedBehind - kChecksumBytes);
+  if (payload == 0) return {};
+  return finish(space.data(), space.data() + head + payload);
+}
+
+bool gives_back(std::span<const uint8_t> block, std::span<const Point> points) {
+  Point decoded[kBlockPointsMax];
+  BlockInfo info;
+  if (!read_block(block, 0, &info, decoded, kLongSpanMsMax).ok() || info.count != points.size()) return false;
+  for (size_t i = 0; i < points.size(); ++i) {
+    if (!(decoded[i] == points[i])) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+size_t points_that_fit(std::span<const Point> points, int64_t span_ms_max) {
+  if (points.empty()) return 0;
+  Extent extent(points[0].time_ms);
+  size_t count = 1;
+  for (; count < points.size() && count < kBlockPointsMax; ++count) {
+    extent.add(points[count].time_ms, points[count - 1].time_ms);
+    if (!extent.fits(span_ms_max)) break;
+  }
+  return count;
+}
+
+std::span<const uint8_t> write_block(const StoredOptions& options, Codec codec, std::span<const Point> points,
+                                     std::span<uint8_t> space) {
+  LAMBDA_EXPECT(space.size() >= stored_bytes_max(points.size()));
+  const BlockInfo info = info_of(options.block, points);
+  const Aggregates all = options.aggregates ? aggregates_of(info.type, points) : Aggregates();
+  return write_stream(info, codec, options.aggregates ? &all : nullptr, points, space.data());
+}
+
+std::span<const uint8_t> pack_block(const StoredOptions& options, std::span<const Point> points,
+                                    std::span<uint8_t> space) {
+  // A streaming codec takes a bit a point at least, and hardly ever less than a form of packing that takes so few.
+  constexpr size_t kWorthStreams = 8;
+  LAMBDA_EXPECT(space.size() >= stored_bytes_max(points.size()));
+  const BlockInfo info = info_of(options.block, points);
+  const Aggregates all = options.aggregates ? aggregates_of(info.type, points) : Aggregates();
+  const Aggregates* const aggregates = options.aggregates ? &all : nullptr;
+  std::span<const uint8_t> best = write_packed(info, aggregates, points, space);
+  if (!best.empty() && !gives_back(best, points)) best = {};
+  if (best.empty() || points.size() < packed::kMini || best.size() * 8 > points.size() * kWorthStreams) {
+    uint8_t other_space[stored_bytes_max(kBlockPointsMax)];
+    for (const Codec codec : {Codec::kXor64, Codec::kXor32, Codec::kDelta64, Codec::kSlope64}) {
+      if (!holds<true>(codec, info.type)) continue;
+      const auto other = write_stream(info, codec, aggregates, points, other_space);
+      if ((!best.empty() && other.size() >= best.size()) || !gives_back(other, points)) continue;
+      __builtin_memcpy(space.data(), other.data(), other.size());
+      best = {space.data(), other.size()};
+    }
+  }
+  LAMBDA_EXPECT(!best.empty());  // the streaming codecs hold everything
+  return best;
+}
+
+}  // namespace lambda

@@ -66,6 +66,7 @@ class AntiJoinMachine final : public Machine {
       timers_[key] = {};
     }
   }
+  void renumber(std::span<const KeyId> now) override { renumber_by_key(timers_, now); }
   size_t state_bytes() const override { return timers_.size() * sizeof(LazyTimer); }
   void save(StateWriter& out) const override {
     out.u32(static_cast<uint32_t>(timers_.size()));

@@ -29,6 +29,12 @@ class ChainMachine final : public Machine {
       groups_[key] = {};
     }
   }
+  void renumber(std::span<const KeyId> now) override { renumber_by_key(groups_, now); }
+  void fit(const Moment& moment) override {
+    for (KeyId key = 0; key < groups_.size(); ++key) {
+      enforce_bound(groups_[key], moment);
+    }
+  }
   size_t state_bytes() const override {
     return pattern_state_bytes(plan_, context_.plan.keys.size(), groups_.size(), held_runs_);
   }

@@ -18,6 +18,7 @@ std::string Engine::Impl::snapshot() const {
     if (here) {
       out.text(rule->plan.name);
       out.u64(shape_of(rule->plan, catalog_, symbols_));
+      out.u64(rule->held());
       const size_t part = out.begin_part();
       rule->save(out);
       out.end_part(part);
@@ -47,7 +48,8 @@ Status Engine::Impl::restore(std::string_view bytes) {
     return tl::unexpected(opened.error());
   }
   StateReader& in = *opened;
-  const RuleNumbers numbers = restore_rules(in);
+  Lost lost;
+  const RuleNumbers numbers = restore_rules(in, lost);
   clock_.load(in);
   devices_.load(in);
   const size_t groups = in.count(32);
@@ -77,11 +79,17 @@ Status Engine::Impl::restore(std::string_view bytes) {
   if (!in.ok() || !in.at_end()) {
     return fail(ErrorCode::kInvalid, "the snapshot does not fit the rules");
   }
+  outputs_.set_line(0);
+  for (const auto& [rule, count] : lost) {
+    rules_[rule]->limit(Bound::kShape, 0, present(), count);
+  }
+  fit_rules(numbers);
+  flush();
   return {};
 }
 
 // Returns what the numbers of the snapshot's rules are here.
-RuleNumbers Engine::Impl::restore_rules(StateReader& in) {
+RuleNumbers Engine::Impl::restore_rules(StateReader& in, Lost& lost) {
   RuleNumbers numbers(in.count(1), kNoRule);
   size_t restored = 0;
   for (RuleId& number : numbers) {
@@ -90,20 +98,38 @@ RuleNumbers Engine::Impl::restore_rules(StateReader& in) {
     }
     const auto id = find_rule(in.text());
     const uint64_t shape = in.u64();
+    const uint64_t held = in.u64();
     StateReader part = in.part();
-    if (id && shape_of(rules_[*id]->plan, catalog_, symbols_) == shape) {
+    if (!id || !part.ok()) {
+      continue;
+    }
+    if (rules_[*id]->is_active && shape_of(rules_[*id]->plan, catalog_, symbols_) == shape) {
       rules_[*id]->load(part);
-      number = *id;
-      ++restored;
-      if (!part.ok() || !part.at_end()) {
-        in.refuse();
+      if (part.ok() && part.at_end()) {
+        number = *id;
+        ++restored;
+        continue;
       }
+      const RuleRunner& broken = *rules_[*id];
+      put_in_place_of(*id, make_rule(broken.plan, broken.is_divided));
+    }
+    if (held > 0) {
+      lost.emplace_back(*id, held);
     }
   }
   counters_.rules_begun_anew += static_cast<size_t>(std::ranges::count_if(
                                     rules_, [](const auto& rule) { return rule != nullptr && rule->is_active; })) -
                                 restored;
   return numbers;
+}
+
+// Rules whose bounds were lowered since.
+void Engine::Impl::fit_rules(const RuleNumbers& numbers) {
+  for (const RuleId id : numbers) {
+    if (id != kNoRule) {
+      renumber_items(id, rules_[id]->fit(present()));
+    }
+  }
 }
 
 // ---- the door
@@ -163,8 +189,8 @@ size_t Engine::set_table(TableId table, std::span<const std::vector<Value>> rows
 void Engine::push(const Batch& batch) {
   impl_->push(batch);
 }
-void Engine::text_refused(StreamId stream, int64_t t, uint64_t index) {
-  impl_->text_refused(stream, t, index);
+void Engine::text_refused(StreamId stream, int64_t t, uint64_t index, std::optional<int64_t> at) {
+  impl_->text_refused(stream, t, index, at.value_or(t));
 }
 void Engine::advance_to(int64_t t) {
   impl_->advance_to(t);

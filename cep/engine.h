@@ -1,6 +1,7 @@
 // The rule engine: takes rules as text, events and time, gives outputs. Knows no gateway, no JSON, no files.
-// Everything happens inside the calls, on the caller's thread; the sink is called from push() and advance_to(), in the
-// order of sentence 8, and must not push events.
+// Everything happens inside the calls, on the caller's thread; the sink is called from push() and advance_to(), and
+// when rules or bounds changed from replace(), remove() and restore(), in the order of sentence 8, and must not push
+// events.
 //
 // The same input gives the same output, whatever the batches it comes in, and whether or not the engine was saved and
 // restored in between.
@@ -75,8 +76,9 @@ class Engine {
 
   void push(const Batch& batch);
   // An event of the stream had to be left out, because symbols() had no room for one of its texts: the rules that read
-  // the stream say so (47). It has a number among the events, like others, and moves no time.
-  void text_refused(StreamId stream, int64_t t, uint64_t index);
+  // the stream say so (47). It has a number among the events, like others, and moves no time. `at`: when it arrived, if
+  // that is not its own time.
+  void text_refused(StreamId stream, int64_t t, uint64_t index, std::optional<int64_t> at = std::nullopt);
   // Everything up to and including `t` is in, on every timeline (1).
   void advance_to(int64_t t);
   // It is `at` where events arrive; no device was heard of. Timers of the arrival clock that are due before it run, and
@@ -85,9 +87,11 @@ class Engine {
 
   // All state, as bytes; tables and rules are not in it.
   std::string snapshot() const;
-  // Into an engine that has its rules but has seen no event. Rules are found by name and shape; state of others is left
-  // out, and rules without state begin anew (counted). kInvalid: not of this engine's making; kCorrupt: damaged bytes.
-  // After an error the engine is of no use: make another one.
+  // Into an engine that has its rules but has seen no event. Rules are found by name and shape. One of another shape
+  // begins anew, which is counted, and says how much it lost (Bound::kShape); what a lowered bound has no room for goes
+  // by that bound's policy, and is said too: the sink is called. Devices and texts are never given up.
+  // kInvalid: not of this engine's making; kCorrupt: damaged bytes. After an error the engine is of no use: make
+  // another one.
   Status restore(std::string_view bytes);
 
  private:

@@ -45,7 +45,7 @@ class Engine::Impl final : public RunnerHost {
   std::vector<Diagnostic> replace(std::string_view text);
   Status remove(std::string_view name);
   void push(const Batch& batch);
-  void text_refused(StreamId stream, int64_t t, uint64_t index);
+  void text_refused(StreamId stream, int64_t t, uint64_t index, int64_t at);
   void advance_to(int64_t t);
   void advance_clock(int64_t at);
   std::string snapshot() const;
@@ -110,7 +110,12 @@ class Engine::Impl final : public RunnerHost {
   void start_rules(const Moment& moment);
   void sweep_lists();
   void run_line(const Event* event, const Moment* moment, bool alone);
-  RuleNumbers restore_rules(StateReader& in);
+  Moment present() const;
+  // What restore_rules() could not go on with: keys and waiting events by rule.
+  using Lost = std::vector<std::pair<RuleId, uint64_t>>;
+  RuleNumbers restore_rules(StateReader& in, Lost& lost);
+  void put_in_place_of(RuleId id, std::unique_ptr<RuleRunner> rule);
+  void fit_rules(const RuleNumbers& numbers);
   // ---- engine_rules.cpp
   bool can_be_divided(const RulePlan& plan) const;
   void refuse_divided_sources(const RulePlan& plan, std::vector<Diagnostic>& errors) const;
@@ -126,6 +131,7 @@ class Engine::Impl final : public RunnerHost {
   void stage(RulePlan plan);
   void withdraw(RuleRunner& rule);
   void forget_items(RuleId rule);
+  void renumber_items(RuleId rule, std::span<const KeyId> now);
   std::optional<RuleId> find_rule(std::string_view name) const;
   Horizons& horizons_for(const Options& options);
   Readers& readers(StreamId stream);
@@ -152,6 +158,7 @@ class Engine::Impl final : public RunnerHost {
   struct Staged {
     std::unique_ptr<RuleRunner> rule;
     bool goes_on;
+    std::vector<KeyId> keys;  // their new numbers, as RuleRunner::fit() says
   };
   std::vector<Staged> staged_;
   std::vector<Readers> readers_;  // by stream

@@ -150,11 +150,12 @@ void Engine::Impl::limit_readers(StreamId stream, Bound bound, uint64_t max, con
   }
 }
 
-void Engine::Impl::text_refused(StreamId stream, int64_t t, uint64_t index) {
+void Engine::Impl::text_refused(StreamId stream, int64_t t, uint64_t index, int64_t at) {
   Moment moment;
   moment.t = t;
   moment.arrival = arrivals_;
   moment.on_input = static_cast<int64_t>(index);
+  moment.clock = std::max(clock_.now(), at);
   outputs_.set_line(0);
   limit_readers(stream, Bound::kTexts, settings_.text_bytes_max, moment);
   flush();
@@ -290,7 +291,7 @@ void Engine::Impl::run_line(const Event* event, const Moment* moment, bool alone
       // Time passed through the item's instant on its way from the last line to this one, unless it came too late for
       // that.
       const bool swept = item.place != Place::kEvent && item.time >= clock_.before();
-      due.clock = swept ? item.time : clock_.now();
+      due.clock = swept ? std::min(item.time, clock_.now()) : clock_.now();
       due.on_input = mutant(Mutant::kTimerHasInput) && moment != nullptr ? moment->on_input : -1;
       rules_[item.rule]->run(item, due);
     } else {

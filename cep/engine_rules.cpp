@@ -282,6 +282,7 @@ void Engine::Impl::stage(RulePlan plan) {
   const bool is_divided = !is_read && can_be_divided(plan);
   std::unique_ptr<RuleRunner> rule = make_rule(std::move(plan), is_divided);
   bool goes_on = false;
+  std::vector<KeyId> keys;
   if (is_divided == old.is_divided &&
       shape_of(rule->plan, catalog_, symbols_) == shape_of(old.plan, catalog_, symbols_)) {
     StateWriter out(symbols_);
@@ -290,43 +291,64 @@ void Engine::Impl::stage(RulePlan plan) {
     auto in = StateReader::open(state, symbols_);
     LAMBDA_ASSERT(in);
     rule->load(*in);
-    goes_on = in->ok() && in->at_end();  // not when it allows fewer keys than there are
-    if (!goes_on) {
-      rule = make_rule(rule->plan, is_divided);
-    }
+    goes_on = in->ok() && in->at_end();
+    LAMBDA_ASSERT(goes_on);
+    outputs_.set_line(0);
+    keys = rule->fit(present());
   }
   if (!goes_on) {
     withdraw(*rules_[rule->plan.id]);
   }
-  staged_.push_back({std::move(rule), goes_on});
+  staged_.push_back({std::move(rule), goes_on, std::move(keys)});
 }
 
 void Engine::Impl::commit_replace() {
   for (Staged& staged : staged_) {
     const RuleId id = staged.rule->plan.id;
-    disconnect(*rules_[id]);
+    renumber_items(id, staged.keys);
     if (!staged.goes_on) {
       forget_items(id);
       counters_.rules_begun_anew += staged.rule->is_active ? 1 : 0;
       started_ = std::min<size_t>(started_, id);
     }
-    rules_[id] = std::move(staged.rule);
-    connect(*rules_[id]);
+    put_in_place_of(id, std::move(staged.rule));
   }
   staged_.clear();
   note_reads();
 }
 
+void Engine::Impl::put_in_place_of(RuleId id, std::unique_ptr<RuleRunner> rule) {
+  disconnect(*rules_[id]);
+  rule->read = rules_[id]->read;
+  rules_[id] = std::move(rule);
+  connect(*rules_[id]);
+}
+
+void Engine::Impl::renumber_items(RuleId rule, std::span<const KeyId> now) {
+  if (now.empty()) {
+    return;
+  }
+  for (Horizons& horizons : horizons_) {
+    horizons.renumber(rule, now);
+  }
+  (void)clock_items_.renumber(rule, now);
+}
+
 // ---- remove
 
-// Ends the alerts that the rule is in the middle of.
-void Engine::Impl::withdraw(RuleRunner& rule) {
+// The moment between two lines.
+Moment Engine::Impl::present() const {
   Moment now;
   now.t = clock_.now() == kTimeMin ? 0 : clock_.now();
   now.clock = clock_.now();
   now.place = Place::kTimer;
+  return now;
+}
+
+// Ends the alerts that the rule is in the middle of.
+void Engine::Impl::withdraw(RuleRunner& rule) {
   outputs_.set_line(0);
-  rule.results.withdraw(now);
+  rule.results.withdraw(present());
 }
 
 void Engine::Impl::forget_items(RuleId rule) {

@@ -64,7 +64,8 @@ TEST(Engine, AKeyThatWasGivenUpLeavesNoTimerBehind) {
   engine.push("temp", 300, {engine.text("b"), Value::of_int(1)});  // a is idle now, and its number b's
   engine.push("temp", 305, {engine.text("b"), Value::of_int(1)});
   engine.advance_to(400);
-  EXPECT_EQ(engine.said, (std::vector<std::string>{"w 10 row a 1", "w 105 limit", "w 110 row a 1", "w 315 row b 2"}));
+  EXPECT_EQ(engine.said,
+            (std::vector<std::string>{"w 10 row a 1", "w 105 limit max_keys 1", "w 110 row a 1", "w 315 row b 2"}));
 }
 
 TEST(Engine, ADeviceWhoseClockIsAYearAheadMovesNothingButItself) {

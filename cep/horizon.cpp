@@ -105,15 +105,17 @@ void Devices::save(StateWriter& out) const {
 }
 
 void Devices::load(StateReader& in) {
-  *this = Devices(timelines_max_);
   const size_t count = in.count(1);
+  const size_t max = timelines_max_;
+  *this = Devices(std::max(max, count));  // those that are known keep their time; if they are too many, no more come
   for (size_t i = 0; i < count && in.ok(); ++i) {
     const Value device = in.value();
     if (find_or_add(device) != i) {
-      in.refuse();  // twice, or more than there may be
+      in.refuse();  // twice
       return;
     }
   }
+  timelines_max_ = max;
   rejected_ = in.u64();
 }
 
@@ -158,6 +160,18 @@ size_t ItemHeap::erase(RuleId rule) {
   return erased;
 }
 
+size_t ItemHeap::renumber(RuleId rule, std::span<const KeyId> now) {
+  const size_t erased = std::erase_if(items_, [&](Item& item) {
+    if (item.rule != rule || item.owner == Owner::kReorder || item.key >= now.size()) {
+      return false;
+    }
+    item.key = now[item.key];
+    return item.key == kNoKey;
+  });
+  std::ranges::make_heap(items_, later);
+  return erased;
+}
+
 void Horizons::begin_like(const Horizons& others) {
   timelines_.resize(others.timelines_.size());
   for (size_t i = 0; i < timelines_.size(); ++i) {
@@ -172,6 +186,16 @@ void Horizons::erase(RuleId rule) {
   for (size_t i = 0; i < by_timeline_.size(); ++i) {
     if (const size_t erased = by_timeline_[i].erase(rule); erased > 0) {
       items_ -= erased;
+      note_first(static_cast<TimelineId>(i));
+    }
+  }
+}
+
+void Horizons::renumber(RuleId rule, std::span<const KeyId> now) {
+  items_ -= by_site_.renumber(rule, now);
+  for (size_t i = 0; i < by_timeline_.size(); ++i) {
+    if (!by_timeline_[i].empty()) {
+      items_ -= by_timeline_[i].renumber(rule, now);
       note_first(static_cast<TimelineId>(i));
     }
   }

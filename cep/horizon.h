@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -50,7 +51,7 @@ class Devices {
     return known ? by_symbol_[device.text] : look_up(device);
   }
   size_t count() const { return values_.size(); }
-  size_t room() const { return timelines_max_ - values_.size(); }
+  size_t room() const { return timelines_max_ - std::min(timelines_max_, values_.size()); }
   uint64_t rejected() const { return rejected_; }
 
   void save(StateWriter& out) const;
@@ -87,6 +88,8 @@ class ItemHeap {
   void load(StateReader& in, const RuleNumbers& rules);
   // Of a rule that is gone. Returns how many there were.
   size_t erase(RuleId rule);
+  // The rule's keys got new numbers (KeyDirectory::surplus()). Returns how many items went with their keys.
+  size_t renumber(RuleId rule, std::span<const KeyId> now);
 
  private:
   std::vector<Item> items_;
@@ -182,6 +185,8 @@ class Horizons {
 
   // Forgets the items of a rule that is gone.
   void erase(RuleId rule);
+  // As ItemHeap::renumber().
+  void renumber(RuleId rule, std::span<const KeyId> now);
   void save(StateWriter& out) const;
   void load(StateReader& in, const RuleNumbers& rules);
 

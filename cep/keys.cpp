@@ -1,6 +1,8 @@
 #include "cep/keys.h"
 
 #include <algorithm>
+#include <numeric>
+#include <tuple>
 
 namespace lambda::cep {
 
@@ -179,8 +181,8 @@ void KeyDirectory::load(StateReader& in) {
   if (width_ == 0) {
     return;
   }
-  *this = KeyDirectory(width_, max_);
   const size_t count = in.count(16 + width_);
+  *this = KeyDirectory(width_, std::max<uint64_t>(max_, count));
   std::vector<uint64_t> idle_since(count);
   std::vector<Value> key(width_);
   for (size_t i = 0; i < count && in.ok(); ++i) {
@@ -209,6 +211,45 @@ void KeyDirectory::load(StateReader& in) {
     queue_idle();
   }
   evicted_ = in.u64();
+}
+
+std::vector<KeyId> KeyDirectory::surplus(uint64_t max) const {
+  if (width_ == 0 || count_ <= max) {
+    return {};
+  }
+  std::vector<KeyId> by_worth(entries_.size());
+  std::iota(by_worth.begin(), by_worth.end(), KeyId{0});
+  std::ranges::sort(by_worth, {}, [this](KeyId id) {
+    const uint64_t since = entries_[id].idle_since;
+    return std::tuple(since != 0, idle_clock_ - since, id);
+  });
+  std::vector<KeyId> now(entries_.size(), kNoKey);
+  for (size_t i = 0; i < max; ++i) {
+    now[by_worth[i]] = 0;
+  }
+  KeyId next = 0;
+  for (KeyId& number : now) {
+    number = number == kNoKey ? kNoKey : next++;
+  }
+  return now;
+}
+
+void KeyDirectory::keep(std::span<const KeyId> now, uint64_t max) {
+  KeyDirectory kept(width_, max);
+  for (KeyId id = 0; id < now.size(); ++id) {
+    if (now[id] != kNoKey) {
+      kept.entries_.push_back(entries_[id]);
+      kept.values_.insert(kept.values_.end(), values(id), values(id) + width_);
+      ++kept.count_;
+      kept.insert(now[id]);
+    }
+  }
+  kept.idle_clock_ = idle_clock_;
+  kept.evicted_ = evicted_ + count_ - kept.count_;
+  *this = std::move(kept);
+  if (count_ >= max_) {
+    queue_idle();
+  }
 }
 
 }  // namespace lambda::cep

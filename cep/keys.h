@@ -67,7 +67,16 @@ class KeyDirectory {
 
   size_t bytes() const;
   void save(StateWriter& out) const;
+  // May bring more keys than `max`: then the caller lets go of surplus() before anything else is asked.
   void load(StateReader& in);
+
+  // Which keys stay when there may be `max`: those that hold something before idle ones, of the former the ones with
+  // the lowest numbers, of the latter the ones that became idle last. By old number the new one, rising; kNoKey: the
+  // key goes. Empty: all stay.
+  std::vector<KeyId> surplus(uint64_t max) const;
+  // `now`: of surplus(max). All that is stored by key must be moved too.
+  void keep(std::span<const KeyId> now, uint64_t max);
+  bool is_idle(KeyId id) const { return entries_[id].idle_since != 0; }
 
  private:
   static constexpr uint32_t kNone = kNoKey;
@@ -110,6 +119,22 @@ class KeyDirectory {
   std::vector<Idle> idle_;
   size_t next_idle_ = 0;
 };
+
+// An array by key, `width` places each, after the keys got the numbers `now` (KeyDirectory::surplus()).
+template <class T>
+void renumber_by_key(std::vector<T>& by_key, std::span<const KeyId> now, size_t width = 1) {
+  size_t kept = 0;
+  for (size_t key = 0; key < now.size() && (key + 1) * width <= by_key.size(); ++key) {
+    if (now[key] == kNoKey) {
+      continue;
+    }
+    for (size_t i = 0; i < width && now[key] != key; ++i) {
+      by_key[now[key] * width + i] = std::move(by_key[key * width + i]);
+    }
+    kept = now[key] + 1;
+  }
+  by_key.resize(kept * width);
+}
 
 inline std::optional<KeyId> KeyDirectory::find(const Value* key) const {
   if (width_ == 0) {

@@ -80,7 +80,8 @@ namespace lambda::cep {
   X(kClearTimerRuns, "clear-timer-runs", "44: a row where CLEAR is not true does not stop its timer")                  \
   X(kRemindFromPending, "remind-from-pending", "44: REMIND counts from pending")                                       \
   X(kFirstRowFields, "first-row-fields", "45: fields are those of the row that began it")                              \
-  X(kLimitEveryTime, "limit-every-time", "47: each drop prints a limit line")
+  X(kLimitEveryTime, "limit-every-time", "47: each drop prints a limit line")                                          \
+  X(kLimitByEventTime, "limit-by-event-time", "47: minutes are those of the events' own times")
 
 enum class Mutant : uint8_t {
   kNone,

@@ -39,6 +39,8 @@ const char* bound_name(Bound bound) {
       return "texts";
     case Bound::kDevices:
       return "devices";
+    case Bound::kShape:
+      return "shape";
   }
   return "?";
 }

@@ -16,8 +16,19 @@ namespace lambda::cep {
 enum class OutputKind : uint8_t { kRow, kPending, kFiring, kResolved, kLimit };
 const char* output_kind_name(OutputKind kind);
 
-enum class Bound : uint8_t { kMaxKeys, kMaxRuns, kMaxCaptures, kReorder, kMaxState, kTicks, kTexts, kDevices };
-inline constexpr size_t kBounds = 8;
+// kShape is none that was hit: what a snapshot held of the rule, keys and waiting events, had another shape.
+enum class Bound : uint8_t {
+  kMaxKeys,
+  kMaxRuns,
+  kMaxCaptures,
+  kReorder,
+  kMaxState,
+  kTicks,
+  kTexts,
+  kDevices,
+  kShape,
+};
+inline constexpr size_t kBounds = 9;
 const char* bound_name(Bound bound);
 
 // As the sink sees it. `fields` are in the order of the rule's SELECT items and live as long as the call.
@@ -32,6 +43,7 @@ struct Output {
   // kLimit
   uint64_t max = 0;
   uint64_t dropped = 0;  // since the last such output
+  int64_t clock = 0;     // the arrival clock at it
 };
 using Sink = std::function<void(const Output&)>;
 // Outputs in order, as many as there are at once.

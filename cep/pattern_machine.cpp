@@ -45,6 +45,12 @@ class PatternMachine final : public Machine {
       groups_[key] = {};
     }
   }
+  void renumber(std::span<const KeyId> now) override { renumber_by_key(groups_, now); }
+  void fit(const Moment& moment) override {
+    for (KeyId key = 0; key < groups_.size(); ++key) {
+      enforce_bound(key, moment);
+    }
+  }
   size_t state_bytes() const override { return pattern_state_bytes(plan_, key_.size(), groups_.size(), held_runs_); }
   void save(StateWriter& out) const override;
   void load(StateReader& in) override;

@@ -70,6 +70,14 @@ std::optional<ReorderBuffer::Last> ReorderBuffer::last_by(int64_t clock, std::op
   return out;
 }
 
+size_t ReorderBuffer::count() const {
+  size_t count = 0;
+  for (const auto& [timeline, events] : waiting_) {
+    count += events.size();
+  }
+  return count;
+}
+
 void ReorderBuffer::save(StateWriter& out) const {
   std::vector<TimelineId> timelines;  // sorted: the same state gives the same bytes
   for (const auto& [timeline, events] : waiting_) {

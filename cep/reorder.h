@@ -42,6 +42,7 @@ class ReorderBuffer {
   };
   std::optional<Last> last_by(int64_t clock, std::optional<TimelineId> timeline) const;
 
+  size_t count() const;  // of all timelines
   size_t bytes() const { return bytes_; }
   void save(StateWriter& out) const;
   void load(StateReader& in);

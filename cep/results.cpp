@@ -276,16 +276,27 @@ bool Results::is_idle(KeyId key) const {
 }
 
 void Results::reset(KeyId key, const Moment& moment) {
+  if (forget(key, moment.t)) {
+    ++context_.counters.keys_forgotten;
+    context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
+  }
+}
+
+bool Results::forget(KeyId key, int64_t t) {
   if (key < alerts_.size()) {
     alerts_[key] = {};  // items under way carry the key's old generation
   }
+  const bool was_needed = key < emitted_.size() && holds_back(emitted_[key], t);
   if (key < emitted_.size()) {
-    if (holds_back(emitted_[key], moment.t)) {
-      ++context_.counters.keys_forgotten;
-      context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
-    }
     emitted_[key] = {};
   }
+  return was_needed;
+}
+
+void Results::renumber(std::span<const KeyId> now) {
+  renumber_by_key(rows_, now, context_.plan.items.size());
+  renumber_by_key(alerts_, now);
+  renumber_by_key(emitted_, now);
 }
 
 size_t Results::state_bytes() const {

@@ -27,6 +27,11 @@ class Results {
   bool is_idle(KeyId key) const;
   // Another key has the number now. What EMIT still needed of the old one is lost, and that is said.
   void reset(KeyId key, const Moment& moment);
+  // The key goes at `t`, and nothing is said. True: EMIT still needed what it knew.
+  bool forget(KeyId key, int64_t t);
+  // Is there anything of the key that a new beginning would lose?
+  bool holds(KeyId key) const { return !is_idle(key) || (key < emitted_.size() && emitted_[key].any); }
+  void renumber(std::span<const KeyId> now);
   size_t state_bytes() const;
   void save(StateWriter& out) const;
   void load(StateReader& in);

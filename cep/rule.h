@@ -165,6 +165,10 @@ class Machine {
   virtual bool is_idle(KeyId key) const = 0;
   // The number was given to another key.
   virtual void reset(KeyId key) = 0;
+  // Keys got new numbers, see KeyDirectory::surplus(); those that go were reset().
+  virtual void renumber(std::span<const KeyId> now) = 0;
+  // After load() into a rule with other bounds: what those of one key have no room for goes, and that is said.
+  virtual void fit(const Moment&) {}
   virtual size_t state_bytes() const = 0;
   virtual void save(StateWriter& out) const = 0;
   virtual void load(StateReader& in) = 0;

@@ -124,7 +124,8 @@ OutputQueue::Place RuleRunner::place_of(const Moment& moment) const {
 
 void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment, uint64_t dropped) {
   LimitCount& limit = limits_[static_cast<size_t>(bound)];
-  if (!limit.drop(moment.t, dropped) && !host_.says_each_limit() && !mutant(Mutant::kLimitEveryTime)) {
+  const int64_t clock = mutant(Mutant::kLimitByEventTime) ? moment.t : moment.clock;
+  if (!limit.drop(clock, dropped) && !host_.says_each_limit() && !mutant(Mutant::kLimitEveryTime)) {
     return;
   }
   if (plan.prints) {
@@ -136,9 +137,10 @@ void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment, uint64_t
     said.bound = bound;
     said.max = max;
     said.dropped = host_.says_each_limit() ? dropped : limit.dropped;
+    said.clock = clock;
     (void)host_.outputs().add(said, place_of(moment), {}, 0);
   }
-  limit.say(moment.t);
+  limit.say(clock);
 }
 
 void RuleRunner::arrive(const Event& event, const Moment& moment) {
@@ -298,6 +300,41 @@ void RuleRunner::load(StateReader& in) {
   counters.captures_dropped = in.u64();
   counters.state_dropped = in.u64();
   counters.ticks_skipped = in.u64();
+}
+
+std::vector<KeyId> RuleRunner::fit(const Moment& moment) {
+  std::vector<KeyId> now = keys.surplus(plan.options.max_keys);
+  uint64_t lost = 0;
+  for (KeyId key = 0; key < now.size(); ++key) {
+    if (now[key] == kNoKey) {
+      results.resolve(moment, key);
+      const bool was_needed = results.forget(key, moment.t);
+      lost += was_needed || !keys.is_idle(key) ? 1 : 0;
+      machine->reset(key);
+    }
+  }
+  if (!now.empty()) {
+    machine->renumber(now);
+    results.renumber(now);
+    keys.keep(now, plan.options.max_keys);
+  }
+  if (lost > 0) {
+    counters.keys_forgotten += lost;
+    limit(Bound::kMaxKeys, plan.options.max_keys, moment, lost);
+  }
+  machine->fit(moment);
+  return now;
+}
+
+size_t RuleRunner::held() const {
+  size_t count = reorder.count();
+  if (!started_) {
+    return count;
+  }
+  for (KeyId key = 0; key < keys.id_end(); ++key) {
+    count += machine->is_idle(key) && !results.holds(key) ? 0 : 1;
+  }
+  return count;
 }
 
 }  // namespace lambda::cep

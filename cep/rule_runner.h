@@ -13,21 +13,22 @@ namespace lambda::cep {
 
 class RuleRunner;
 
-// How often something was dropped at one bound of a rule, and when that was last said: at most once a minute (47).
+// How often something was dropped at one bound of a rule, and when that was last said: at most once a minute of the
+// arrival clock (47). That one never jumps, whatever times the events carry.
 struct LimitCount {
   static constexpr int64_t kMinuteMs = 60'000;
   uint64_t dropped = 0;       // since it was said
   int64_t minute = kTimeMin;  // in which it was said
 
-  static int64_t minute_of(int64_t t) { return t / kMinuteMs - (t % kMinuteMs < 0 ? 1 : 0); }
+  static int64_t minute_of(int64_t clock) { return clock / kMinuteMs - (clock % kMinuteMs < 0 ? 1 : 0); }
   // True: it is to be said now.
-  bool drop(int64_t t, uint64_t count) {
+  bool drop(int64_t clock, uint64_t count) {
     dropped += count;
-    return minute_of(t) > minute;
+    return minute_of(clock) > minute;
   }
-  void say(int64_t t) {
+  void say(int64_t clock) {
     dropped = 0;
-    minute = minute_of(t);
+    minute = minute_of(clock);
   }
   void save(StateWriter& out) const {
     out.u64(dropped);
@@ -110,6 +111,11 @@ class RuleRunner final : public RuleHost {
 
   void save(StateWriter& out) const;
   void load(StateReader& in);
+  // After load(), at `now`: what the rule's own bounds have no room for goes, by their policies, and that is said.
+  // Returns the new numbers of keys as KeyDirectory::surplus() does: the items that wait must get them too.
+  std::vector<KeyId> fit(const Moment& now);
+  // Keys and waiting events that a new beginning would lose.
+  size_t held() const;
   size_t state_bytes() const { return keys.bytes() + machine->state_bytes() + results.state_bytes() + reorder.bytes(); }
 
   const RulePlan plan;

@@ -60,11 +60,11 @@ struct ShardedEngine::State {
       for (Output output : outputs) {
         if (output.kind == OutputKind::kLimit) {  // counted over all shards
           LimitCount& limit = limits[{output.rule, output.bound}];
-          if (!limit.drop(output.t, output.dropped)) {
+          if (!limit.drop(output.clock, output.dropped)) {
             continue;
           }
           output.dropped = limit.dropped;
-          limit.say(output.t);
+          limit.say(output.clock);
         }
         said.push_back(output);
       }
@@ -215,10 +215,11 @@ void ShardedEngine::push(const Batch& batch) {
   }
 }
 
-void ShardedEngine::text_refused(StreamId stream, int64_t t, uint64_t index) {
-  state_->first().text_refused(stream, t, index);  // each rule once: the divided ones are in every shard
+void ShardedEngine::text_refused(StreamId stream, int64_t t, uint64_t index, std::optional<int64_t> at) {
+  state_->first().text_refused(stream, t, index,
+                               at.value_or(t));  // each rule once: the divided ones are in every shard
   if (state_->whole != nullptr) {
-    state_->whole->text_refused(stream, t, index);
+    state_->whole->text_refused(stream, t, index, at.value_or(t));
   }
   state_->say();
 }
@@ -263,6 +264,9 @@ Status ShardedEngine::restore(std::string_view bytes) {
   }
   if (status && (!in->ok() || !in->at_end())) {
     return fail(ErrorCode::kInvalid, "the snapshot is not one of shards");
+  }
+  if (status) {
+    state_->say();
   }
   return status;
 }

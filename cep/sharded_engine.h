@@ -48,7 +48,7 @@ class ShardedEngine {
   Symbols& symbols();
   size_t set_table(TableId table, std::span<const std::vector<Value>> rows);
   void push(const Batch& batch);
-  void text_refused(StreamId stream, int64_t t, uint64_t index);
+  void text_refused(StreamId stream, int64_t t, uint64_t index, std::optional<int64_t> at = std::nullopt);
   void advance_to(int64_t t);
   std::string snapshot() const;
   // Into one of as many shards; else kInvalid.

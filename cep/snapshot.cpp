@@ -11,7 +11,7 @@ namespace lambda::cep {
 namespace {
 
 constexpr std::string_view kMagic = "LCEP";
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 constexpr char kTextMark = 0;  // ahead of each text
 constexpr char kListMark = 1;
 constexpr size_t kHeaderBytes = 4 + 4 + 8 + 8;

@@ -26,6 +26,7 @@ class StreamMachine final : public Machine {
   void on_item(const Item&, const Moment&) override {}
   bool is_idle(KeyId) const override { return true; }
   void reset(KeyId) override {}
+  void renumber(std::span<const KeyId>) override {}
   size_t state_bytes() const override { return 0; }
   void save(StateWriter&) const override {}
   void load(StateReader&) override {}

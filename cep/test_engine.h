@@ -31,9 +31,10 @@ class TestEngine {
     engine_->push(batch);
   }
   void advance_to(int64_t t) { engine_->advance_to(t); }
-  // Saves, drops and restores.
-  void restart() {
+  // Saves, drops and restores; into other rules, if there are any.
+  void restart(const std::string& rules = "") {
     const std::string state = engine_->snapshot();
+    rules_ = rules.empty() ? rules_ : rules;
     engine_ = make();
     const Status restored = engine_->restore(state);
     ASSERT_TRUE(restored) << restored.error().text;
@@ -55,6 +56,9 @@ class TestEngine {
   }
   void note(const Output& out) {
     std::string line = engine_->rule(out.rule).name + " " + std::to_string(out.t) + " " + output_kind_name(out.kind);
+    if (out.kind == OutputKind::kLimit) {
+      line += std::string(" ") + bound_name(out.bound) + " " + std::to_string(out.dropped);
+    }
     for (const Value& value : out.fields) {
       line += " " + print(value);
     }

@@ -180,6 +180,10 @@ class TumbleMachine final : public Machine {
       std::fill_n(words, stride_, 0);
     }
   }
+  void renumber(std::span<const KeyId> now) override {
+    renumber_by_key(words_, now, stride_);
+    count_ = words_.size() / stride_;
+  }
   size_t state_bytes() const override {
     return records() * kGroupBytes + open_ * (kWindowBytes + plan_.aggregates.size() * kAccumulatorBytes);
   }

@@ -70,6 +70,14 @@ class WindowMachine final : public Machine {
       groups_[key] = {};
     }
   }
+  void renumber(std::span<const KeyId> now) override {
+    renumber_by_key(groups_, now);
+    for (auto& [end, keys] : ends_) {
+      std::ranges::transform(keys, keys.begin(), [now](KeyId key) { return now[key]; });
+      std::erase(keys, kNoKey);
+    }
+    std::erase_if(ends_, [](const auto& end) { return end.second.empty(); });
+  }
   size_t state_bytes() const override {
     return groups_.size() * kGroupBytes + held_windows_ * (kWindowBytes + plan_.aggregates.size() * kAccumulatorBytes) +
            held_rows_ * (kRowBytes + arguments_.size() * sizeof(Value)) + sample_bytes_;

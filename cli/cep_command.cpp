@@ -149,7 +149,7 @@ class CepRun {
       output_.err << options_.events_file << ":" << number << ": " << line.error << "; event dropped\n";
       ++lines_dropped_;
       if (line.kind == CepLine::Kind::kNoRoom) {
-        engine_->text_refused(line.stream, line.t, index);
+        engine_->text_refused(line.stream, line.t, index, line.at);
       }
     } else {
       add(line, index);

@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* kReserveName = "reserve.bin";
 constexpr int64_t kSecondMs = 1'000;
+constexpr uint64_t kForgetLookS = 10;
 
 JournalCounters sum(JournalCounters a, const JournalCounters& b) {
   a.rows += b.rows;
@@ -73,7 +74,7 @@ Status Node::Parts::start() {
       [this] {
         if (connection != nullptr) connection->wake();
       });
-  memory->store().tick(env.clock.mono_ms());  // it must know the time before it seals: retention counts from then
+  memory->tick(env.clock.mono_ms());  // it must know the time before it seals: retention counts from then
   uint64_t previous = 0;
   if (auto status = find_old_boots(*listing, &previous); !status) return status;
   begin_boot(previous, listing->number_max + 1);
@@ -129,6 +130,7 @@ Status Node::Parts::find_old_boots(JournalListing& listing, uint64_t* previous) 
 
 void Node::Parts::begin_boot(uint64_t previous, uint64_t first_journal) {
   started_ms = env.clock.utc_ms();
+  boot_began_ms = env.clock.mono_ms();
   if (table == nullptr) table = std::make_shared<SeriesTable>(config.series_max);
   memory->set_table(table);
   if (journal != nullptr) journals_before = sum(journals_before, journal->counters());
@@ -178,7 +180,7 @@ void Node::Parts::make_sampler() {
   sampler->set_table(table);
   feeder = std::make_unique<Feeder>(
       config.doors.feed, Feeder::Ports{[this](const SeriesSpec& spec, bool may_add, bool* fresh) {
-                                         return sampler->add_series(spec, may_add, fresh);
+                                         return sampler->add_series(spec, kOwnerDoors, may_add, fresh);
                                        },
                                        [this](std::vector<Row> rows, Feeder::RowsDone done) {
                                          take_rows(std::move(rows), std::move(done));
@@ -251,22 +253,26 @@ void Node::Parts::seal_timer() {
       rounds->name_gaps();
       return;
     }
-    // Nothing can be packed: what is in memory may go as it ages, the journal has it.
-    SeriesStore& store = memory->store();
-    store.seal_all();
-    SealedBlock block;
-    while (store.first(BlockState::kLoose, &block)) store.safe(block.id);
-    StoreGap gap;
-    while (store.take_gap(&gap)) {
-    }
+    let_memory_age();
     journal->rotate(false, [](uint64_t) {});
   });
+}
+
+// Nothing can be packed: what is in memory may go as it ages, the journal has it.
+void Node::Parts::let_memory_age() {
+  SeriesStore& store = memory->store();
+  store.seal_all();
+  SealedBlock block;
+  while (store.first(BlockState::kLoose, &block)) store.safe(block.id);
+  StoreGap gap;
+  while (store.take_gap(&gap)) {
+  }
 }
 
 void Node::Parts::second_timer() {
   second = env.loop.after(kSecondMs, [this] {
     second_timer();
-    memory->store().tick(env.clock.mono_ms());
+    memory->tick(env.clock.mono_ms());
     if (enrolled()) {
       bound_spool();
     } else {
@@ -275,6 +281,7 @@ void Node::Parts::second_timer() {
     keep_reserve();
     sampler->tell_refused();
     if (swap_wanted && !swapping) begin_new_boot();
+    if (++seconds % kForgetLookS == 0) forget_series();
   });
 }
 
@@ -333,40 +340,6 @@ void Node::Parts::keep_reserve() {
   has_reserve = env.disk.replace(path, zeros).has_value();
 }
 
-// ---- A new boot in this process
-
-void Node::Parts::begin_new_boot() {
-  if (stopping || !enrolled()) return;
-  swap_wanted = true;
-  if (swapping) return;
-  swapping = true;
-  // All rows decided, all of memory in parcels, then the change: nothing of the old boot can come afterwards.
-  rounds->live(true, [this] { swap_boot(); });
-}
-
-void Node::Parts::swap_boot() {
-  swap_wanted = false;
-  const uint64_t id = std::max<uint64_t>(1, env.random.u64());
-  if (!memory->begin_boot(id)) {
-    env.log.warn("new_boot_refused", {{"why", "points of too many boots are in memory"}});
-  } else {
-    const uint64_t previous = boot, next_journal = journal->next_number();
-    table = std::make_shared<SeriesTable>(table->next_boot());
-    if (Boot* before = spool->state().find(previous)) before->held = false;
-    boot = id;
-    sampler->set_table(table);
-    journal->settle();  // all of it is in synced parcels
-    begin_boot(previous, next_journal);
-    sampler->restart_clock();
-    env.log.info("new_boot", {{"boot", boot}, {"previous", previous}});
-  }
-  swapping = false;
-  for (HeldRows& held : std::exchange(held_rows, {})) {
-    for (Row& row : held.rows) row.clock = sampler->segment();
-    take_rows(std::move(held.rows), std::move(held.done));
-  }
-}
-
 // ---- The end
 
 void Node::Parts::stop(std::function<void()> done) {
@@ -409,7 +382,8 @@ NodeStatus Node::Parts::status() const {
   out.ready = started && !stopping && (!enrolled() || spool->ready());
   out.connected = connection != nullptr && connection->connected();
   out.answered = connection != nullptr && connection->answered();
-  out.series = table->size() > 0 ? table->size() - 1 : 0;
+  out.series = table->known_count();
+  out.series_forgotten = series_forgotten;
   const JournalCounters written = sum(journals_before, journal->counters());
   out.points_made = written.points;
   out.points_unmade = written.points_unmade + points_unmade_held;
@@ -435,6 +409,7 @@ NodeStatus Node::Parts::status() const {
   out.disk_full = disk_full;
   if (sampler != nullptr) {
     out.series_refused = sampler->counters().series_refused + sampler->counters().series_invalid;
+    out.series_of_others = sampler->counters().series_of_others;
     out.moments_missed = sampler->counters().moments_missed;
     out.clock_steps = sampler->counters().clock_steps;
   }

@@ -26,7 +26,7 @@ inline constexpr const char* kVersion = "0.1.0";
 struct NodeStatus {
   uint64_t boot = 0;
   bool enrolled = false, ready = false, connected = false, answered = false;
-  uint64_t series = 0, series_refused = 0;
+  uint64_t series = 0, series_refused = 0, series_of_others = 0, series_forgotten = 0;
   uint64_t points_made = 0, points_unmade = 0, points_packed = 0, points_recovered = 0;
   uint64_t points_dropped_bytes = 0, points_dropped_age = 0, points_dropped_refused = 0, points_dropped_corrupt = 0,
            points_dropped_memory = 0, points_dropped_journal = 0;

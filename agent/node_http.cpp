@@ -117,6 +117,7 @@ std::string Node::Parts::status_text() const {
   field(out, "disk_full", now.disk_full);
   field(out, "series", now.series);
   field(out, "series_refused", now.series_refused);
+  field(out, "series_forgotten", now.series_forgotten);
   field(out, "made", now.points_made);
   field(out, "unmade", now.points_unmade);
   field(out, "packed", now.points_packed);
@@ -159,6 +160,10 @@ void Node::Parts::register_metrics() {
   counter(dropped, why, &NodeStatus::points_dropped_journal, {{"reason", "journal_bytes"}});
   counter("lambda_agent_series_refused_total", "Series over the cap, or with names that are not allowed.",
           &NodeStatus::series_refused);
+  counter("lambda_agent_series_of_others_total", "Times that a series was refused because another source makes it.",
+          &NodeStatus::series_of_others);
+  counter("lambda_agent_series_forgotten_total",
+          "Series without a point for longer than memory.retention_ms that left.", &NodeStatus::series_forgotten);
   counter("lambda_agent_moments_missed_total", "Collections that were slept through.", &NodeStatus::moments_missed);
   counter("lambda_agent_clock_steps_total", "Times that the clock was set.", &NodeStatus::clock_steps);
   gauge("lambda_agent_series", "Series in this boot.", &NodeStatus::series);

@@ -1,5 +1,5 @@
-// The parts of a node, for node.cpp (how they work together), node_http.cpp (what is told about them) and
-// node_scrape.cpp.
+// The parts of a node, for node.cpp (how they work together), node_boots.cpp, node_http.cpp (what is told about them)
+// and node_scrape.cpp.
 #pragma once
 
 #include <deque>
@@ -49,8 +49,15 @@ struct Node::Parts {
   void bound_spool();
   void bound_journals();
   void keep_reserve();
-  void swap_boot();
+  void let_memory_age();
   void finish_stop();
+
+  // node_boots.cpp
+  void forget_series();
+  std::vector<bool> series_gone() const;
+  void change_boot();
+  void swap_boot();
+  void go_on();
 
   // node_http.cpp
   Status listen();
@@ -75,6 +82,7 @@ struct Node::Parts {
   std::shared_ptr<void> lock;
   uint64_t boot = 0;
   int64_t started_ms = 0;
+  int64_t boot_began_ms = 0;  // monotonic
   std::shared_ptr<SeriesTable> table;
   std::unique_ptr<Packer> packer;
   std::unique_ptr<Spool> spool;
@@ -106,6 +114,9 @@ struct Node::Parts {
   std::map<uint32_t, std::vector<Gap>> unfit;
   JournalCounters journals_before;  // of journals of boots that this process ended
   std::vector<std::string> offenders_told;
+  uint64_t series_forgotten = 0;
+  bool forget_withheld = false;
+  uint64_t seconds = 0;  // that second_timer() counted
   uint64_t points_unmade_held = 0;
   uint64_t points_dropped_journal = 0;
   bool disk_full = false;

@@ -11,7 +11,9 @@ Status Node::Parts::make_scraper() {
   auto fetcher = env.network.http_fetcher();
   if (fetcher == nullptr) return fail(ErrorCode::kUnsupported, "scrape: there is no network to ask others over");
   Scraper::Ports ports{
-      [this](const SeriesSpec& spec, bool* fresh) { return sampler->add_series(spec, true, fresh); },
+      [this](const SeriesSpec& spec, SeriesOwner owner, bool* fresh) {
+        return sampler->add_series(spec, owner, true, fresh);
+      },
       [this](Row row, std::function<void()> done) {
         take_row(std::move(row), [done = std::move(done)](const Status&, std::span<const Row>) { done(); });
       },

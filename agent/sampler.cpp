@@ -88,6 +88,7 @@ void Sampler::collect(int64_t at_ms) {
     if (due.at_ms != at_ms) continue;
     due.at_ms += due.source->interval_ms();
     counters_.collections++;
+    owner_ = due.source->owner();
     const Status status = due.source->collect(*this, at_ms);
     if (!status) counters_.collections_failed++;
     if (!status && !due.failed) {
@@ -130,16 +131,18 @@ void Sampler::emit(int64_t at_ms) {
   }
 }
 
-Result<SeriesRef> Sampler::add_series(const SeriesSpec& spec, bool may_add, bool* fresh) {
-  const uint32_t before = table_->size();
-  auto ref = table_->find_or_add(spec, may_add);
+Result<SeriesRef> Sampler::add_series(const SeriesSpec& spec, SeriesOwner owner, bool may_add, bool* fresh) {
+  const uint32_t before = table_->known_count();
+  auto ref = table_->find_or_add(spec, may_add, owner);
   if (!ref) {
-    uint64_t& count = ref.error().code == ErrorCode::kFull ? counters_.series_refused : counters_.series_invalid;
+    uint64_t& count = ref.error().code == ErrorCode::kFull     ? counters_.series_refused
+                      : ref.error().code == ErrorCode::kDenied ? counters_.series_of_others
+                                                               : counters_.series_invalid;
     if (ref.error().code == ErrorCode::kFull) offenders_.add(spec.name);
     if (count++ == 0) env_.log.warn("series_refused", {{"error", ref.error().text}});
     return ref;
   }
-  *fresh = table_->size() > before;
+  *fresh = table_->known_count() > before;
   if (*fresh) handlers_.series_added(*ref);
   return ref;
 }

@@ -21,7 +21,7 @@ namespace lambda::agent {
 
 struct SamplerCounters {
   uint64_t collections = 0, collections_failed = 0, moments_missed = 0, clock_steps = 0, series_refused = 0,
-           series_invalid = 0;
+           series_invalid = 0, series_of_others = 0;
 };
 
 class Sampler final : private Sink {
@@ -36,14 +36,17 @@ class Sampler final : private Sink {
       : env_(env), step_ms_(step_ms), handlers_(std::move(handlers)) {}
   ~Sampler() override;
 
-  // A new table when a new boot began: the same series at the same refs.
-  void set_table(std::shared_ptr<SeriesTable> table) { table_ = std::move(table); }
+  // A new table when a new boot began: its series have the refs that they had, but others may have left.
+  void set_table(std::shared_ptr<SeriesTable> table) {
+    table_ = std::move(table);
+    ++epoch_;
+  }
   // Begins anew at segment 0, for a new boot.
   void restart_clock();
   void start(std::vector<std::unique_ptr<Source>> sources);
   // As a source asks for one, for points that come another way. `fresh`: it was not there before. kFull when it was not
-  // and `may_add` is false.
-  Result<SeriesRef> add_series(const SeriesSpec& spec, bool may_add, bool* fresh);
+  // and `may_add` is false; kDenied when another owner makes it.
+  Result<SeriesRef> add_series(const SeriesSpec& spec, SeriesOwner owner, bool may_add, bool* fresh);
   // Logs whose series were refused, if any were since the last time and that was not within the last minute.
   void tell_refused();
   void stop();
@@ -64,8 +67,9 @@ class Sampler final : private Sink {
 
   Result<SeriesRef> series(const SeriesSpec& spec) override {
     bool fresh = false;
-    return add_series(spec, true, &fresh);
+    return add_series(spec, owner_, true, &fresh);
   }
+  uint32_t epoch() const override { return epoch_; }
   void append(SeriesRef series, uint64_t bits) override { points_.push_back({series, bits}); }
   int64_t now_ms() const { return env_.clock.mono_ms() + offset_ms_; }
   void follow_clock();
@@ -80,6 +84,8 @@ class Sampler final : private Sink {
   const int64_t step_ms_;
   Handlers handlers_;
   std::shared_ptr<SeriesTable> table_;
+  uint32_t epoch_ = 0;
+  SeriesOwner owner_ = kOwnerCollectors;  // of the source that is being asked
   std::vector<Due> due_;
   std::vector<RowPoint> points_;
   int64_t offset_ms_ = 0;

@@ -46,12 +46,30 @@ Result<SeriesRef> Feeder::ref_of(const SeriesSpec& spec) {
   const auto ref = ports_.series(spec, counters_.series < options_.series_max, &fresh);
   if (!ref) return ref;
   if (last_.size() <= *ref) last_.resize(*ref + 1);
-  if (fresh) {
-    last_[*ref].ours = true;
-    counters_.series++;
-  }
-  if (!last_[*ref].ours) return fail(ErrorCode::kInvalid, spec.name + ": a collector makes this series");
+  if (!std::exchange(last_[*ref].ours, true)) counters_.series++;
   return ref;
+}
+
+void Feeder::each_in_use(const std::function<void(SeriesRef)>& in_use) const {
+  for (SeriesRef ref = 0; ref < last_.size(); ++ref) {
+    if (last_[ref].undecided > 0) in_use(ref);
+  }
+}
+
+void Feeder::forget(const std::vector<bool>& gone) {
+  for (SeriesRef ref = 0; ref < std::min(last_.size(), gone.size()); ++ref) {
+    if (!gone[ref]) continue;
+    LAMBDA_ASSERT(last_[ref].undecided == 0);
+    if (last_[ref].ours) counters_.series--;
+    last_[ref] = {};
+  }
+  known_.clear();
+}
+
+Places Feeder::places(const std::function<bool(SeriesRef)>& ended) const {
+  Places places{counters_.series, options_.series_max, 0};
+  for (SeriesRef ref = 0; ref < last_.size(); ++ref) places.ended += last_[ref].ours && ended(ref) ? 1 : 0;
+  return places;
 }
 
 Feeder::Admission Feeder::admit(SeriesRef ref, int64_t now, int64_t time_ms, uint64_t bits, std::string* why) {

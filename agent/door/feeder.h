@@ -12,6 +12,7 @@
 // device
 //   handed the points in.
 // - A series belongs to a collector or to the doors, never to both: two sources of one series would mix their times.
+// - What is known of a series goes with it when it has ended (forget()); it may begin anew.
 //
 // Bounds: `points_waiting_max` points of all batches, `series_max` series of the doors (known ones go on), `errors_max`
 // errors that are spelled out of each, times between `past_ms_max` behind and `future_ms_max` ahead of the clock. RAM:
@@ -104,8 +105,8 @@ class Feeder {
  public:
   using RowsDone = std::function<void(Status, std::span<const Row>)>;
   struct Ports {
-    // The series' ref, as Sink::series(); `fresh` says that it was not there before. kFull when it is not and `may_add`
-    // is false.
+    // The series' ref, as Sink::series() for kOwnerDoors; `fresh` says that it was not there before. kFull when it is
+    // not and `may_add` is false.
     std::function<Result<SeriesRef>(const SeriesSpec&, bool may_add, bool* fresh)> series;
     // Rows for the journal, all or none of them; `done` runs later, from the loop, in the order of the calls, and hands
     // them back.
@@ -123,6 +124,13 @@ class Feeder {
 
   // `done` runs from the loop, or at once when nothing of the batch goes to the journal.
   void take(FeedBatch batch, std::function<void(FeedResult)> done);
+
+  // Calls `in_use` for the series that have points on their way to the journal.
+  void each_in_use(const std::function<void(SeriesRef)>& in_use) const;
+  // These refs, by ref, may be of other series from now on.
+  void forget(const std::vector<bool>& gone);
+  // Of series_max: how many there are, and for how many of them `ended` holds.
+  Places places(const std::function<bool(SeriesRef)>& ended) const;
 
   uint64_t points_waiting() const { return points_waiting_; }
   const KnownSeries& known() const { return known_; }

@@ -197,11 +197,32 @@ TEST_F(FeederTest, TimesFarFromThisClockAreRefusedWithTheReason) {
 }
 
 TEST_F(FeederTest, ASeriesOfACollectorIsNotFed) {
-  bool fresh = false;
-  ASSERT_TRUE(journal.series(named("node_load1"), true, &fresh).has_value());
+  journal.collectors.insert("node_load1");
   const size_t at = take("node_load1", {{0, 1}});
   EXPECT_EQ(results[at]->refused, 1u);
   EXPECT_NE(results[at]->errors[0].text.find("collector"), std::string::npos);
+}
+
+TEST_F(FeederTest, WhatIsKnownOfASeriesThatEndedGoesAndItsRefMayBeAnothers) {
+  take("a", {{10, 1}});
+  take("b", {{10, 1}});
+  journal.decide({}, 1);
+  std::set<SeriesRef> in_use;
+  feeder.each_in_use([&](SeriesRef ref) { in_use.insert(ref); });
+  EXPECT_EQ(in_use, (std::set<SeriesRef>{2})) << "its point is on its way to the journal";
+  journal.decide();
+  const Places places = feeder.places([](SeriesRef ref) { return ref == 1; });
+  EXPECT_EQ(places.taken, 2u);
+  EXPECT_EQ(places.max, 20u);
+  EXPECT_EQ(places.ended, 1u);
+  feeder.forget({false, true, false});
+  EXPECT_EQ(feeder.counters().series, 1u);
+  journal.refs = {{"b", 2}, {"c", 1}};
+  const size_t other = take("c", {{5, 3}}), stays = take("b", {{5, 3}});
+  journal.decide();
+  EXPECT_EQ(results[other]->accepted, 1u) << "the times of another series do not count";
+  EXPECT_EQ(results[stays]->refused, 1u);
+  EXPECT_EQ(feeder.counters().series, 2u);
 }
 
 TEST_F(FeederTest, ARefusedSeriesCostsItsOwnLinesOnly) {

@@ -27,11 +27,15 @@ class KnownSeries {
     const uint64_t bytes = spelling.size() + kEntryBytes;
     if (bytes > bytes_max_) return;
     if (bytes_ + bytes > bytes_max_) {
-      refs_.clear();
-      bytes_ = 0;
+      clear();
       ++forgotten_;
     }
     if (refs_.emplace(spelling, ref).second) bytes_ += bytes;
+  }
+  // Their refs may be of other series from now on.
+  void clear() {
+    refs_.clear();
+    bytes_ = 0;
   }
   uint64_t bytes() const { return bytes_; }
   uint64_t forgotten() const { return forgotten_; }  // times that the bound was reached

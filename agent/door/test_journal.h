@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@ struct TestJournal {
             [this] { return now_ms; }, [] { return 3u; }};
   }
   Result<SeriesRef> series(const SeriesSpec& spec, bool may_add, bool* fresh) {
+    if (collectors.contains(spec.name)) return fail(ErrorCode::kDenied, spec.name + " is made by a collector");
     if (spec.name == "full") return fail(ErrorCode::kFull, "no room for another series");
     std::string key = spec.name;
     for (const auto& [name, value] : spec.labels) key += "," + name + "=" + value;
@@ -45,6 +47,7 @@ struct TestJournal {
 
   int64_t now_ms = 1'700'000'000'000;
   std::map<std::string, SeriesRef> refs;
+  std::set<std::string> collectors;  // names of their series
   std::deque<std::pair<std::vector<Row>, Feeder::RowsDone>> appends;
   std::vector<Row> made;
 };

@@ -199,6 +199,7 @@ LiveLane::Watch& LiveLane::watch(SeriesRef ref) {
 }
 
 bool LiveLane::wanted(SeriesRef ref, uint8_t running) {
+  if (!table_->known(ref)) return false;
   Watch& known = watch(ref);
   const auto unknown = static_cast<uint8_t>(running & ~known.asked);
   if (unknown != 0) look(ref, known, unknown);
@@ -207,7 +208,6 @@ bool LiveLane::wanted(SeriesRef ref, uint8_t running) {
 
 void LiveLane::look(SeriesRef ref, Watch& known, uint8_t unknown) {
   known.asked |= unknown;
-  if (!table_->known(ref)) return;
   const DeclarationView declaration = table_->declaration(ref, labels_);
   query::Labels labels;
   labels.reserve(labels_.size() + 3);

@@ -18,9 +18,9 @@ using Identity = std::tuple<uint64_t, uint32_t, uint64_t>;  // boot, ref, ordina
 struct LiveLaneTest : ::testing::Test {
   LiveLaneTest() { begin_boot(77); }
 
-  void begin_boot(uint64_t id) {
+  void begin_boot(uint64_t id, const std::vector<bool>& gone = {}) {
     boot = id;
-    table = std::make_shared<SeriesTable>(table->next_boot());
+    table = std::make_shared<SeriesTable>(table->next_boot(gone));
     open.clear();
     if (lane != nullptr) lane->begin_boot(boot, table);
   }
@@ -126,6 +126,25 @@ struct LiveLaneTest : ::testing::Test {
   std::set<uint64_t> versions;
   std::unique_ptr<LiveLane> lane;
 };
+
+TEST_F(LiveLaneTest, ARefThatAnotherSeriesTookInANewBootIsThatSeries) {
+  make();
+  const SeriesRef a = series("a"), b = series("b");
+  want({"{__name__=~\"b|c\"}"});
+  made({a, b});
+  world.loop.run_for(1'000);
+  EXPECT_EQ(sent_of(a), 0u);
+  begin_boot(78, {false, true, false});
+  world.loop.run_for(1'000);  // all series are asked about, with a hole where `a` was
+  made({b});
+  const SeriesRef c = series("c");
+  ASSERT_EQ(c, a);
+  made({b, c});
+  world.loop.run_for(1'000);
+  EXPECT_EQ((declared[{78, c}]), "c");
+  EXPECT_EQ((copies.count({78, c, 0})), 1u);
+  EXPECT_EQ((copies.count({78, b, 1})), 1u);
+}
 
 TEST_F(LiveLaneTest, WithoutAnInterestNothingIsSent) {
   make();

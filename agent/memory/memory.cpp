@@ -119,13 +119,29 @@ Memory::~Memory() = default;
 
 void Memory::add_series(const SeriesTable& table, SeriesRef ref) {
   const Series& series = table.at(ref);
-  uint32_t given = 0;
-  const bool added = store_->add({series.type, series.scale, 1}, &given);
+  const SeriesShape shape{series.type, series.scale, 1};
+  uint32_t given = ref;
+  const bool added = ref <= store_->series_count() ? store_->replace(ref, shape) : store_->add(shape, &given);
   LAMBDA_ASSERT(added && given == ref);
+  if (last_s_.size() <= ref) last_s_.resize(ref + 1, 0);
+  last_s_[ref] = now_s_;
+}
+
+void Memory::tick(int64_t mono_ms) {
+  now_s_ = static_cast<uint32_t>(mono_ms / 1000);
+  store_->tick(mono_ms);
+}
+
+bool Memory::has_ended(SeriesRef ref) const {
+  if (ref >= last_s_.size() || int64_t{now_s_ - last_s_[ref]} * 1000 <= options_.retention_ms) return false;
+  BlockInfo open;
+  SealedBlock block;
+  return !store_->open_info(ref, &open) && !store_->first_of(ref, &block);
 }
 
 bool Memory::append(SeriesRef ref, uint64_t ordinal, Point point, uint32_t clock) {
   if (clock != clock_) store_->set_clock(clock_ = clock);
+  last_s_[ref] = now_s_;
   const Appended appended = store_->append(ref, point);
   if (appended.result == StoreResult::kOk) {
     LAMBDA_ASSERT(appended.ordinal == ordinal);

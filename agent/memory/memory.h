@@ -36,12 +36,16 @@ class Memory final : public query::SeriesSource {
   Memory(MemoryOptions options, uint64_t boot);
   ~Memory() override;
 
-  // A series that was just added to `table`: the store gives it the same ref.
+  // The time goes on, in monotonic milliseconds: what is safe and past its retention goes.
+  void tick(int64_t mono_ms);
+  // A series that was just added to `table`: it has the same ref here, that of one that has ended or a new one.
   void add_series(const SeriesTable& table, SeriesRef ref);
   // A point that the journal has as `ordinal`. What does not fit is lost to memory and parcels: false.
   bool append(SeriesRef ref, uint64_t ordinal, Point point, uint32_t clock);
   // Later points belong to this boot. False, with nothing done: points of too many boots are held still.
   bool begin_boot(uint64_t boot);
+  // Nothing of the series is held, and it had no point for longer than retention.
+  bool has_ended(SeriesRef ref) const;
   // For queries: where names and labels are.
   void set_table(std::shared_ptr<SeriesTable> table) { table_ = std::move(table); }
 
@@ -72,6 +76,8 @@ class Memory final : public query::SeriesSource {
   std::shared_ptr<SeriesTable> table_;
   std::shared_ptr<std::atomic<uint64_t>> held_ = std::make_shared<std::atomic<uint64_t>>(0);  // bytes, by cursors
   std::vector<uint8_t> scratch_;                                                              // one block
+  std::vector<uint32_t> last_s_;  // by ref: when it was added or had its last point
+  uint32_t now_s_ = 0;
   uint32_t clock_ = 0;
   uint64_t points_refused_ = 0;
 };

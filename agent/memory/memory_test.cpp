@@ -60,6 +60,41 @@ struct World {
   Memory memory;
 };
 
+TEST(Memory, ASeriesHasEndedWhenNothingOfItIsHeldAndItsPlaceGoesToAnother) {
+  World world;
+  const SeriesRef ref = world.add(spec_of("a", ValueType::kI64)), other = world.add(spec_of("b", ValueType::kI64));
+  int64_t now = 1'000;
+  const auto pass = [&](int64_t ms) {
+    for (const int64_t until = now + ms; now < until;) world.memory.tick(now += 1'000);
+  };
+  const auto make_safe = [&] {
+    SealedBlock block;
+    world.memory.store().seal_all();
+    while (world.memory.store().first(BlockState::kLoose, &block)) world.memory.store().safe(block.id);
+  };
+  EXPECT_TRUE(world.append(ref, 5, 5));
+  pass(2'000'000);
+  EXPECT_FALSE(world.memory.has_ended(ref)) << "its points are in no parcel";
+  EXPECT_TRUE(world.memory.has_ended(other)) << "it never had one";
+  make_safe();
+  EXPECT_FALSE(world.memory.has_ended(ref)) << "they can still be asked for";
+  pass(601'000);
+  EXPECT_TRUE(world.memory.has_ended(ref));
+  EXPECT_TRUE(world.append(other, 6, 6));
+  make_safe();
+  ASSERT_TRUE(world.memory.begin_boot(++world.boot));
+  world.table = std::make_shared<SeriesTable>(world.table->next_boot({false, true}));
+  world.memory.set_table(world.table);
+  ASSERT_EQ(world.add(spec_of("c", ValueType::kF64)), ref);
+  EXPECT_FALSE(world.memory.has_ended(ref));
+  EXPECT_TRUE(world.append(ref, 7, std::bit_cast<uint64_t>(0.5)));
+  auto found = world.select({{"__name__", MatchOp::kRegex, "a|b|c"}});
+  ASSERT_EQ(found.series.size(), 2u);
+  EXPECT_EQ(found.series[0].labels[0].second, "b") << "of the boot before";
+  EXPECT_EQ(found.series[1].labels[0].second, "c");
+  EXPECT_EQ(found.series[1].cursor->read(10)->front().value, 0.5);
+}
+
 // Of points at one time the one made last counts; a time that goes back is put in its place.
 TEST(Memory, AnswersWhatAListOfAllPointsWould) {
   for (uint64_t seed = 1; seed <= 150; ++seed) {

@@ -97,8 +97,12 @@ Result<std::unique_ptr<Scraper>> Scraper::make(Env& env, std::vector<ScrapeOptio
     if (!filter) return tl::unexpected(filter.error());
     auto labels = scrape_labels(options);
     if (!labels) return fail(ErrorCode::kInvalid, setting + ".labels: " + labels.error().text);
+    const auto owner = static_cast<SeriesOwner>(kOwnerTargets + made->targets_.size());
+    auto find = [find = made->ports_.series, owner](const SeriesSpec& spec, bool* fresh) {
+      return find(spec, owner, fresh);
+    };
     made->targets_.push_back(std::make_unique<Target>(std::move(options), std::move(*filter), std::move(*labels),
-                                                      limits, env.random.u64(), made->ports_.series));
+                                                      limits, env.random.u64(), std::move(find)));
   }
   return made;
 }
@@ -308,6 +312,23 @@ void Scraper::hand_over() {
 std::vector<ScrapeState> Scraper::states() const {
   std::vector<ScrapeState> out;
   for (const auto& target : targets_) out.push_back(target->state);
+  return out;
+}
+
+void Scraper::each_in_use(const std::function<void(SeriesRef)>& in_use) const {
+  for (const auto& target : targets_) target->series.each_in_use(in_use);
+  for (const Waiting& waiting : rows_) {
+    for (const RowPoint& point : waiting.row.points) in_use(point.ref);
+  }
+}
+
+void Scraper::forget(const std::vector<bool>& gone) {
+  for (const auto& target : targets_) target->series.forget(gone);
+}
+
+std::vector<Places> Scraper::places(const std::function<bool(SeriesRef)>& ended) const {
+  std::vector<Places> out;
+  for (const auto& target : targets_) out.push_back(target->series.places(ended));
   return out;
 }
 

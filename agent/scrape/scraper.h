@@ -67,7 +67,8 @@ struct ScrapeState {
 class Scraper {
  public:
   struct Ports {
-    TargetSeries::FindSeries series;
+    // As TargetSeries::FindSeries, and for whom: kOwnerTargets for the first target, and so on.
+    std::function<Result<SeriesRef>(const SeriesSpec&, SeriesOwner, bool* fresh)> series;
     // A row for the journal; `done` runs later, from the loop, whatever became of the row.
     std::function<void(Row, std::function<void()> done)> row;
     std::function<int64_t()> now_ms;
@@ -85,6 +86,11 @@ class Scraper {
   void start();
   const ScrapeCounters& counters() const { return counters_; }
   std::vector<ScrapeState> states() const;
+
+  // As TargetSeries', of all targets and of the rows that wait.
+  void each_in_use(const std::function<void(SeriesRef)>& in_use) const;
+  void forget(const std::vector<bool>& gone);
+  std::vector<Places> places(const std::function<bool(SeriesRef)>& ended) const;
 
  private:
   struct Target;

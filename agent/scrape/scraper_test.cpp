@@ -36,7 +36,8 @@ struct ScraperTest : ::testing::Test {
   ScraperTest() { options.name = "app", options.url = "http://127.0.0.1:9100/metrics"; }
   ~ScraperTest() override { scraper.reset(); }
   void start(std::vector<ScrapeOptions> targets) {
-    Scraper::Ports ports{[this](const SeriesSpec& spec, bool* fresh) {
+    Scraper::Ports ports{[this](const SeriesSpec& spec, SeriesOwner owner, bool* fresh) {
+                           owners.insert(owner);
                            const size_t before = sink.specs.size();
                            auto ref = sink.series(spec);
                            *fresh = sink.specs.size() > before;
@@ -94,6 +95,7 @@ struct ScraperTest : ::testing::Test {
   ScrapeOptions options;
   HeldFetches held;
   MemorySink sink;
+  std::set<SeriesOwner> owners;  // that asked for series
   std::map<std::string, double> last;
   std::map<std::string, std::string> facts_seen;
   int64_t last_row_ms = 0;

@@ -111,11 +111,8 @@ SeriesRef TargetSeries::ref_of(SeriesSpec spec) {
     if (auto other = find_(spec, &fresh); other && !fresh) ref = other;
   }
   if (!ref) return refuse(ref.error().text);
-  Past& past = past_[*ref];
-  if (fresh) past.ours = true;
-  if (past.ours) return *ref;
-  past_.erase(*ref);
-  return refuse(spec.name + ": another source makes this series");
+  past_.try_emplace(*ref);
+  return *ref;
 }
 
 TargetSeries::Known& TargetSeries::known_of(const ExpositionSample& sample, Kind kind, std::string_view unit) {
@@ -137,8 +134,30 @@ TargetSeries::Known& TargetSeries::known_of(const ExpositionSample& sample, Kind
     return known;
   }
   known.ref = ref_of(std::move(spec));
-  if (known.ref != kNone) made_.insert(key);
+  if (known.ref != kNone) made_[key] = known.ref;
   return known;
+}
+
+void TargetSeries::each_in_use(const std::function<void(SeriesRef)>& in_use) const {
+  for (const auto& [text, known] : known_) {
+    if (known.ref != kNone && !known.ended) in_use(known.ref);
+  }
+  for (const auto& [time_ms, points] : rows_) {
+    for (const RowPoint& point : points) in_use(point.ref);
+  }
+}
+
+void TargetSeries::forget(const std::vector<bool>& gone) {
+  const auto is_gone = [&](SeriesRef ref) { return ref < gone.size() && gone[ref]; };
+  std::erase_if(known_, [&](const auto& known) { return is_gone(known.second.ref); });
+  std::erase_if(past_, [&](const auto& past) { return is_gone(past.first); });
+  std::erase_if(reports_, [&](const auto& report) { return is_gone(report.second); });
+  std::erase_if(made_, [&](const auto& made) { return is_gone(made.second); });
+}
+
+Places TargetSeries::places(const std::function<bool(SeriesRef)>& ended) const {
+  const auto count = std::count_if(made_.begin(), made_.end(), [&](const auto& made) { return ended(made.second); });
+  return {made_.size(), options_.series_max, static_cast<uint64_t>(count)};
 }
 
 // In the order of time, each moment of a series once.

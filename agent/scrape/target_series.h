@@ -11,8 +11,9 @@
 // A series belongs to this target, or to whoever made it first: two sources of one series would mix their times. The
 // times of a series rise; after the clock was set (another segment) they begin anew.
 //
-// Bounds: `series_max` different series in its life; further ones are refused, and those go on. The texts of twice as
-// many and of one page are remembered; when a page writes its series in ever new ways, those that ended are forgotten.
+// Bounds: `series_max` different series, counted until forget() is told that they are no more; further ones are
+// refused, and those go on. The texts of twice as many and of one page are remembered; when a page writes its series in
+// ever new ways, those that ended are forgotten.
 // Loop thread only.
 #pragma once
 
@@ -22,7 +23,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "agent/scrape/exposition.h"
@@ -70,6 +70,13 @@ class TargetSeries {
   const std::string& refused() const { return refused_; }  // the reason why a series of it was refused; the first one
   size_t texts() const { return known_.size(); }
 
+  // Calls `in_use` for the series that are on the page, or have points that nobody took yet.
+  void each_in_use(const std::function<void(SeriesRef)>& in_use) const;
+  // These refs, by ref, may be of other series from now on.
+  void forget(const std::vector<bool>& gone);
+  // Of series_max: how many series count, and for how many of them `ended` holds.
+  Places places(const std::function<bool(SeriesRef)>& ended) const;
+
  private:
   static constexpr SeriesRef kNone = UINT32_MAX;
   struct Known {
@@ -83,7 +90,6 @@ class TargetSeries {
     int64_t time_ms = INT64_MIN;
     uint64_t bits = 0;
     uint32_t segment = 0;
-    bool ours = false;
   };
   struct Hash {
     uint64_t seed;
@@ -111,7 +117,7 @@ class TargetSeries {
   uint32_t round_ = 0;
   int64_t moment_ms_ = 0;
   uint32_t segment_ = 0;
-  std::unordered_set<uint64_t> made_;  // keys of the series that were made, in this object's life
+  std::unordered_map<uint64_t, SeriesRef> made_;  // the series that count, by key
   ScrapeTally tally_;
   std::string refused_;
 };

@@ -22,6 +22,7 @@ struct TargetSeriesTest : ::testing::Test {
     if (!made) {
       made.emplace(options, *scrape_labels(options), ScrapeLimits{}, 1, [this](const SeriesSpec& spec, bool* fresh) {
         const size_t before = sink.specs.size();
+        if (others.contains(spec.name)) return Result<SeriesRef>(fail(ErrorCode::kDenied, spec.name + " is another's"));
         auto ref = sink.series(spec);
         *fresh = sink.specs.size() > before;
         return ref;
@@ -58,6 +59,7 @@ struct TargetSeriesTest : ::testing::Test {
 
   ScrapeOptions options;
   MemorySink sink;
+  std::set<std::string> others;  // names that another source makes
   std::optional<TargetSeries> made;
 };
 
@@ -151,6 +153,21 @@ TEST_F(TargetSeriesTest, OverItsBoundOfSeriesTheKnownOnesGoOn) {
   EXPECT_EQ(scrape("a 4\nb 4\n", 40), (Set{"a{job=\"app\"}@40=4", "b{job=\"app\"}@40=4"})) << "those it has come back";
 }
 
+TEST_F(TargetSeriesTest, SeriesThatEndedMakeRoomWhenTheyAreForgotten) {
+  options.series_max = 2;
+  EXPECT_EQ(scrape("a 1\nb 1\n", 10).size(), 2u);
+  EXPECT_EQ(scrape("b 2\n", 20).size(), 2u);
+  std::set<SeriesRef> in_use;
+  target().each_in_use([&](SeriesRef ref) { in_use.insert(ref); });
+  EXPECT_EQ(in_use, (std::set<SeriesRef>{1})) << "b, which is on the page";
+  const Places places = target().places([](SeriesRef ref) { return ref == 0; });
+  EXPECT_EQ(places.taken, 2u);
+  EXPECT_EQ(places.ended, 1u);
+  EXPECT_TRUE(places.worth_clearing());
+  target().forget({true, false});
+  EXPECT_EQ(scrape("b 3\nc 1\na 1\n", 30), (Set{"b{job=\"app\"}@30=3", "c{job=\"app\"}@30=1"})) << "one place was free";
+}
+
 TEST_F(TargetSeriesTest, EverNewSpellingsAreForgotten) {
   options.series_max = options.sample_max = 1;
   const auto spelt = [](int i) { return "a{x=\"1\"" + std::string(static_cast<size_t>(i), ' ') + "} 1\n"; };
@@ -162,9 +179,9 @@ TEST_F(TargetSeriesTest, EverNewSpellingsAreForgotten) {
 }
 
 TEST_F(TargetSeriesTest, ASeriesOfAnotherSourceIsLeftToIt) {
-  (void)sink.series({"a", {{"job", "app"}}, Kind::kGauge, ValueType::kF64, 0, ""});
+  others.insert("a");
   EXPECT_EQ(scrape("a 1\nb 1\n", 10), (Set{"b{job=\"app\"}@10=1"}));
-  EXPECT_EQ(target().refused(), "a: another source makes this series");
+  EXPECT_EQ(target().refused(), "a is another's");
   EXPECT_EQ(scrape("b 1\n", 20), (Set{"b{job=\"app\"}@20=1"})) << "nor is it ended for it";
 }
 

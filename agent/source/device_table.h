@@ -21,6 +21,7 @@ inline constexpr uint32_t kRefusedCollections = 60;  // a series the sink refuse
 // One series of one device.
 struct SeriesSlot {
   SeriesRef ref = 0;
+  uint32_t epoch = 0;  // of the sink when it was asked
   bool known = false;
   uint32_t wait = 0;  // collections until a refused series is asked for again
 };
@@ -29,6 +30,7 @@ struct SeriesSlot {
 // if the sink refuses the series.
 template <class MakeSpec>
 bool put(Sink& sink, SeriesSlot& slot, uint64_t bits, MakeSpec&& make_spec) {
+  if (slot.known && slot.epoch != sink.epoch()) slot.known = false;
   if (!slot.known) {
     if (slot.wait > 0) {
       --slot.wait;
@@ -40,6 +42,7 @@ bool put(Sink& sink, SeriesSlot& slot, uint64_t bits, MakeSpec&& make_spec) {
       return false;
     }
     slot.ref = *ref;
+    slot.epoch = sink.epoch();
     slot.known = true;
   }
   sink.append(slot.ref, bits);
@@ -73,11 +76,18 @@ class DeviceTable {
     return nullptr;
   }
 
-  // Null when there are kDevicesMax already. Pointers are valid until the next add() or end().
+  // When there are kDevicesMax already, the one that was not seen for longest gives its place; null when all were there
+  // a moment ago. Pointers are valid until the next add() or end().
   Device* add(std::string_view key, bool wanted) {
     if (devices_.size() >= kDevicesMax) {
-      ++refused_;
-      return nullptr;
+      const auto idlest = std::max_element(devices_.begin(), devices_.end(),
+                                           [](const Device& a, const Device& b) { return idle_of(a) < idle_of(b); });
+      if (idle_of(*idlest) == 0) {
+        ++refused_;
+        return nullptr;
+      }
+      *idlest = Device{std::string(key), wanted, false, 0, {}};
+      return &*idlest;
     }
     devices_.push_back(Device{std::string(key), wanted, false, 0, {}});
     return &devices_.back();
@@ -97,6 +107,7 @@ class DeviceTable {
     return std::any_of(devices_.begin(), devices_.end(), [&](const Device& device) { return holds(device.payload); });
   }
 
+  static uint32_t idle_of(const Device& device) { return device.seen ? 0 : device.idle; }
   size_t size() const { return devices_.size(); }
   uint64_t refused() const { return refused_; }
 

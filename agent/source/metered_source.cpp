@@ -9,6 +9,7 @@ class CountingSink final : public Sink {
  public:
   CountingSink(Sink& sink, uint64_t& points) : sink_(sink), points_(points) {}
   Result<SeriesRef> series(const SeriesSpec& spec) override { return sink_.series(spec); }
+  uint32_t epoch() const override { return sink_.epoch(); }
   void append(SeriesRef series, uint64_t bits) override {
     ++points_;
     sink_.append(series, bits);

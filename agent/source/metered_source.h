@@ -29,6 +29,7 @@ class MeteredSource final : public Source {
 
   std::string_view name() const override { return source_->name(); }
   int64_t interval_ms() const override { return source_->interval_ms() * slowdown_; }
+  SeriesOwner owner() const override { return source_->owner(); }
   Status collect(Sink& sink, int64_t time_ms) override;
   const SourceCost& cost() const { return cost_; }
 

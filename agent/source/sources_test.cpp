@@ -258,6 +258,38 @@ TEST(DeviceTable, ForgetsDevicesThatStayAwayAndStopsAtItsCap) {
   EXPECT_EQ(table.size(), 1u);
 }
 
+TEST(DeviceTable, AtItsCapTheOneThatStayedAwayForLongestGivesItsPlace) {
+  DeviceTable<int> table;
+  table.begin();
+  for (size_t i = 0; i < kDevicesMax; ++i) table.add(std::to_string(i), true)->seen = true;
+  table.end();
+  for (const std::vector<std::string>& away : {std::vector<std::string>{"7"}, {"7", "9"}}) {
+    table.begin();
+    for (size_t i = 0; i < kDevicesMax; ++i) {
+      const std::string key = std::to_string(i);
+      table.find(key)->seen = std::find(away.begin(), away.end(), key) == away.end();
+    }
+    table.end();
+  }
+  table.begin();
+  for (const char* key : {"new", "newer"}) ASSERT_NE(table.add(key, true), nullptr);
+  EXPECT_EQ(table.add("newest", true), nullptr);
+  EXPECT_EQ(table.find("7"), nullptr);
+  EXPECT_EQ(table.find("9"), nullptr);
+  EXPECT_EQ(table.size(), kDevicesMax);
+}
+
+TEST(Sources, InAnotherEpochOfTheSinkSeriesAreAskedForAnew) {
+  World world;
+  SeriesSlot slot;
+  const auto spec = [] { return SeriesSpec{"x", {}, Kind::kGauge, ValueType::kI64, 0, ""}; };
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(put(world.sink, slot, 1, spec));
+  EXPECT_EQ(world.sink.asked, 1u);
+  world.sink.epoch_now = 2;
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(put(world.sink, slot, 1, spec));
+  EXPECT_EQ(world.sink.asked, 2u);
+}
+
 TEST(Sources, ARefusedSeriesIsAskedForAgainNowAndThen) {
   World world;
   world.files.files["/proc/loadavg"] = "0.04 12.50 100.02 1/93 13373\n";

@@ -19,6 +19,7 @@ class StatsdSource final : public Source {
   explicit StatsdSource(std::shared_ptr<Statsd> statsd);
   std::string_view name() const override { return "statsd"; }
   int64_t interval_ms() const override { return statsd_->options().interval_ms; }
+  SeriesOwner owner() const override { return kOwnerStatsd; }
   Status collect(Sink& sink, int64_t time_ms) override;
 
  private:

@@ -69,6 +69,7 @@ class MemorySink final : public Sink {
     if (added) specs.push_back(spec);
     return at->second;
   }
+  uint32_t epoch() const override { return epoch_now; }
   void append(SeriesRef series, uint64_t bits) override {
     LAMBDA_ASSERT(series < specs.size());
     const std::string key = key_of(specs[series]);
@@ -87,6 +88,7 @@ class MemorySink final : public Sink {
   std::vector<std::string> doubled;  // series that got two points in one collection
   uint64_t asked = 0;
   bool refuse = false;
+  uint32_t epoch_now = 0;
 
  private:
   std::map<std::string, SeriesRef> refs_;

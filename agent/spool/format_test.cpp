@@ -212,6 +212,43 @@ TEST(SeriesTable, TablesOfTheSameSeriesShareTheirNamesUntilOneGetsMore) {
   EXPECT_EQ(second.find_or_add(again).value(), 2u);
 }
 
+TEST(SeriesTable, TheNextBootLeavesOutWhatEndedAndItsRefsGoToOthers) {
+  const auto named = [](const std::string& name) {
+    return SeriesSpec{name, {{"id", "7"}}, Kind::kGauge, ValueType::kF64, 0, ""};
+  };
+  SeriesTable first(4);
+  for (const char* name : {"a", "b", "c", "d"}) ASSERT_TRUE(first.find_or_add(named(name)).has_value());
+  first.at(1).next_ordinal = first.at(4).next_ordinal = 9;
+  ASSERT_EQ(first.find_or_add(named("e")).error().code, ErrorCode::kFull);
+  SeriesTable second = first.next_boot({false, false, true, true});
+  EXPECT_EQ(second.known_count(), 2u);
+  EXPECT_EQ(second.size(), first.size()) << "refs of those that stay do not change";
+  EXPECT_FALSE(second.known(2));
+  EXPECT_EQ(second.find_or_add(named("a")).value(), 1u);
+  EXPECT_EQ(second.find_or_add(named("d")).value(), 4u);
+  EXPECT_EQ(second.at(4).next_ordinal, 0u);
+  EXPECT_EQ(second.find_or_add(named("e")).value(), 2u);
+  EXPECT_EQ(second.find_or_add(named("b")).value(), 3u) << "what comes back may get another ref";
+  EXPECT_EQ(second.find_or_add(named("f")).error().code, ErrorCode::kFull);
+  EXPECT_EQ(second.refs_retaken(), (std::vector<SeriesRef>{2, 3}));
+  std::vector<LabelView> labels;
+  EXPECT_EQ(second.declaration(2, labels).name, "e");
+  EXPECT_EQ(first.declaration(2, labels).name, "b") << "the boot before is as it was";
+  EXPECT_TRUE(second.next_boot().refs_retaken().empty());
+}
+
+TEST(SeriesTable, ASeriesHasOneOwnerUntilItLeaves) {
+  SeriesTable table;
+  const SeriesSpec spec{"queue_length", {}, Kind::kGauge, ValueType::kF64, 0, ""};
+  const SeriesRef ref = table.find_or_add(spec, true, kOwnerDoors).value();
+  EXPECT_EQ(table.find_or_add(spec, true, kOwnerDoors).value(), ref);
+  const auto refused = table.find_or_add(spec, true, kOwnerStatsd);
+  ASSERT_EQ(refused.error().code, ErrorCode::kDenied);
+  EXPECT_NE(refused.error().text.find("over HTTP"), std::string::npos) << refused.error().text;
+  EXPECT_EQ(table.next_boot().find_or_add(spec).error().code, ErrorCode::kDenied) << "also in the next boot";
+  EXPECT_TRUE(table.next_boot({false, true}).find_or_add(spec).has_value());
+}
+
 TEST(SeriesTable, RefusesWhatTheWireCannotCarryAndHoldsItsCap) {
   SeriesTable table(2);
   SeriesSpec spec;

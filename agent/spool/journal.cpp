@@ -53,6 +53,12 @@ uint64_t Journal::bytes() const {
   return bytes;
 }
 
+std::vector<JournalFile> Journal::files() const {
+  std::vector<JournalFile> out;
+  for (const File& file : files_) out.push_back({file.number, file.bytes, head_});
+  return out;
+}
+
 void Journal::append(Row row, Done done) {
   LAMBDA_ASSERT(done != nullptr);
   std::vector<Row> one;
@@ -201,6 +207,7 @@ Status Journal::begin_file(const Row* first) {
   if (first != nullptr) head_.clock = first->clock;
   clock_ = head_.clock;
   declared_ = table_.size();
+  declared_again_ = table_.refs_retaken().size();
   append_file_header(*buffer_, {FileKind::kJournal, number, env_.clock.utc_ms(), 0});
   JournalEncoder::open(head_, table_, back, *buffer_);
   const size_t before_mark = buffer_->size();
@@ -217,6 +224,10 @@ Status Journal::begin_file(const Row* first) {
 void Journal::encode(std::span<const Row> rows) {
   for (; declared_ < table_.size(); ++declared_) {
     if (table_.known(declared_)) JournalEncoder::declaration(table_, declared_, *buffer_);
+  }
+  const auto& retaken = table_.refs_retaken();
+  for (; declared_again_ < retaken.size(); ++declared_again_) {
+    JournalEncoder::declaration(table_, retaken[declared_again_], *buffer_);
   }
   if (rows.front().clock != clock_) JournalEncoder::clock(clock_ = rows.front().clock, *buffer_);
   encoder_.rows(rows, table_, *buffer_);

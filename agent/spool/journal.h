@@ -87,7 +87,8 @@ class Journal {
   // Writes and syncs everything that waits.
   void flush(std::function<void(Status)> done);
 
-  uint64_t bytes() const;  // of the files that are not released
+  uint64_t bytes() const;                  // of the files that are not released
+  std::vector<JournalFile> files() const;  // those
   uint64_t first_number() const { return first_number_; }
   uint64_t next_number() const { return next_number_; }
   // Gives up the oldest closed file, whatever is in it. False when only the present one is left.
@@ -145,8 +146,9 @@ class Journal {
   FileId file_ = 0;
   uint64_t generation_ = 0;  // of the present file: answers about an earlier one say nothing
   bool dir_synced_ = false;
-  bool repeat_ = false;    // unsynced_ must be written again
-  uint32_t declared_ = 0;  // refs below were declared in the present file
+  bool repeat_ = false;        // unsynced_ must be written again
+  uint32_t declared_ = 0;      // refs below were declared in the present file,
+  size_t declared_again_ = 0;  // and so many of those that the table gave to other series than the boot before
   uint64_t rows_in_file_ = 0;
   uint64_t since_mark_bytes_ = 0;
   uint64_t mark_bytes_ = 0;   // the last one

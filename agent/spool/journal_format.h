@@ -49,6 +49,12 @@ struct JournalHead {
   uint32_t clock = 0;
 };
 
+struct JournalFile {
+  uint64_t number = 0;
+  uint64_t bytes = 0;
+  JournalHead head;
+};
+
 // Where a file has come to: it makes readers independent of what stands before it.
 struct JournalMark {
   uint64_t boot = 0;

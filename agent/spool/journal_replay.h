@@ -20,12 +20,6 @@
 
 namespace lambda::agent {
 
-struct JournalFile {
-  uint64_t number = 0;
-  uint64_t bytes = 0;
-  JournalHead head;
-};
-
 struct JournalListing {
   std::vector<JournalFile> files;    // by number
   std::vector<uint64_t> empty;       // no whole JournalOpen in it: nothing was made

@@ -61,6 +61,12 @@ std::string_view take_str(std::string_view& in) {
   return text;
 }
 
+std::string owner_name(SeriesOwner owner) {
+  if (owner == kOwnerCollectors) return "a collector";
+  if (owner == kOwnerStatsd) return "a StatsD client";
+  return owner == kOwnerDoors ? "a program that hands points in over HTTP" : "a scraped target";
+}
+
 void write_key(std::string& out, std::string_view name, LabelList& labels) {
   // Prometheus has it that an empty label is an absent one.
   std::erase_if(labels, [](const auto& label) { return label.second.empty(); });
@@ -171,7 +177,7 @@ void SeriesTable::add_text(Series& series, std::string_view unit) {
   names.known++;
 }
 
-Result<SeriesRef> SeriesTable::find_or_add(const SeriesSpec& spec, bool may_add) {
+Result<SeriesRef> SeriesTable::find_or_add(const SeriesSpec& spec, bool may_add, SeriesOwner mine) {
   LabelList labels = spec.labels;
   if (auto status = check_series(spec.name, labels, spec.type, spec.scale, spec.unit); !status) {
     return tl::unexpected(status.error());
@@ -184,6 +190,11 @@ Result<SeriesRef> SeriesTable::find_or_add(const SeriesSpec& spec, bool may_add)
     const SeriesRef ref = buckets[slot] - 1;
     const Series& series = series_[ref];
     if (key(series) != scratch_) continue;
+    if (owner(ref) != mine) {
+      return fail(ErrorCode::kDenied,
+                  "series \"" + spec.name + "\" is made by " + owner_name(owner(ref)) +
+                      ": two sources would mix their times; give one of them another name or label");
+    }
     if (series.type != spec.type || series.scale != spec.scale || series.kind != spec.kind) {
       return fail(ErrorCode::kInvalid, "series \"" + spec.name + "\" has another kind, type or scale already");
     }
@@ -193,15 +204,29 @@ Result<SeriesRef> SeriesTable::find_or_add(const SeriesSpec& spec, bool may_add)
     return fail(ErrorCode::kFull, "series \"" + spec.name + "\": over series_max = " + std::to_string(series_max_));
   }
   if (!may_add) return fail(ErrorCode::kFull, "series \"" + spec.name + "\": over doors.series_max");
+  return add(spec, mine);
+}
+
+// Its key is in scratch_.
+SeriesRef SeriesTable::add(const SeriesSpec& spec, SeriesOwner owner) {
   if (series_.empty()) series_.emplace_back();  // ref 0 is no series
-  Series series;
+  SeriesRef ref = size();
+  if (free_.empty()) {
+    series_.emplace_back();
+  } else {
+    ref = free_.back();
+    free_.pop_back();
+    retaken_.push_back(ref);
+  }
+  Series& series = series_[ref];
   add_text(series, spec.unit);
   series.kind = spec.kind;
   series.type = spec.type;
   series.scale = spec.scale;
-  series_.push_back(series);
-  index(size() - 1);
-  return size() - 1;
+  index(ref);
+  if (owners_.size() <= ref) owners_.resize(ref + 1, kOwnerCollectors);
+  owners_[ref] = owner;
+  return ref;
 }
 
 Status SeriesTable::put(const v1::Declaration& declaration) {
@@ -268,8 +293,35 @@ void SeriesTable::write(SeriesRef ref, v1::Declaration& out) const {
   out.set_unit(view.unit.data(), view.unit.size());
 }
 
-SeriesTable SeriesTable::next_boot() const {
+void SeriesTable::leave_out(const std::vector<bool>& gone) {
+  if (std::find(gone.begin(), gone.end(), true) == gone.end()) return;
+  const std::shared_ptr<Names> before = names_;
+  names_ = std::make_shared<Names>();
+  free_.clear();
+  for (SeriesRef ref = size(); ref-- > 1;) {
+    Series& series = series_[ref];
+    if (series.text_bytes == 0 || (ref < gone.size() && gone[ref])) {
+      series = {};
+      free_.push_back(ref);
+      continue;
+    }
+    const size_t offset = names_->text.size();
+    names_->text.append(before->text, series.text_offset, series.text_bytes);
+    series.text_offset = static_cast<uint32_t>(offset);
+    names_->known++;
+  }
+  size_t buckets = 64;
+  while (buckets < (size_t{names_->known} + 1) * 2) buckets *= 2;
+  names_->buckets.assign(buckets, 0);
+  for (SeriesRef ref = 1; ref < size(); ++ref) {
+    if (known(ref)) index(ref);
+  }
+}
+
+SeriesTable SeriesTable::next_boot(const std::vector<bool>& gone) const {
   SeriesTable next = *this;
+  next.retaken_.clear();
+  next.leave_out(gone);
   for (Series& series : next.series_) {
     series.next_ordinal = 0;
     series.covered = 0;

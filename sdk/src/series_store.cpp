@@ -81,6 +81,17 @@ bool SeriesStore::add(const SeriesShape& shape, uint32_t* ref) {
   return true;
 }
 
+bool SeriesStore::replace(uint32_t ref, const SeriesShape& shape) {
+  LAMBDA_EXPECT(known(shape.type) && shape.scale <= kScaleMax && shape.tick_ms >= 1 && shape.tick_ms <= kTickMsMax);
+  Series* found = series(ref);
+  if (found == nullptr || found->page != kNone || found->sealed_first != kNone || found->next_ordinal != 0)
+    return false;
+  found->tick_ms = shape.tick_ms;
+  found->type = shape.type;
+  found->scale = shape.type == ValueType::kDec ? shape.scale : 0;
+  return true;
+}
+
 bool SeriesStore::shape(uint32_t ref, SeriesShape* shape) const {
   const Series* found = series(ref);
   if (found == nullptr) return false;

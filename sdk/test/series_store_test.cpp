@@ -285,6 +285,32 @@ TEST(SeriesStore, ANewBootBeginsAtOrdinalZeroWhileTheOldOneIsStillHeld) {
   EXPECT_TRUE(world.store.new_boot(99));
 }
 
+TEST(SeriesStore, AnotherSeriesMayTakeThePlaceOfOneOfWhichNothingIsLeft) {
+  World world({.series_max = 1});
+  const uint32_t ref = world.add(ValueType::kF64);
+  const SeriesShape other{ValueType::kDec, 3, 1};
+  EXPECT_FALSE(world.store.replace(ref + 1, other)) << "there is no such series";
+  EXPECT_EQ(world.store.append(ref, {1, 1}).ordinal, 0u);
+  EXPECT_FALSE(world.store.replace(ref, other)) << "its block is open";
+  ASSERT_TRUE(world.store.new_boot(2));
+  EXPECT_FALSE(world.store.replace(ref, other)) << "a block of the boot before is held";
+  world.store.safe(world.blocks(BlockState::kLoose).front().id);
+  world.store.tick(10'000'000);
+  ASSERT_TRUE(world.store.resume(ref, 1));
+  EXPECT_FALSE(world.store.replace(ref, other)) << "it has an ordinal in this boot";
+  ASSERT_TRUE(world.store.new_boot(3));
+  ASSERT_TRUE(world.store.replace(ref, other));
+  SeriesShape shape;
+  ASSERT_TRUE(world.store.shape(ref, &shape));
+  EXPECT_EQ(shape.type, ValueType::kDec);
+  EXPECT_EQ(shape.scale, 3);
+  EXPECT_EQ(world.store.append(ref, {2, 1'234}).ordinal, 0u);
+  world.store.seal_all();
+  ASSERT_EQ(world.blocks(BlockState::kLoose).size(), 1u);
+  EXPECT_EQ(world.blocks(BlockState::kLoose)[0].info.type, ValueType::kDec);
+  EXPECT_EQ(world.read(ref).front().bits, 1'234u);
+}
+
 TEST(SeriesStore, SafeParcelFreesExactlyTheBlocksOfThatParcel) {
   World world({.series_max = 3});
   for (int i = 0; i < 3; ++i) world.add();

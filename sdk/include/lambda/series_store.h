@@ -111,6 +111,9 @@ class SeriesStore {
 
   // A new series; refs are 1, 2, 3 ... in the order of adding. False: series_max is reached.
   bool add(const SeriesShape& shape, uint32_t* ref);
+  // Another series takes the place of one that has ended, under the same ref: for a boot in which nobody was told of
+  // the ref yet. False, with nothing done: unknown ref, points of it are still held, or it has ordinals in this boot.
+  bool replace(uint32_t ref, const SeriesShape& shape);
   uint32_t series_count() const { return series_count_; }
   bool shape(uint32_t ref, SeriesShape* shape) const;
   uint64_t next_ordinal(uint32_t ref) const;  // 0 for an unknown series

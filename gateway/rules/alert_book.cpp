@@ -131,6 +131,26 @@ std::optional<RuleEvent> AlertBook::apply(const RuleOutput& output, int64_t now_
   return event;
 }
 
+// Whoever heard of it hears that it is over.
+RuleEvent AlertBook::end(const Alert& alert, const char* reason, int64_t now_ms) {
+  RuleEvent event = event_of(alert, RuleEvent::Kind::kResolved, std::max(now_ms, alert.fired_ms));
+  event.reason = reason;
+  const auto actions = actions_.find(alert.rule);
+  if (actions != actions_.end()) event.actions = actions->second;
+  firing_--;
+  counters_.resolved++;
+  return event;
+}
+
+std::vector<RuleEvent> AlertBook::end_all(const char* reason, int64_t now_ms) {
+  std::vector<RuleEvent> ended;
+  for (const auto& [name, alert] : alerts_) {
+    if (alert.firing) ended.push_back(end(alert, reason, now_ms));
+  }
+  alerts_.clear();
+  return ended;
+}
+
 std::vector<RuleEvent> AlertBook::set_rules(const std::vector<std::shared_ptr<const RuleFacts>>& rules,
                                             int64_t now_ms) {
   std::map<std::string, const RuleFacts*> by_name;
@@ -144,14 +164,7 @@ std::vector<RuleEvent> AlertBook::set_rules(const std::vector<std::shared_ptr<co
       continue;
     }
     if (at->second.firing) {
-      RuleEvent event = event_of(at->second, RuleEvent::Kind::kResolved, std::max(now_ms, at->second.fired_ms));
-      event.reason = rule == by_name.end() ? "rule removed" : "rule changed";
-      // Whoever heard of it hears that it is over.
-      const auto before = actions_.find(at->second.rule);
-      if (before != actions_.end()) event.actions = before->second;
-      ended.push_back(std::move(event));
-      firing_--;
-      counters_.resolved++;
+      ended.push_back(end(at->second, rule == by_name.end() ? "rule removed" : "rule changed", now_ms));
     }
     at = alerts_.erase(at);
   }

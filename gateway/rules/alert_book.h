@@ -60,6 +60,9 @@ class AlertBook {
   // Rules as they are now: alerts of those that are gone, or are of another shape, end.
   std::vector<RuleEvent> set_rules(const std::vector<std::shared_ptr<const RuleFacts>>& rules, int64_t now_ms);
 
+  // All end, with this reason.
+  std::vector<RuleEvent> end_all(const char* reason, int64_t now_ms);
+
   // Ordered by rule and key. Pending ones whose time is over by `now_ms` are forgotten first.
   const std::map<std::string, Alert>& alerts(int64_t now_ms);
   uint64_t firing() const { return firing_; }
@@ -70,6 +73,8 @@ class AlertBook {
   Status restore(std::string_view bytes);
 
  private:
+  RuleEvent end(const Alert& alert, const char* reason, int64_t now_ms);
+
   const uint64_t alerts_max_;
   std::map<std::string, Alert> alerts_;  // by rule and key
   std::map<std::string, std::vector<cep::ActionPlan>> actions_;

@@ -85,6 +85,14 @@ void RuleFeed::set_rules(const RuleFolder& folder) {
   if (clock_ms_ != INT64_MIN) set_->engine->advance_clock(clock_ms_);
 }
 
+void RuleFeed::begin_anew() {
+  counters_.begun_anew++;
+  release(INT64_MAX);
+  make_set(folder_);
+  forget_series();
+  clock_ms_ = INT64_MIN;
+}
+
 // What was given of them by the live lane must not be given again by a block; but series whose blocks never come must
 // not fill the table for ever.
 void RuleFeed::forget_series() {
@@ -286,30 +294,26 @@ void RuleFeed::refuse(const Series& series, int64_t t) {
 
 void RuleFeed::gather(const std::string& device, int64_t at, std::span<const Row> rows) {
   if (rows.empty()) return;
-  auto& into = groups_.try_emplace(device, Group{at, {}}).first->second.rows;
-  into.insert(into.end(), rows.begin(), rows.end());
+  const auto [group, fresh] = groups_.try_emplace(device, Group{at, {}});
+  if (fresh) waiting_.emplace(at, device);
+  group->second.rows.insert(group->second.rows.end(), rows.begin(), rows.end());
   gathered_ += rows.size();
   while (gathered_ > settings_.gather_rows_max) {
     counters_.gather_early++;
-    const auto oldest = std::ranges::min_element(
-        groups_, {}, [](const auto& entry) { return std::pair(entry.second.first_at, entry.first); });
-    release(oldest->second.first_at + settings_.gather_ms);
+    release(waiting_.begin()->first + settings_.gather_ms);
   }
 }
 
 // Gives what was gathered for long enough, the oldest first.
 void RuleFeed::release(int64_t reached_ms) {
-  while (!groups_.empty()) {
-    const auto oldest = std::ranges::min_element(
-        groups_, {}, [](const auto& entry) { return std::pair(entry.second.first_at, entry.first); });
-    if (reached_ms < oldest->second.first_at + settings_.gather_ms) return;
-    Group group = std::move(oldest->second);
-    groups_.erase(oldest);
-    give(std::move(group));
+  while (!waiting_.empty() && reached_ms >= waiting_.begin()->first + settings_.gather_ms) {
+    give(groups_.extract(waiting_.begin()->second));
   }
 }
 
-void RuleFeed::give(Group group) {
+void RuleFeed::give(std::map<std::string, Group>::node_type one) {
+  Group& group = one.mapped();
+  waiting_.erase({group.first_at, one.key()});
   gathered_ -= group.rows.size();
   // Ticks come no further before this group; where there were none, as when it is read again, time goes as far.
   move_clock(whole_second(group.first_at));
@@ -419,15 +423,15 @@ void RuleFeed::live(const std::vector<LivePoint>& points, int64_t now_ms) {
 void RuleFeed::tick(int64_t now_ms) {
   if (!may_be_clock(now_ms)) return;
   release(now_ms);
-  int64_t to_ms = now_ms;
-  for (const auto& [device, group] : groups_) to_ms = std::min(to_ms, group.first_at);
-  move_clock(whole_second(to_ms));
+  // What came before the clock was set back would wait until it is that late again.
+  while (!waiting_.empty() && waiting_.rbegin()->first - kClockBackMs > now_ms) {
+    give(groups_.extract(waiting_.rbegin()->second));
+  }
+  move_clock(whole_second(waiting_.empty() ? now_ms : std::min(now_ms, waiting_.begin()->first)));
 }
 
 int64_t RuleFeed::release_at() const {
-  int64_t at = INT64_MAX;
-  for (const auto& [device, group] : groups_) at = std::min(at, group.first_at + settings_.gather_ms);
-  return at;
+  return waiting_.empty() ? INT64_MAX : waiting_.begin()->first + settings_.gather_ms;
 }
 
 void RuleFeed::move_clock(int64_t to_ms) {
@@ -463,130 +467,6 @@ void RuleFeed::take(std::span<const cep::Output> outputs) {
     words.fields += '}';
     outputs_.push_back(std::move(words));
   }
-}
-
-// ---- state: version, place, counters, series with live points, gathered rows, the engine's
-
-std::string RuleFeed::save() const {
-  const cep::Symbols none;
-  cep::StateWriter out(none);
-  out.u32(1);
-  out.u64(position_.segment);
-  out.u64(position_.offset);
-  out.i64(clock_ms_);
-  out.u64(next_index_);
-  std::unordered_map<const void*, std::pair<const BootKey*, uint32_t>> owners;  // of columns, by address
-  uint32_t lively = 0;
-  for (const auto& [key, boot] : boots_) {
-    for (const auto& [ref, series] : boot.series) {
-      lively += series.live.empty() ? 0 : 1;
-      if (!groups_.empty()) owners[&series.columns] = {&key, ref};
-    }
-  }
-  out.u32(lively);
-  for (const auto& [key, boot] : boots_) {
-    for (const auto& [ref, series] : boot.series) {
-      if (series.live.empty()) continue;
-      out.text(key.first);
-      out.u64(key.second);
-      out.u32(ref);
-      out.u64(series.blocks_end);
-      out.text(series.live.encode());
-    }
-  }
-  out.u32(static_cast<uint32_t>(groups_.size()));
-  for (const auto& [device, group] : groups_) {
-    out.text(device);
-    out.i64(group.first_at);
-    out.u32(static_cast<uint32_t>(group.rows.size()));
-    for (const Row& row : group.rows) {
-      const auto& [key, ref] = owners.at(row.columns);
-      out.i64(row.t);
-      out.i64(row.at);
-      out.f64(row.value);
-      out.u64(key->second);
-      out.u32(ref);
-      out.text(set_->streams[row.reader].metric);
-      const auto& schema = set_->engine->catalog().stream(set_->streams[row.reader].stream).columns;
-      out.u32(static_cast<uint32_t>(schema.size()));
-      for (size_t c = 0; c < schema.size(); ++c) {
-        const cep::Value& value = (*row.columns)[c];
-        out.text(schema[c].name);
-        out.flag(!value.is_null());
-        out.text(value.is_null() ? std::string_view() : set_->engine->symbols().text(value.text));
-      }
-    }
-  }
-  out.text(set_->engine->rule_count() > 0 ? set_->engine->snapshot() : "");
-  return out.finish();
-}
-
-Status RuleFeed::restore(std::string_view bytes) {
-  cep::Symbols none;
-  auto in = cep::StateReader::open(bytes, none);
-  if (!in) return tl::unexpected(in.error());
-  if (in->u32() != 1) return fail(ErrorCode::kUnsupported, "the rules' state is of another version");
-  const StorePlace position{in->u64(), in->u64()};
-  const int64_t clock_ms = in->i64();
-  const uint64_t next_index = in->u64();
-  for (size_t n = in->count(24); n > 0 && in->ok(); --n) {
-    const std::string device = in->text();
-    const uint64_t boot = in->u64();
-    const uint32_t ref = in->u32();
-    Series series;
-    series.reader = -2;
-    series.blocks_end = in->u64();
-    auto live = RunSet::decode(in->text());
-    if (!live) in->refuse();
-    if (live) series.live = std::move(*live);
-    series_count_ += boot_of(device, boot).series.emplace(ref, std::move(series)).second ? 1 : 0;
-  }
-  for (size_t n = in->count(16); n > 0 && in->ok(); --n) {
-    const std::string device = in->text();
-    Group group{in->i64(), {}};
-    for (size_t rows = in->count(40); rows > 0 && in->ok(); --rows) {
-      Row row{};
-      row.t = in->i64();
-      row.at = in->i64();
-      row.value = in->f64();
-      const uint64_t boot = in->u64();
-      const uint32_t ref = in->u32();
-      const std::string metric = in->text();
-      std::vector<std::pair<std::string, std::string>> labels;
-      for (size_t columns = in->count(9); columns > 0 && in->ok(); --columns) {
-        std::string name = in->text();
-        const bool there = in->flag();
-        std::string text = in->text();
-        if (there) labels.emplace_back(std::move(name), std::move(text));
-      }
-      const auto [entry, fresh] = boot_of(device, boot).series.try_emplace(ref);
-      series_count_ += fresh ? 1 : 0;
-      if (fresh || entry->second.reader == -2) bind(entry->second, device, metric, labels);
-      if (entry->second.reader < 0) continue;  // no rule reads it any more
-      row.reader = static_cast<uint32_t>(entry->second.reader);
-      row.columns = &entry->second.columns;
-      group.rows.push_back(row);
-      ++gathered_;
-    }
-    if (!group.rows.empty()) groups_.emplace(device, std::move(group));
-  }
-  const std::string state = in->text();
-  Status good;
-  if (!in->ok() || !in->at_end()) good = fail(ErrorCode::kCorrupt, "the rules' state says nothing sensible");
-  if (good && !state.empty()) good = set_->engine->restore(state);
-  if (!good) {
-    groups_.clear();
-    gathered_ = 0;
-    boots_.clear();
-    series_count_ = 0;
-    make_set(folder_);
-    return good;
-  }
-  position_ = position;
-  next_index_ = next_index;
-  clock_ms_ = clock_ms;
-  if (clock_ms_ != INT64_MIN) set_->engine->advance_clock(clock_ms_);
-  return {};
 }
 
 }  // namespace lambda::gateway

@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -88,6 +89,9 @@ struct RuleFeedSettings {
   uint64_t outputs_max = 10'000;        // in one read(), or a little more
 };
 
+// A clock that is set back further than this was wrong before; clocks are slewed, or stepped by less.
+inline constexpr int64_t kClockBackMs = 300'000;
+
 struct RuleFeedCounters {
   uint64_t records = 0, events = 0, blocks_decoded = 0, blocks_passed = 0, live_events = 0, live_known = 0,
            live_unbound = 0, live_left = 0, texts_refused = 0, undecodable = 0, timeless = 0, gather_early = 0,
@@ -101,6 +105,8 @@ class RuleFeed {
 
   // Takes these rules from now on. Rules that were there and have the same shape go on with their state.
   void set_rules(const RuleFolder& folder);
+  // The clock was set back so far that no timer would run: the same rules, without state.
+  void begin_anew();
   // What set_rules() would say of the files.
   std::vector<RuleFileState> check(const RuleFolder& folder) const;
   const RuleSet& rules() const { return *set_; }
@@ -166,7 +172,7 @@ class RuleFeed {
   void gather(const std::string& device, int64_t at, std::span<const Row> rows);
   void refuse(const Series& series, int64_t t);
   void release(int64_t reached_ms);
-  void give(Group group);
+  void give(std::map<std::string, Group>::node_type one);
   void give_rows(std::vector<Row>& rows);
   void push(const Row* rows, size_t count);
   void move_clock(int64_t to_ms);
@@ -181,7 +187,8 @@ class RuleFeed {
   StorePlace position_;
   std::map<BootKey, Boot> boots_;
   uint64_t series_count_ = 0;
-  std::map<std::string, Group> groups_;  // by device
+  std::map<std::string, Group> groups_;                // by device
+  std::set<std::pair<int64_t, std::string>> waiting_;  // of them: first_at and device
   uint64_t gathered_ = 0;
   int64_t clock_ms_ = INT64_MIN;
   uint64_t next_index_ = 0;

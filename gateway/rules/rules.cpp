@@ -138,6 +138,12 @@ bool Rules::fill(Job& job) {
     }
     return true;
   }
+  // Further back than clocks are slewed: until it is that late again, no timer of a rule would run.
+  if (active_ && clock_ms_ > env_.clock.utc_ms() + kClockBackMs) {
+    job.anew = true;
+    ticked_ms_ = INT64_MIN;
+    return true;
+  }
   bool work = active_ && fill_input(job);
   if (!active_ && store_.ready()) position_ = follow_.arrivals(position_).end;
   if (!question_.refs.empty() || !question_.device.empty()) {
@@ -237,6 +243,8 @@ void Rules::finished(const std::shared_ptr<Job>& job) {
       alerts_full_told_ = true;
       env_.log.warn("rules_alerts_full", {{"alerts_max", options_.alerts_max}});
     }
+    clock_ms_ = job->clock_ms;
+    if (job->anew) begin_anew();
     if (job->folder) take_rules(*job);
   }
   if (job->read) {
@@ -255,6 +263,13 @@ void Rules::finished(const std::shared_ptr<Job>& job) {
       pump();
     });
   }
+}
+
+// What fires is found to fire again, or not, by what comes next.
+void Rules::begin_anew() {
+  env_.log.error("rules_begin_anew", {{"why", "the clock was set back"}});
+  for (const RuleEvent& event : book_.end_all("the gateway's clock was set back", env_.clock.utc_ms())) tell(event);
+  save_wanted_ = true;
 }
 
 // The same file a few times; then its rest is passed over, or nothing would ever be read again.

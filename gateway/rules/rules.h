@@ -141,6 +141,7 @@ class Rules {
   bool fill_input(Job& job);
   void submit(const std::shared_ptr<Job>& job);
   void finished(const std::shared_ptr<Job>& job);
+  void begin_anew();
   void read_failed(const Job& job);
   void note_missed(const Arrivals& arrivals);
   void save(std::string feed);
@@ -197,6 +198,7 @@ class Rules {
   SeriesQuestion question_;
   std::vector<LivePoint> live_;
   int64_t ticked_ms_ = INT64_MIN;
+  int64_t clock_ms_ = INT64_MIN;  // the engine's
   int64_t saved_mono_ms_ = 0;
   int64_t resent_mono_ms_ = 0;
   uint32_t read_failures_ = 0;

@@ -17,6 +17,7 @@ void Rules::Job::run() {
   } else if (position) {
     feed->set_position(*position);
   }
+  if (anew) feed->begin_anew();
   for (const SeriesAnswer& answer : answers) feed->answer(answer);
   if (!pieces.empty()) {
     auto left = feed->read(pieces);
@@ -34,6 +35,7 @@ void Rules::Job::run() {
   outputs = feed->take_outputs();
   position_after = feed->position();
   release_at = feed->release_at();
+  clock_ms = feed->clock_ms();
   feed_counters = feed->counters();
   const cep::Engine& engine = *feed->rules().engine;
   counted = ticked || folder;

@@ -16,6 +16,7 @@ struct Rules::Job {
   std::shared_ptr<RuleFolder> folder;  // new rules; null: those there are
   bool change = false;                 // it is changes_.front()
   bool check_only = false;             // of `folder`: nothing is done
+  bool anew = false;                   // RuleFeed::begin_anew(), and nothing else
   std::string restore;                 // RuleFeed::save()
   std::optional<StorePlace> position;  // go on there
   std::vector<SeriesAnswer> answers;
@@ -31,6 +32,7 @@ struct Rules::Job {
   SeriesQuestion question;
   StorePlace position_after;
   int64_t release_at = INT64_MAX;
+  int64_t clock_ms = INT64_MIN;
   std::vector<RuleOutput> outputs;
   std::vector<RuleFileState> files;
   std::vector<std::shared_ptr<const RuleFacts>> facts;

@@ -358,6 +358,28 @@ TEST_F(RulesTest, AStateThatIsSavedWhileLivePointsAreGatheredHasThem) {
   EXPECT_EQ(logged("alert_firing"), 1u);
 }
 
+TEST_F(RulesTest, AClockThatWasFarAheadAndIsSetBackStopsNoTimer) {
+  file("held.sql",
+       "CREATE STREAM m1 (dev TEXT, value DOUBLE);\n"
+       "CREATE RULE held AS SELECT dev, value FROM m1 PARTITION BY dev ALERT ON value > 90 FOR 2s CLEAR value < 80\n"
+       "  DO webhook('http://hook:80/x');\n");
+  start();
+  send(mill, 1, {95}, now());
+  run_ms(4'000);
+  EXPECT_EQ(told(), (std::vector<std::string>{"firing mill-2 95"}));
+  // What arrived while the clock was a day ahead.
+  StoreRequest ahead = parcel(mill, 1, {96}, now());
+  ahead.received_ms = now() + 86'400'000;
+  ASSERT_EQ(world.put(std::move(ahead)).verdict, Verdict::kStored);
+  run_ms(2'000);
+  EXPECT_TRUE(world.log.has("rules_begin_anew"));
+  EXPECT_EQ(receiver.bodies().back()["reason"], "the gateway's clock was set back");
+  send(press, 1, {95}, now());
+  run_ms(4'000);
+  EXPECT_EQ(told().back(), "firing press-7 95");
+  EXPECT_EQ(logged("rules_begin_anew"), 1u);
+}
+
 TEST_F(RulesTest, ALabelForWhichThereIsNoRoomCostsItsPointsAndTheRuleSaysSo) {
   options.text_bytes_max = 1;
   file("hot.sql", kHot);

@@ -85,17 +85,21 @@ class Program:
         return self.process is not None and self.process.poll() is None
 
 
-def user_seconds():
-    """Processor time that programs of normal priority had since the machine's start, of all processors together."""
+# How the system counts the load that the demo makes.
+MODE = "nice" if os.nice(0) > 0 else "user"
+
+
+def mode_seconds():
+    """Processor time that programs of the demo's priority had since the machine's start, of all processors together."""
     with open("/proc/stat", encoding="ascii") as file:
-        return int(file.readline().split()[1]) / os.sysconf("SC_CLK_TCK")
+        return int(file.readline().split()[1 if MODE == "user" else 2]) / os.sysconf("SC_CLK_TCK")
 
 
-def user_share(seconds):
+def mode_share(seconds):
     """The share of the processors that such programs have now, before the demo makes any load: 0 to 1."""
-    before, started = user_seconds(), time.monotonic()
+    before, started = mode_seconds(), time.monotonic()
     time.sleep(seconds)
-    return (user_seconds() - before) / (time.monotonic() - started) / (os.cpu_count() or 1)
+    return (mode_seconds() - before) / (time.monotonic() - started) / (os.cpu_count() or 1)
 
 
 def spin(until):
@@ -164,13 +168,13 @@ keep = true        # the checker counts what was made from the journals
 port = {self.agent_port}
 """)
         # Above what others need already, in the middle between that and all there is.
-        quiet = user_share(1.5)
+        quiet = mode_share(1.5)
         self.busy_at = quiet + (1 - quiet) / 2
         os.makedirs(f"{folder}/gateway/rules", exist_ok=True)
         self.write("gateway/rules/cpu.sql", f"""\
--- The share of a second that programs of normal priority had of a processor, over the last four seconds.
+-- The share of a second that programs of the demo's priority had of a processor, over the last four seconds.
 CREATE STREAM node_cpu_seconds_total (dev TEXT, cpu TEXT, mode TEXT, value DOUBLE);
-CREATE RULE cpu_share AS SELECT dev, cpu, rate(value) AS share FROM node_cpu_seconds_total WHERE mode = 'user'
+CREATE RULE cpu_share AS SELECT dev, cpu, rate(value) AS share FROM node_cpu_seconds_total WHERE mode = '{MODE}'
   PARTITION BY dev, cpu WINDOW SLIDE 4s;
 CREATE RULE processor_busy AS SELECT dev, cpu, share FROM cpu_share PARTITION BY dev, cpu
   ALERT ON share > {self.busy_at:.3f} CLEAR share < {self.busy_at:.3f} FOR 1s DO log();

@@ -252,7 +252,20 @@ def rules_are_changed_under_load_without_a_lost_or_doubled_alert(options):
         world.call(*lam, "remove", "other", *at)
         assert call(world.gateway_port, "GET", "/api/v1/lambda/rules/other.sql")[0] == 404
         assert not (world.gateway_store / "rules" / "other.sql").exists()
+        # The same rules over what is stored: by the gateway, and out of its store once it has ended. Nobody is told.
+        replayed = world.folder / "replayed.sql"
+        replayed.write_text(hot(receiver.url))
+        replay = [world.binaries / "lambda", "cep", "replay", "--rules", replayed, "--from", "now-1h"]
+        wait_until("all points being stored", lambda: world.metrics()["lambda_live_points"] == 0, 30)
+        told, before = len(receiver.got), world.metrics()["lambda_rules_alerts_fired_total"]
+        said = [json.loads(line) for line in world.call(*replay, *at).stdout.splitlines()]
+        for machine in machines:
+            assert [(one["kind"], one["late"]) for one in said if one["fields"]["machine"] == machine] == \
+                [("firing", True), ("resolved", True)], said
+        assert world.metrics()["lambda_rules_alerts_fired_total"] == before
         world.stop_all()
+        assert [json.loads(line) for line in world.call(*replay, "--store", world.gateway_store).stdout.splitlines()] == said
+        assert len(receiver.got) == told, receiver.got[told:]
     receiver.stop()
 
 

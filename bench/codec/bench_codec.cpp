@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/codec/codec_table.h"
 #include "lambda/block.h"
 #include "lambda/series_store.h"
 #include "port/posix/posix_port.h"
@@ -242,7 +243,7 @@ void bench_store(benchmark::State& state) {
   state.counters["MB"] = static_cast<double>(fixed + used_max * (options.page_bytes + sizeof(uint32_t))) / 1e6;
 }
 
-int main_of_benchmarks() {
+void register_all() {
   static const Runs f64 = mixed(false);
   static const Runs dec = mixed(true);
   benchmark::RegisterBenchmark("yardstick/memcpy", bench_memcpy, f64);
@@ -263,9 +264,15 @@ int main_of_benchmarks() {
   // 1,260 seconds: retention is full after eleven minutes.
   benchmark::RegisterBenchmark("store/append", bench_store)->Arg(1'000)->Iterations(1'260);
   benchmark::RegisterBenchmark("store/append", bench_store)->Arg(10'000)->Iterations(1'260);
-  return 0;
 }
 
-[[maybe_unused]] const int kRegistered = main_of_benchmarks();
-
 }  // namespace
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  lambda::bench::print_codec_table(LAMBDA_SOURCE_DIR);
+  register_all();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

@@ -21,9 +21,11 @@ constexpr size_t packed_bytes(size_t count, unsigned width) {
   return count == kMini ? size_t{16} * width : (count * width + 7) / 8;
 }
 
+// A row as a vector, which compilers turn into what the processor has.
 template <class Word>
 struct Row {
   static constexpr size_t kLanes = 16 / sizeof(Word);
+  typedef Word Vector __attribute__((vector_size(16)));
   Word lane[kLanes];
 };
 
@@ -31,22 +33,22 @@ template <class Word>
 LAMBDA_INLINE void unpack_rows_of(const uint8_t* in, unsigned width, uint64_t* out) {
   constexpr unsigned kBits = 8 * sizeof(Word);
   constexpr size_t kLanes = Row<Word>::kLanes;
+  using Vector = typename Row<Word>::Vector;
   const Word mask = static_cast<Word>(low_bits(width));
+  alignas(16) Word words[kMini];
   for (unsigned j = 0; j < kBits; ++j) {
     const unsigned at = j * width;
     const unsigned row = at / kBits;
-    const unsigned skip = at % kBits;
+    const int skip = static_cast<int>(at % kBits);
     const unsigned next = row + 1 < width ? row + 1 : row;  // of the last row nothing more is wanted
-    Row<Word> low, high;
+    Vector low, high;
     __builtin_memcpy(&low, in + size_t{16} * row, 16);
     __builtin_memcpy(&high, in + size_t{16} * next, 16);
-    for (size_t l = 0; l < kLanes; ++l) {
-      const Word from_low = static_cast<Word>(low.lane[l] >> skip);
-      // Two steps, as a shift by all of the word's bits means nothing.
-      const Word from_high = static_cast<Word>(static_cast<Word>(high.lane[l] << 1) << (kBits - 1 - skip));
-      out[j * kLanes + l] = static_cast<Word>((from_low | from_high) & mask);
-    }
+    // Two steps, as a shift by all of the word's bits means nothing.
+    const Vector value = (low >> skip | (high << 1) << (static_cast<int>(kBits) - 1 - skip)) & mask;
+    __builtin_memcpy(words + j * kLanes, &value, 16);
   }
+  for (size_t i = 0; i < kMini; ++i) out[i] = words[i];
 }
 
 // 128 integers from 16 * width bytes.

@@ -14,10 +14,20 @@ struct Fit {
   uint8_t extra = 0;
 };
 
-// The cheapest width for `count` integers of which `lengths[b]` have b bits; what is longer is patched.
-Fit cheapest_width(const uint8_t* lengths, size_t count) {
-  unsigned longest = 64;
-  while (longest > 0 && lengths[longest] == 0) --longest;
+// How many of some integers have so many bits. Four tables, because neighbours tend to be of one length, and adding to
+// one place over and over waits for itself.
+struct Lengths {
+  uint8_t of[4][72] = {};
+
+  template <class Value>
+  void count(size_t n, Value value) {
+    for (size_t i = 0; i < n; ++i) ++of[i % 4][bits_of(value(i))];
+  }
+  unsigned operator[](unsigned bits) const { return 0u + of[0][bits] + of[1][bits] + of[2][bits] + of[3][bits]; }
+};
+
+// The cheapest width for `count` integers of such lengths; what is longer is patched.
+Fit cheapest_width(const Lengths& lengths, unsigned longest, size_t count) {
   Fit best;
   best.bytes = static_cast<uint32_t>(packed_bytes(count, longest));
   best.width = static_cast<uint8_t>(longest);
@@ -27,8 +37,9 @@ Fit cheapest_width(const uint8_t* lengths, size_t count) {
     if (patches > count / 4) break;
     const unsigned extra = longest - width;
     const auto bytes = static_cast<uint32_t>(packed_bytes(count, width) + 2 + patches + (patches * extra + 7) / 8);
-    if (bytes < best.bytes)
+    if (bytes < best.bytes) {
       best = {bytes, static_cast<uint8_t>(width), static_cast<uint8_t>(patches), static_cast<uint8_t>(extra)};
+    }
   }
   return best;
 }
@@ -45,22 +56,25 @@ uint64_t least(const uint64_t* values, size_t count) {
 // Base and width for integers that are written as they are. Two bases are tried: the least, and one that puts the
 // middle of the range on a typical value, so that outliers on either side can be patched.
 Fit fit_integers(const uint64_t* values, size_t count, uint64_t* base) {
-  *base = least(values, count);
-  uint8_t lengths[65] = {};
+  const uint64_t low = least(values, count);
+  *base = low;
   uint64_t all = 0;
-  for (size_t i = 0; i < count; ++i) {
-    ++lengths[bits_of(values[i] - *base)];
-    all |= values[i] - *base;
+  for (size_t i = 0; i < count; ++i) all |= values[i] - low;
+  if (bits_of(all) <= 1) {
+    return {static_cast<uint32_t>(packed_bytes(count, bits_of(all))), static_cast<uint8_t>(bits_of(all)), 0, 0};
   }
-  Fit best = cheapest_width(lengths, count);
-  if (best.patches == 0 && bits_of(all) <= 3) return best;
+  Lengths lengths;
+  lengths.count(count, [&](size_t i) { return values[i] - low; });
+  Fit best = cheapest_width(lengths, bits_of(all), count);
   const auto a = static_cast<int64_t>(values[0]);
   const auto b = static_cast<int64_t>(values[count / 2]);
   const auto c = static_cast<int64_t>(values[count - 1]);
   const int64_t middle = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
-  uint8_t around[65] = {};
-  for (size_t i = 0; i < count; ++i) ++around[bits_of(zigzag(values[i] - static_cast<uint64_t>(middle)))];
-  const Fit centred = cheapest_width(around, count);
+  uint64_t farthest = 0;
+  for (size_t i = 0; i < count; ++i) farthest |= zigzag(values[i] - static_cast<uint64_t>(middle));
+  Lengths around;
+  around.count(count, [&](size_t i) { return zigzag(values[i] - static_cast<uint64_t>(middle)); });
+  const Fit centred = cheapest_width(around, bits_of(farthest), count);
   if (centred.patches == 0 || centred.width == 0) return best;  // the least does as well
   const uint64_t other = static_cast<uint64_t>(middle) - (uint64_t{1} << (centred.width - 1));
   uint64_t above = 0;
@@ -189,7 +203,7 @@ uint8_t* write_packed(const MiniPlan& plan, uint64_t* work, size_t count, uint8_
 
 }  // namespace
 
-void plan_column(const uint64_t* values, size_t count, ColumnPlan* plan) {
+void plan_column(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope) {
   plan->form = ColumnForm::kEven;
   if (is_even(values, count, &plan->slope)) {
     plan->bytes = 1 + varint_length(zigzag(values[0])) + varint_length(zigzag(plan->slope));
@@ -208,6 +222,7 @@ void plan_column(const uint64_t* values, size_t count, ColumnPlan* plan) {
   plan->bytes = SIZE_MAX;
   ColumnPlan other;
   for (const ColumnForm form : {ColumnForm::kPlain, ColumnForm::kDelta, ColumnForm::kSlope}) {
+    if (form == ColumnForm::kSlope && !try_slope) continue;
     other.form = form;
     other.slope = form == ColumnForm::kSlope ? slope : 0;
     other.bytes = 1 + (form == ColumnForm::kSlope ? varint_length(zigzag(slope)) : 0);

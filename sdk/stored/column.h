@@ -37,8 +37,8 @@ struct ColumnPlan {
   MiniPlan minis[kMinisMax];
 };
 
-// `count` is 1..1024.
-void plan_column(const uint64_t* values, size_t count, ColumnPlan* plan);
+// `count` is 1..1024. Slopes are for what follows a clock; on measured values they hardly ever pay for being tried.
+void plan_column(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope = false);
 // Writes plan.bytes; `out` is zero from there on for those and 8 bytes more. Returns what is behind the column.
 uint8_t* write_column(const ColumnPlan& plan, const uint64_t* values, size_t count, uint8_t* out);
 

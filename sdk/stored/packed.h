@@ -54,20 +54,22 @@ struct PackedReader {
 };
 
 LAMBDA_INLINE bool decimals(PackedReader* reader, size_t count, uint64_t* bits) {
-  uint64_t ulps[kMini];
-  reader->second.next(&reader->second_in, count, ulps);
   uint64_t outside = 0;
   for (size_t i = 0; i < count; ++i) outside |= (bits[i] + static_cast<uint64_t>(kDecimalEnd)) >> 52;
   const double power = reader->power;
   if (reader->info.type == ValueType::kF32) {
-    for (size_t i = 0; i < count; ++i) {
-      bits[i] = (decimal_bits(true, static_cast<int64_t>(bits[i]), power) + ulps[i]) & 0xFFFFFFFF;
-    }
+    for (size_t i = 0; i < count; ++i) bits[i] = decimal_bits(true, static_cast<int64_t>(bits[i]), power);
+  } else if (power == 1) {
+    for (size_t i = 0; i < count; ++i) bits[i] = decimal_bits(false, static_cast<int64_t>(bits[i]), 1);
   } else {
-    for (size_t i = 0; i < count; ++i) {
-      bits[i] = decimal_bits(false, static_cast<int64_t>(bits[i]), power) + ulps[i];
-    }
+    for (size_t i = 0; i < count; ++i) bits[i] = decimal_bits(false, static_cast<int64_t>(bits[i]), power);
   }
+  const ColumnReader& second = reader->second;
+  if (second.form == ColumnForm::kEven && second.base == 0 && second.slope == 0) return outside == 0;
+  uint64_t ulps[kMini];
+  reader->second.next(&reader->second_in, count, ulps);
+  const uint64_t mask = reader->info.type == ValueType::kF32 ? 0xFFFFFFFF : ~uint64_t{0};
+  for (size_t i = 0; i < count; ++i) bits[i] = (bits[i] + ulps[i]) & mask;
   return outside == 0;
 }
 
@@ -79,16 +81,18 @@ inline bool entries_of(PackedReader* reader, size_t count, uint64_t* bits) {
   return true;
 }
 
-inline bool put_exceptions(PackedReader* reader, size_t count, uint64_t* bits) {
-  while (reader->next_exception < reader->exception_count) {
-    const uint8_t* const at = reader->exceptions + reader->next_exception * kExceptionBytes;
-    const size_t position = static_cast<size_t>(at[0] | at[1] << 8);
-    if (position < reader->index) return false;
-    if (position >= reader->index + count) return true;
-    bits[position - reader->index] = load_u64le(at + 2);
-    ++reader->next_exception;
+inline size_t exception_place(const uint8_t* exceptions, size_t i) {
+  const uint8_t* const at = exceptions + i * kExceptionBytes;
+  return static_cast<size_t>(at[0] | at[1] << 8);
+}
+
+// Their places rise and are the block's.
+inline void put_exceptions(PackedReader* reader, size_t count, uint64_t* bits) {
+  for (; reader->next_exception < reader->exception_count; ++reader->next_exception) {
+    const size_t place = exception_place(reader->exceptions, reader->next_exception);
+    if (place >= reader->index + count) return;
+    bits[place - reader->index] = load_u64le(reader->exceptions + reader->next_exception * kExceptionBytes + 2);
   }
-  return true;
 }
 
 LAMBDA_INLINE bool PackedReader::next(size_t count, uint64_t* ticks, uint64_t* bits) {
@@ -97,7 +101,8 @@ LAMBDA_INLINE bool PackedReader::next(size_t count, uint64_t* ticks, uint64_t* b
   bool fine = times_in.good && main_in.good;
   if (!fine) return false;
   if (form == ValueForm::kDecimal) {
-    fine = decimals(this, count, bits) && second_in.good && put_exceptions(this, count, bits);
+    fine = decimals(this, count, bits) && second_in.good;
+    put_exceptions(this, count, bits);
   } else if (form == ValueForm::kDictionary) {
     fine = entries_of(this, count, bits);
   } else if (form == ValueForm::kSplit) {

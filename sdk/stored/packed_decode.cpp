@@ -90,7 +90,7 @@ LAMBDA_INLINE bool decode(PackedReader* reader, uint32_t span, Sink* sink, bool*
     sink->take(reader->info, ticks, bits, left);
   }
   *times_wrong = !check.fits(span, reader->info.unordered);
-  return !*times_wrong && reader->next_exception == reader->exception_count;
+  return !*times_wrong;
 }
 
 template <class Sink>
@@ -140,6 +140,12 @@ bool read_exceptions(PackedReader* reader, Input* in) {
   reader->power = kPowers[exponent];
   reader->exception_count = static_cast<size_t>(count);
   reader->exceptions = in->take(static_cast<size_t>(count) * kExceptionBytes);
+  size_t last = 0;
+  for (size_t i = 0; in->good && i < count; ++i) {
+    const size_t place = exception_place(reader->exceptions, i);
+    if (place >= reader->info.count || (i > 0 && place <= last)) return false;
+    last = place;
+  }
   return in->good;
 }
 
@@ -184,8 +190,7 @@ bool PackedReader::skip(size_t count) {
   if (form == ValueForm::kDecimal || form == ValueForm::kSplit) second.skip(&second_in, count);
   index += count;
   while (next_exception < exception_count) {
-    const uint8_t* const at = exceptions + next_exception * kExceptionBytes;
-    if (static_cast<size_t>(at[0] | at[1] << 8) >= index) break;
+    if (exception_place(exceptions, next_exception) >= index) break;
     ++next_exception;
   }
   return times_in.good && main_in.good && second_in.good;

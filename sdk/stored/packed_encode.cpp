@@ -199,25 +199,32 @@ size_t encode_packed(ValueType type, std::span<const Point> points, const uint64
   values.count = points.size();
   for (size_t i = 0; i < values.count; ++i) values.bits[i] = points[i].bits;
   ColumnPlan time_plan;
-  plan_column(ticks, values.count, &time_plan);
+  plan_column(ticks, values.count, &time_plan, true);
 
   ColumnPlan integer_plan;
   Decimals decimals;
   Dictionary dictionary, split;
   ValueForm form = ValueForm::kInteger;
-  plan_column(values.bits, values.count, &integer_plan);
-  size_t best = integer_plan.bytes;
+  // Decimals first: of floats that are such, the bits as integers need not be looked at, unless they are all the same.
+  // What a point costs at least before a further form is tried, in bits.
+  constexpr size_t kWorthIntegers = 16, kWorthDictionary = 8, kWorthSplit = 48;
+  size_t best = SIZE_MAX;
   const auto consider = [&](ValueForm other, size_t bytes) {
     if (bytes >= best) return;
     best = bytes;
     form = other;
   };
-  // What a point costs at least before a further form is tried, in bits.
-  constexpr size_t kWorthDecimals = 2, kWorthDictionary = 8, kWorthSplit = 48;
-  if (best * 8 > values.count * kWorthDecimals) consider(ValueForm::kDecimal, plan_decimals(values, &decimals));
+  const bool is_float = type == ValueType::kF64 || type == ValueType::kF32;
+  const bool is_same =
+      std::all_of(values.bits, values.bits + values.count, [&](uint64_t b) { return b == values.bits[0]; });
+  if (is_float && !is_same) consider(ValueForm::kDecimal, plan_decimals(values, &decimals));
+  if (best == SIZE_MAX || best * 8 > values.count * kWorthIntegers) {
+    plan_column(values.bits, values.count, &integer_plan, !is_float);
+    consider(ValueForm::kInteger, integer_plan.bytes);
+  }
   if (best * 8 > values.count * kWorthDictionary)
     consider(ValueForm::kDictionary, plan_dictionary(values, &dictionary));
-  if (best * 8 > values.count * kWorthSplit) consider(ValueForm::kSplit, plan_split(values, &split));
+  if (is_float && best * 8 > values.count * kWorthSplit) consider(ValueForm::kSplit, plan_split(values, &split));
 
   const size_t total = time_plan.bytes + 1 + best;
   if (total > bytes_max) return 0;

@@ -166,15 +166,18 @@ std::span<const uint8_t> write_block(const StoredOptions& options, Codec codec, 
 
 std::span<const uint8_t> pack_block(const StoredOptions& options, std::span<const Point> points,
                                     std::span<uint8_t> space) {
-  // A streaming codec takes a bit a point at least, and hardly ever less than a form of packing that takes so few.
-  constexpr size_t kWorthStreams = 8;
+  // A streaming codec takes a bit a point at least, and that of floats hardly ever less than packing does when that is
+  // good at all.
+  constexpr size_t kWorthIntegers = 2, kWorthFloats = 12;
   LAMBDA_EXPECT(space.size() >= stored_bytes_max(points.size()));
   const BlockInfo info = info_of(options.block, points);
   const Aggregates all = options.aggregates ? aggregates_of(info.type, points) : Aggregates();
   const Aggregates* const aggregates = options.aggregates ? &all : nullptr;
+  const bool is_float = info.type == ValueType::kF64 || info.type == ValueType::kF32;
+  const size_t worth = is_float ? kWorthFloats : kWorthIntegers;
   std::span<const uint8_t> best = write_packed(info, aggregates, points, space);
   if (!best.empty() && !gives_back(best, points)) best = {};
-  if (best.empty() || points.size() < packed::kMini || best.size() * 8 > points.size() * kWorthStreams) {
+  if (best.empty() || points.size() < packed::kMini || best.size() * 8 > points.size() * worth) {
     uint8_t other_space[stored_bytes_max(kBlockPointsMax)];
     for (const Codec codec : {Codec::kXor64, Codec::kXor32, Codec::kDelta64, Codec::kSlope64}) {
       if (!holds<true>(codec, info.type)) continue;

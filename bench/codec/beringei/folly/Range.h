@@ -1,0 +1,5 @@
+#pragma once
+#include <string_view>
+namespace folly {
+using StringPiece = std::string_view;
+}

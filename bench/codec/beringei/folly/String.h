@@ -1,0 +1,3 @@
+#pragma once
+#include "folly/FBString.h"
+#include "folly/Range.h"

@@ -211,6 +211,8 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
                 "Points further ahead of this clock are refused.");
   table.integer("doors.series_max", config.doors.feed.series_max, 1, 100'000,
                 "Series that the doors may bring; known ones go on when it is reached.");
+  table.integer("doors.requests_bytes_max", config.doors.requests_bytes_max, uint64_t{0}, uint64_t{4} << 20,
+                "Of the memory of requests that were answered well, so that one that comes again is; 0: none.");
   table.flag("doors.synced", config.doors.synced,
              "A good answer waits until the points survive a power cut; else until they survive a killed agent.");
   table.integer("doors.unpacked_bytes_max", config.doors.unpacked_bytes_max, uint64_t{64} << 10, uint64_t{1} << 30,

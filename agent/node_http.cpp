@@ -244,6 +244,10 @@ void Node::Parts::register_doors() {
        [this] { return doors->counters().requests; });
   door("lambda_agent_door_requests_refused_total", "Of these, those that were refused.",
        [this] { return doors->counters().requests_refused; });
+  door("lambda_agent_door_requests_again_total", "Of these, those that came before, word for word.",
+       [this] { return doors->counters().requests_again; });
+  door("lambda_agent_door_requests_forgotten_total", "Requests answered well that would not be known again.",
+       [this] { return requests->forgotten(); });
   metrics.gauge_callback("lambda_agent_door_points_waiting", "Points that wait for the journal.", {},
                          [this] { return static_cast<double>(feeder->points_waiting()); });
   metrics.gauge_callback("lambda_agent_door_series", "Series that the doors brought.", {},

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "agent/door/text_formats.h"
@@ -42,7 +43,7 @@ std::string read_labels(const Json& value, LabelList* labels) {
   return {};
 }
 
-std::string read_time(const Json& value, int64_t* time_ms) {
+std::string read_time(const Json& value, std::optional<int64_t>* time_ms) {
   if (!value.is_number()) return "t is not a number of milliseconds";
   const double number = value.get<double>();
   if (number != std::floor(number) || std::abs(number) > static_cast<double>(kTimeMax)) {
@@ -52,7 +53,7 @@ std::string read_time(const Json& value, int64_t* time_ms) {
   return {};
 }
 
-std::string read_line(const Json& line, int64_t* time_ms, SeriesSpec* series, double* value) {
+std::string read_line(const Json& line, std::optional<int64_t>* time_ms, SeriesSpec* series, double* value) {
   if (!line.is_object()) return "a line is one JSON object";
   bool has_value = false;
   for (const auto& [name, member] : line.items()) {
@@ -98,12 +99,13 @@ void read_json_lines(std::string_view body, int64_t now_ms, FeedBatch& batch) {
       continue;
     }
     SeriesSpec series;
-    int64_t time_ms = now_ms;
+    std::optional<int64_t> time_ms;
     double value = 0;
     if (std::string why = read_line(line, &time_ms, &series, &value); !why.empty()) {
       batch.refuse(number, std::move(why));
     } else {
-      batch.add(number, std::move(series), time_ms, value);
+      if (!time_ms) batch.time_was_missing();
+      batch.add(number, std::move(series), time_ms.value_or(now_ms), value);
     }
   }
 }

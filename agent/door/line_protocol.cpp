@@ -145,7 +145,9 @@ std::string read_line(std::string_view text, uint64_t number, int64_t unit_ns, i
   } while (line.take_one(','));
   line.skip_blanks();
   int64_t time_ms = now_ms;
-  if (!line.ended()) {
+  if (line.ended()) {
+    batch.time_was_missing();
+  } else {
     std::string_view rest = line.rest();
     while (rest.ends_with(' ')) rest.remove_suffix(1);
     const auto stamp = number_of<int64_t>(rest);

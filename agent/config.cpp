@@ -73,6 +73,8 @@ void statsd_keys(ConfigTable& table, StatsdOptions& statsd) {
                 "A metric without a line for so long is forgotten.");
   table.integer("statsd.buckets_max", statsd.buckets_max, kHistogramBucketsMin, kHistogramBucketsMax,
                 "Buckets of a timer's histogram; fewer are coarser, never wrong.");
+  table.integer("statsd.text_bytes_max", statsd.text_bytes_max, uint64_t{64} << 10, uint64_t{1} << 30,
+                "Of names and tags, and of the ways in which they are written.");
   table.integer("statsd.packet_bytes_max", statsd.packet_bytes_max, 512, 65'535, "Longer packets are dropped.");
   table.integer("statsd.waiting_bytes_max", statsd.waiting_bytes_max, uint64_t{64} << 10, uint64_t{256} << 20,
                 "Received and not yet handled; past it the kernel's queue fills.");

@@ -240,6 +240,8 @@ void Node::Parts::register_doors() {
   door(fed, fed_help, [this] { return feeder->counters().points_again; }, {{"result", "again"}});
   door(fed, fed_help, [this] { return feeder->counters().points_refused; }, {{"result", "refused"}});
   door(fed, fed_help, [this] { return feeder->counters().points_failed; }, {{"result", "failed"}});
+  door("lambda_agent_door_values_rounded_total", "Whole numbers over 2^53 that lost digits: values are 64-bit floats.",
+       [this] { return feeder->counters().values_rounded; });
   door("lambda_agent_door_requests_total", "Requests that hand points in.",
        [this] { return doors->counters().requests; });
   door("lambda_agent_door_requests_refused_total", "Of these, those that were refused.",

@@ -69,6 +69,7 @@ HttpResponse push_answer(const FeedResult& result) {
                {"accepted", result.accepted},
                {"refused", result.refused},
                {"errors", errors_of(result)}};
+  if (result.rounded > 0) body["rounded"] = result.rounded;
   if (nothing) {
     body["errorType"] = "bad_data";
     body["error"] = first_of(result, "line");

@@ -1,7 +1,7 @@
 // The agent's doors over HTTP, beside its queries: who may ask may hand in points, too (token, client certificates).
 //
 //   POST /api/v1/push           JSON lines (text_formats.h); 200 once all points are in the journal, with what was
-//                               refused
+//                               refused, and of how many values digits were lost
 //   POST /api/v1/write          Prometheus' remote-write 1.0
 //   POST /api/v2/write, /write  InfluxDB's line protocol, ?precision=ns|us|ms|s (v2: ns; v1: also n, u, h, m)
 //   GET  /ping, /health         what InfluxDB's clients ask first

@@ -87,6 +87,12 @@ TEST_F(DoorsTest, PushSaysWhatItTookAndWhatItRefusedAndWhy) {
   EXPECT_NE(none["error"].get<std::string>().find("line 1"), std::string::npos);
 }
 
+TEST_F(DoorsTest, PushSaysOfHowManyValuesDigitsWereLost) {
+  EXPECT_EQ(push("{\"name\":\"a\",\"value\":9007199254740993}\n{\"name\":\"b\",\"value\":2}", 200)["rounded"], 1);
+  EXPECT_FALSE(push("{\"name\":\"c\",\"value\":1}", 200).contains("rounded"));
+  EXPECT_EQ(feeder.counters().values_rounded, 1u);
+}
+
 TEST_F(DoorsTest, AJournalThatFailsIsToldToEachClientInItsWords) {
   const Status broken = fail(ErrorCode::kIo, "no disk");
   EXPECT_EQ(ask("/api/v1/push", "{\"name\":\"a\",\"value\":1}", {}, {}, broken).status, 503);

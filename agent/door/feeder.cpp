@@ -13,6 +13,19 @@ constexpr uint64_t kAppendsOutMax = 16;  // at the journal at a time: collectors
 
 FeedBatch::FeedBatch(Feeder& feeder) : feeder_(feeder) {}
 
+double double_of(int64_t whole, FeedBatch& batch) {
+  const auto value = static_cast<double>(whole);
+  // 2^63 itself is a double and no int64.
+  if (value >= 0x1p63 || static_cast<int64_t>(value) != whole) batch.value_was_rounded();
+  return value;
+}
+
+double double_of(uint64_t whole, FeedBatch& batch) {
+  const auto value = static_cast<double>(whole);
+  if (value >= 0x1p64 || static_cast<uint64_t>(value) != whole) batch.value_was_rounded();
+  return value;
+}
+
 KnownSeries& FeedBatch::known() {
   return feeder_.known_;
 }
@@ -139,6 +152,8 @@ void Feeder::take(FeedBatch batch, std::function<void(FeedResult)> done) {
     }
   }
   request->result.refused = batch.refused_;
+  request->result.rounded = batch.rounded_;
+  counters_.values_rounded += batch.rounded_;
   request->result.errors = std::move(batch.errors_);
   counters_.points_refused += batch.refused_;
   if (request->appends == 0 && request->has_again && (appends_out_ > 0 || !waiting_.empty())) {

@@ -65,6 +65,8 @@ class FeedBatch {
     add(item, series(std::move(spec)), time_ms, value);
   }
   void refuse(uint64_t item, std::string why);
+  // A whole number of a point is not one of a double's, and was rounded: it is made all the same, and counted.
+  void value_was_rounded() { rounded_++; }
   // A point came without a time and got this moment's: the same request later brings other points.
   void time_was_missing() { has_all_times_ = false; }
   bool has_all_times() const { return has_all_times_; }
@@ -91,8 +93,12 @@ class FeedBatch {
   std::optional<RequestId> request_;
   std::vector<Item> points_;
   std::vector<FeedError> errors_;
-  uint64_t refused_ = 0;
+  uint64_t refused_ = 0, rounded_ = 0;
 };
+
+// `whole` as the double that is nearest; tells the batch when that is another number.
+double double_of(int64_t whole, FeedBatch& batch);
+double double_of(uint64_t whole, FeedBatch& batch);
 
 struct FeedResult {
   // kFull: nothing was taken, ask again later. kInvalid: more points than can ever wait; send fewer at a time. kIo: the
@@ -101,11 +107,13 @@ struct FeedResult {
   Status status;
   uint64_t accepted = 0;
   uint64_t refused = 0;
+  uint64_t rounded = 0;           // values of which digits were lost; their points count as any other
   std::vector<FeedError> errors;  // the first of those that were refused
 };
 
 struct FeedCounters {
-  uint64_t batches = 0, batches_full = 0, points = 0, points_again = 0, points_refused = 0, points_failed = 0;
+  uint64_t batches = 0, batches_full = 0, points = 0, points_again = 0, points_refused = 0, points_failed = 0,
+           values_rounded = 0;
   uint64_t series = 0;  // of the doors
 };
 

@@ -53,7 +53,13 @@ std::string read_time(const Json& value, std::optional<int64_t>* time_ms) {
   return {};
 }
 
-std::string read_line(const Json& line, std::optional<int64_t>* time_ms, SeriesSpec* series, double* value) {
+double number_of(const Json& value, FeedBatch& batch) {
+  if (value.is_number_unsigned()) return double_of(value.get<uint64_t>(), batch);
+  if (value.is_number_integer()) return double_of(value.get<int64_t>(), batch);
+  return value.get<double>();
+}
+
+std::string read_line(const Json& line, std::optional<int64_t>* time_ms, SeriesSpec* series, Json* value) {
   if (!line.is_object()) return "a line is one JSON object";
   bool has_value = false;
   for (const auto& [name, member] : line.items()) {
@@ -67,7 +73,7 @@ std::string read_line(const Json& line, std::optional<int64_t>* time_ms, SeriesS
       why = read_time(member, time_ms);
     } else if (name == "value") {
       if (!member.is_number()) return "value is not a number";
-      *value = member.get<double>();
+      *value = member;
       has_value = true;
     } else if (name == "kind") {
       if (member != "gauge" && member != "counter") return "kind is gauge or counter";
@@ -100,12 +106,12 @@ void read_json_lines(std::string_view body, int64_t now_ms, FeedBatch& batch) {
     }
     SeriesSpec series;
     std::optional<int64_t> time_ms;
-    double value = 0;
+    Json value;
     if (std::string why = read_line(line, &time_ms, &series, &value); !why.empty()) {
       batch.refuse(number, std::move(why));
     } else {
       if (!time_ms) batch.time_was_missing();
-      batch.add(number, std::move(series), time_ms.value_or(now_ms), value);
+      batch.add(number, std::move(series), time_ms.value_or(now_ms), number_of(value, batch));
     }
   }
 }

@@ -41,6 +41,9 @@ void all_sources(ConfigTable& table, HostSourceOptions& sources) {
   source_keys(table, "cgroup", sources.cgroup, "control groups", "Use of each service and container.");
   table.integer("sources.cgroup.depth", sources.cgroup_depth, 1, kCgroupDepthMax,
                 "1: slices; 2: their services and containers.");
+  source_keys(table, "systemd", sources.systemd, "units", "States of systemd's units, where there is a bus.");
+  table.text("sources.systemd.socket", sources.systemd_socket,
+             "Path of the bus's socket; empty: run/dbus/system_bus_socket below sources.root.");
   source_keys(table, "self", sources.self, nullptr, "The agent about itself.");
   source_keys(table, "synthetic", sources.synthetic, nullptr, "Made-up points, for tests and benchmarks.");
   table.integer("sources.synthetic.series", sources.synthetic_series, 1, kSyntheticSeriesMax, "How many series.");

@@ -41,6 +41,9 @@ void all_sources(ConfigTable& table, HostSourceOptions& sources) {
   source_keys(table, "cgroup", sources.cgroup, "control groups", "Use of each service and container.");
   table.integer("sources.cgroup.depth", sources.cgroup_depth, 1, kCgroupDepthMax,
                 "1: slices; 2: their services and containers.");
+  source_keys(table, "systemd", sources.systemd, "units", "States of systemd's units, where there is a bus.");
+  table.text("sources.systemd.socket", sources.systemd_socket,
+             "Path of the bus's socket; empty: run/dbus/system_bus_socket below sources.root.");
   source_keys(table, "self", sources.self, nullptr, "The agent about itself.");
   source_keys(table, "synthetic", sources.synthetic, nullptr, "Made-up points, for tests and benchmarks.");
   table.integer("sources.synthetic.series", sources.synthetic_series, 1, kSyntheticSeriesMax, "How many series.");
@@ -73,6 +76,8 @@ void statsd_keys(ConfigTable& table, StatsdOptions& statsd) {
                 "A metric without a line for so long is forgotten.");
   table.integer("statsd.buckets_max", statsd.buckets_max, kHistogramBucketsMin, kHistogramBucketsMax,
                 "Buckets of a timer's histogram; fewer are coarser, never wrong.");
+  table.integer("statsd.text_bytes_max", statsd.text_bytes_max, uint64_t{64} << 10, uint64_t{1} << 30,
+                "Of names and tags, and of the ways in which they are written.");
   table.integer("statsd.packet_bytes_max", statsd.packet_bytes_max, 512, 65'535, "Longer packets are dropped.");
   table.integer("statsd.waiting_bytes_max", statsd.waiting_bytes_max, uint64_t{64} << 10, uint64_t{256} << 20,
                 "Received and not yet handled; past it the kernel's queue fills.");
@@ -211,6 +216,8 @@ std::unique_ptr<ConfigTable> agent_config_table(AgentConfig& config) {
                 "Points further ahead of this clock are refused.");
   table.integer("doors.series_max", config.doors.feed.series_max, 1, 100'000,
                 "Series that the doors may bring; known ones go on when it is reached.");
+  table.integer("doors.requests_bytes_max", config.doors.requests_bytes_max, uint64_t{0}, uint64_t{4} << 20,
+                "Of the memory of requests that were answered well, so that one that comes again is; 0: none.");
   table.flag("doors.synced", config.doors.synced,
              "A good answer waits until the points survive a power cut; else until they survive a killed agent.");
   table.integer("doors.unpacked_bytes_max", config.doors.unpacked_bytes_max, uint64_t{64} << 10, uint64_t{1} << 30,

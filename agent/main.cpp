@@ -20,6 +20,7 @@
 #include "base/os/processes.h"
 #include "base/os/random.h"
 #include "base/os/resident.h"
+#include "base/os/service_manager.h"
 #include "base/os/workers.h"
 
 namespace lambda::agent {
@@ -29,6 +30,7 @@ namespace {
 // machine with many services starts them all at once.
 constexpr int64_t kReturnMemoryMs = 10'000;
 constexpr int64_t kReturnMemoryFirstMs = 1'000;
+constexpr int64_t kServicesAnswerMsMax = 5'000;
 constexpr int kQueryNice = 5;  // collecting goes first when the processor is short
 
 struct Arguments {
@@ -170,6 +172,11 @@ class Program {
     if (auto status = begin_statsd(config.statsd); !status) return status;
     std::vector<std::unique_ptr<Source>> further;
     if (statsd_ != nullptr) further.push_back(std::make_unique<StatsdSource>(statsd_));
+    auto systemd = make_systemd_source(config.sources, [this](std::string socket, auto wants) {
+      return make_service_manager(loop_, {std::move(socket), kServicesAnswerMsMax, std::move(wants)});
+    });
+    if (!systemd) return tl::unexpected(systemd.error());
+    if (*systemd != nullptr) further.push_back(std::move(*systemd));
     auto sources = make_host_sources(*files_, clock_, config.sources, {}, std::move(further));
     if (!sources) return tl::unexpected(sources.error());
     node_ = std::make_unique<Node>(env_, std::move(config), std::move(identity->key), sources_of(std::move(*sources)),

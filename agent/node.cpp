@@ -10,6 +10,7 @@ namespace lambda::agent {
 namespace {
 
 constexpr const char* kReserveName = "reserve.bin";
+constexpr const char* kRequestsName = "requests.lam";
 constexpr int64_t kSecondMs = 1'000;
 constexpr uint64_t kForgetLookS = 10;
 
@@ -74,6 +75,7 @@ Status Node::Parts::start() {
       [this] {
         if (connection != nullptr) connection->wake();
       });
+  find_requests(*listing);
   memory->tick(env.clock.mono_ms());  // it must know the time before it seals: retention counts from then
   uint64_t previous = 0;
   if (auto status = find_old_boots(*listing, &previous); !status) return status;
@@ -106,6 +108,27 @@ Status Node::Parts::start() {
   return {};
 }
 
+// The newest journal says which requests the start before took, or what an orderly end wrote when it left none. An
+// earlier one may still have a request that could not be written, and that the one after it does not repeat.
+void Node::Parts::find_requests(const JournalListing& listing) {
+  requests = std::make_unique<RequestMemory>(config.doors.requests_bytes_max);
+  const auto take = [&](const std::string& name) {
+    for (const RequestNote& note : read_requests(env.disk, config.state_dir + "/" + name)) requests->add(note);
+  };
+  take(kRequestsName);
+  if (!listing.files.empty()) take(numbered_name("journal-", listing.files.back().number));
+}
+
+void Node::Parts::keep_requests() {
+  if (!config.doors_enabled || requests->size() == 0) return;
+  std::vector<std::byte> bytes;
+  append_file_header(bytes, {FileKind::kJournal, 0, env.clock.utc_ms(), 0});
+  JournalEncoder::requests(requests->all(), bytes);
+  if (auto status = env.disk.replace(config.state_dir + "/" + kRequestsName, bytes); !status) {
+    env.log.warn("requests_not_kept", {{"error", status.error().text}});
+  }
+}
+
 // Boots that journals or the spool still hold, in their order; the present one comes after the last of them.
 Status Node::Parts::find_old_boots(JournalListing& listing, uint64_t* previous) {
   if (!enrolled()) {
@@ -136,6 +159,7 @@ void Node::Parts::begin_boot(uint64_t previous, uint64_t first_journal) {
   if (journal != nullptr) journals_before = sum(journals_before, journal->counters());
   journal =
       std::make_unique<Journal>(env, config.journal, JournalHead{boot, previous, started_ms, 0}, *table, first_journal);
+  journal->carry_requests([this] { return requests->all(); });
   if (!enrolled()) return;
   Boot& present = spool->begin_boot(boot, previous, started_ms, table,
                                     sign_hello(key, packer->options(), boot, previous, started_ms));
@@ -179,21 +203,22 @@ void Node::Parts::make_sampler() {
                                                         [this](Row row) { take_row(std::move(row), {}); }});
   sampler->set_table(table);
   feeder = std::make_unique<Feeder>(
-      config.doors.feed, Feeder::Ports{[this](const SeriesSpec& spec, bool may_add, bool* fresh) {
-                                         return sampler->add_series(spec, kOwnerDoors, may_add, fresh);
-                                       },
-                                       [this](std::vector<Row> rows, Feeder::RowsDone done) {
-                                         take_rows(std::move(rows), std::move(done));
-                                       },
-                                       [this] { return env.clock.utc_ms(); }, [this] { return sampler->segment(); }});
-  doors = std::make_unique<Doors>(config.doors, *feeder, env.clock);
+      config.doors.feed,
+      Feeder::Ports{[this](const SeriesSpec& spec, bool may_add, bool* fresh) {
+                      return sampler->add_series(spec, kOwnerDoors, may_add, fresh);
+                    },
+                    [this](std::vector<Row> rows, const std::optional<RequestNote>& note, Feeder::RowsDone done) {
+                      take_rows(std::move(rows), std::move(done), note);
+                    },
+                    [this] { return env.clock.utc_ms(); }, [this] { return sampler->segment(); }});
+  doors = std::make_unique<Doors>(config.doors, *feeder, *requests, env.clock);
 }
 
 // ---- A point's way: row -> journal -> memory
 
 // `done`, when there is one, runs when the rows were decided, and synced if that is wanted; not any more once this
 // ends.
-void Node::Parts::take_rows(std::vector<Row> rows, Feeder::RowsDone done) {
+void Node::Parts::take_rows(std::vector<Row> rows, Feeder::RowsDone done, const std::optional<RequestNote>& note) {
   const auto refuse = [&](ErrorCode code, const char* why) {
     for (const Row& row : rows) points_unmade_held += row.points.size();
     if (done == nullptr) return;
@@ -204,15 +229,16 @@ void Node::Parts::take_rows(std::vector<Row> rows, Feeder::RowsDone done) {
   if (stopping) return refuse(ErrorCode::kUnavailable, "the agent is stopping");
   if (swapping) {
     if (held_rows.size() >= kHeldRowsMax) return refuse(ErrorCode::kFull, "a new boot is begun");
-    held_rows.push_back({std::move(rows), std::move(done)});
+    held_rows.push_back({std::move(rows), std::move(done), note});
     return;
   }
   const auto made = [this, living = alive, of = boot](const Row& row) {
     if (*living) row_made(row, of);
   };
-  const auto decided = [this, living = alive, done = std::move(done)](const Status& status,
-                                                                      std::span<const Row> written) {
+  const auto decided = [this, living = alive, done = std::move(done), note](const Status& status,
+                                                                            std::span<const Row> written) {
     if (!*living) return;
+    if (status && note) requests->add(*note);  // before the next journal file begins
     if (!status && status.error().code == ErrorCode::kFull) disk_full = true;
     if (done == nullptr) return;
     if (!status || !config.doors.synced) return done(status, written);
@@ -220,7 +246,7 @@ void Node::Parts::take_rows(std::vector<Row> rows, Feeder::RowsDone done) {
       if (*living) done({}, rows);
     });
   };
-  journal->append(std::move(rows), made, decided);
+  journal->append(std::move(rows), made, decided, note);
 }
 
 void Node::Parts::take_row(Row row, Feeder::RowsDone done) {
@@ -371,6 +397,7 @@ void Node::Parts::finish_stop() {
   env.loop.cancel(stop_limit);
   if (connection != nullptr) connection->stop();
   http.reset();
+  keep_requests();
   env.log.info("stopped", {{"points_made", status().points_made}, {"backlog_parcels", spool->parcels_left()}});
   env.loop.post(std::exchange(stopped, nullptr));
 }

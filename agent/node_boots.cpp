@@ -113,7 +113,7 @@ void Node::Parts::go_on() {
   swapping = false;
   for (HeldRows& held : std::exchange(held_rows, {})) {
     for (Row& row : held.rows) row.clock = sampler->segment();
-    take_rows(std::move(held.rows), std::move(held.done));
+    take_rows(std::move(held.rows), std::move(held.done), held.note);
   }
 }
 

@@ -240,10 +240,16 @@ void Node::Parts::register_doors() {
   door(fed, fed_help, [this] { return feeder->counters().points_again; }, {{"result", "again"}});
   door(fed, fed_help, [this] { return feeder->counters().points_refused; }, {{"result", "refused"}});
   door(fed, fed_help, [this] { return feeder->counters().points_failed; }, {{"result", "failed"}});
+  door("lambda_agent_door_values_rounded_total", "Whole numbers over 2^53 that lost digits: values are 64-bit floats.",
+       [this] { return feeder->counters().values_rounded; });
   door("lambda_agent_door_requests_total", "Requests that hand points in.",
        [this] { return doors->counters().requests; });
   door("lambda_agent_door_requests_refused_total", "Of these, those that were refused.",
        [this] { return doors->counters().requests_refused; });
+  door("lambda_agent_door_requests_again_total", "Of these, those that came before, word for word.",
+       [this] { return doors->counters().requests_again; });
+  door("lambda_agent_door_requests_forgotten_total", "Requests answered well that would not be known again.",
+       [this] { return requests->forgotten(); });
   metrics.gauge_callback("lambda_agent_door_points_waiting", "Points that wait for the journal.", {},
                          [this] { return static_cast<double>(feeder->points_waiting()); });
   metrics.gauge_callback("lambda_agent_door_series", "Series that the doors brought.", {},

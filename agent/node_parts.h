@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,12 +38,14 @@ struct Node::Parts {
 
   // node.cpp
   bool enrolled() const { return !config.uplink.site.empty(); }
+  void find_requests(const JournalListing& listing);
+  void keep_requests();
   Status find_old_boots(JournalListing& listing, uint64_t* previous);
   void begin_boot(uint64_t previous, uint64_t first_journal);
   void make_uplink();
   void make_sampler();
   void take_row(Row row, Feeder::RowsDone done);
-  void take_rows(std::vector<Row> rows, Feeder::RowsDone done);
+  void take_rows(std::vector<Row> rows, Feeder::RowsDone done, const std::optional<RequestNote>& note = std::nullopt);
   void row_made(const Row& row, uint64_t of_boot);
   void seal_timer();
   void second_timer();
@@ -95,6 +98,7 @@ struct Node::Parts {
   std::unique_ptr<LiveLane> live;  // as connection: none while not enrolled
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Feeder> feeder;
+  std::unique_ptr<RequestMemory> requests;
   std::unique_ptr<Doors> doors;
   std::unique_ptr<Scraper> scraper;   // none without targets
   query::HttpApi::Executor executor;  // of questions; may be empty
@@ -107,6 +111,7 @@ struct Node::Parts {
   struct HeldRows {
     std::vector<Row> rows;
     Feeder::RowsDone done;
+    std::optional<RequestNote> note;
   };
   std::deque<HeldRows> held_rows;  // while a boot is being changed
   bool swapping = false;

@@ -56,5 +56,47 @@ TEST(Sampler, ASourceThatOverrunsIsAskedLessOftenAndThatIsSaidOnce) {
   EXPECT_EQ(asked.back() - asked[asked.size() - 2], 1'000);
 }
 
+// Appends to one series at each collection.
+class OneSeries final : public Source {
+ public:
+  explicit OneSeries(SeriesOwner owner) : owner_(owner) {}
+  std::string_view name() const override { return "one"; }
+  int64_t interval_ms() const override { return 1'000; }
+  SeriesOwner owner() const override { return owner_; }
+  Status collect(Sink& sink, int64_t) override {
+    const auto ref = sink.series({"queue_length", {}, Kind::kGauge, ValueType::kI64, 0, ""});
+    if (ref) sink.append_i64(*ref, owner_);
+    return {};
+  }
+
+ private:
+  const SeriesOwner owner_;
+};
+
+TEST(Sampler, ASeriesThatAnotherMakesIsRefusedAndCountedAndSaid) {
+  test::World world(2);
+  std::vector<uint64_t> values;
+  Sampler sampler(world.env, 500,
+                  {[](SeriesRef) {}, [](uint32_t) {},
+                   [&](const Row& row) {
+                     for (const RowPoint& point : row.points) values.push_back(point.bits);
+                   }});
+  sampler.set_table(std::make_shared<SeriesTable>(10));
+  std::vector<std::unique_ptr<Source>> sources;
+  sources.push_back(std::make_unique<OneSeries>(kOwnerStatsd));
+  sources.push_back(std::make_unique<OneSeries>(kOwnerCollectors));
+  sampler.start(std::move(sources));
+  world.loop.run_for(5'000);
+  EXPECT_EQ(values, std::vector<uint64_t>(5, kOwnerStatsd));
+  EXPECT_EQ(sampler.counters().series_of_others, 5u);
+  bool fresh = true;
+  const auto door =
+      sampler.add_series({"queue_length", {}, Kind::kGauge, ValueType::kI64, 0, ""}, kOwnerDoors, true, &fresh);
+  ASSERT_FALSE(door.has_value());
+  EXPECT_EQ(door.error().code, ErrorCode::kDenied);
+  EXPECT_NE(door.error().text.find("StatsD"), std::string::npos) << door.error().text;
+  EXPECT_EQ(world.log.events["series_refused"], 1u) << "it is said once and counted";
+}
+
 }  // namespace
 }  // namespace lambda::agent

@@ -7,6 +7,7 @@
 #include "agent/door/compression.h"
 #include "agent/door/remote_write.h"
 #include "agent/door/text_formats.h"
+#include "base/crypto/crypto.h"
 
 namespace lambda::agent {
 namespace {
@@ -68,6 +69,7 @@ HttpResponse push_answer(const FeedResult& result) {
                {"accepted", result.accepted},
                {"refused", result.refused},
                {"errors", errors_of(result)}};
+  if (result.rounded > 0) body["rounded"] = result.rounded;
   if (nothing) {
     body["errorType"] = "bad_data";
     body["error"] = first_of(result, "line");
@@ -106,6 +108,22 @@ HttpResponse influx_answer(bool v2, const FeedResult& result) {
     return influx_error(v2, 400, "invalid", partial + first_of(result, "line"));
   }
   return {204, "text/plain", ""};
+}
+
+// Of all that says what the points are.
+RequestId id_of(const HttpRequest& request) {
+  const auto bytes_of = [](std::string_view text) {
+    return std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  };
+  const Digest body = sha256(bytes_of(request.body));
+  const auto precision = request.parameters.find("precision");
+  std::string text = request.path + '\n' + header(request, "content-encoding") + '\n' +
+                     (precision == request.parameters.end() ? "" : precision->second) + '\n';
+  text.append(reinterpret_cast<const char*>(body.data()), body.size());
+  const Digest all = sha256(bytes_of(text));
+  RequestId id;
+  std::copy_n(all.begin(), id.size(), id.begin());
+  return id;
 }
 
 // Nanoseconds of a unit; 0: there is no such unit.
@@ -158,17 +176,53 @@ Result<std::string_view> Doors::text_of_body(const HttpRequest& request, std::st
   return std::string_view(*unpacked);
 }
 
+// True: it is answered, or will be with the one that is like it.
+bool Doors::came_before(const RequestId& id, const Answer& answer) {
+  if (const auto pending = pending_.find(id); pending != pending_.end()) {
+    counters_.requests_again++;
+    pending->second.push_back(answer);
+    return true;
+  }
+  const RequestNote* note = requests_.find(id);
+  if (note == nullptr) return false;
+  counters_.requests_again++;
+  FeedResult result;
+  result.accepted = note->accepted;
+  result.refused = note->refused;
+  answer(result);
+  return true;
+}
+
+void Doors::take(const RequestId& id, FeedBatch batch, Answer answer) {
+  if (!batch.has_all_times()) return feeder_.take(std::move(batch), std::move(answer));
+  batch.name(id);
+  pending_.emplace(id, std::vector<Answer>());
+  feeder_.take(std::move(batch), [this, id, answer = std::move(answer)](const FeedResult& result) {
+    const auto pending = pending_.extract(id);
+    if (result.status && result.accepted > 0) {
+      requests_.add({id, static_cast<uint32_t>(result.accepted), static_cast<uint32_t>(result.refused)});
+    }
+    answer(result);
+    for (const Answer& other : pending.mapped()) other(result);
+  });
+}
+
 void Doors::push(const HttpRequest& request, HttpServer::Respond respond) {
+  const Answer answer = [respond](const FeedResult& result) { respond(push_answer(result)); };
+  const RequestId id = id_of(request);
+  if (came_before(id, answer)) return;
   FeedBatch batch(feeder_);
   std::string unpacked;
   const auto body = text_of_body(request, &unpacked);
   if (!body) return respond(push_error(status_of(body.error()), "bad_data", body.error().text));
   read_json_lines(*body, clock_.utc_ms(), batch);
-  feeder_.take(std::move(batch),
-               [respond = std::move(respond)](const FeedResult& result) { respond(push_answer(result)); });
+  take(id, std::move(batch), answer);
 }
 
 void Doors::remote_write(const HttpRequest& request, HttpServer::Respond respond) {
+  const Answer answer = [respond](const FeedResult& result) { respond(remote_write_answer(result)); };
+  const RequestId id = id_of(request);
+  if (came_before(id, answer)) return;
   FeedBatch batch(feeder_);
   // Some senders leave the header out; what they send is packed all the same.
   const std::string encoding = header(request, "content-encoding");
@@ -183,8 +237,7 @@ void Doors::remote_write(const HttpRequest& request, HttpServer::Respond respond
   if (auto status = read_remote_write(*message, batch); !status) {
     return respond({400, "text/plain", status.error().text + "\n"});
   }
-  feeder_.take(std::move(batch),
-               [respond = std::move(respond)](const FeedResult& result) { respond(remote_write_answer(result)); });
+  take(id, std::move(batch), answer);
 }
 
 void Doors::line_protocol(const HttpRequest& request, HttpServer::Respond respond) {
@@ -192,13 +245,15 @@ void Doors::line_protocol(const HttpRequest& request, HttpServer::Respond respon
   const auto found = request.parameters.find("precision");
   const int64_t unit_ns = unit_ns_of(found == request.parameters.end() ? "" : found->second, v2);
   if (unit_ns == 0) return respond(influx_error(v2, 400, "invalid", "precision is not one of ns, us, ms, s"));
+  const Answer answer = [v2, respond](const FeedResult& result) { respond(influx_answer(v2, result)); };
+  const RequestId id = id_of(request);
+  if (came_before(id, answer)) return;
   FeedBatch batch(feeder_);
   std::string unpacked;
   const auto body = text_of_body(request, &unpacked);
   if (!body) return respond(influx_error(v2, status_of(body.error()), "invalid", body.error().text));
   read_line_protocol(*body, unit_ns, clock_.utc_ms(), batch);
-  feeder_.take(std::move(batch),
-               [v2, respond = std::move(respond)](const FeedResult& result) { respond(influx_answer(v2, result)); });
+  take(id, std::move(batch), answer);
 }
 
 }  // namespace lambda::agent

@@ -71,7 +71,8 @@ struct DoorsTest : ::testing::Test {
   TestJournal journal;
   DoorOptions options{{.points_waiting_max = 1'000}, 1u << 20};
   Feeder feeder{options.feed, journal.ports()};
-  Doors doors{options, feeder, clock};
+  RequestMemory requests{options.requests_bytes_max};
+  Doors doors{options, feeder, requests, clock};
 };
 
 TEST_F(DoorsTest, PushSaysWhatItTookAndWhatItRefusedAndWhy) {
@@ -84,6 +85,12 @@ TEST_F(DoorsTest, PushSaysWhatItTookAndWhatItRefusedAndWhy) {
   const auto none = push("nothing", 400);
   EXPECT_EQ(none["status"], "error");
   EXPECT_NE(none["error"].get<std::string>().find("line 1"), std::string::npos);
+}
+
+TEST_F(DoorsTest, PushSaysOfHowManyValuesDigitsWereLost) {
+  EXPECT_EQ(push("{\"name\":\"a\",\"value\":9007199254740993}\n{\"name\":\"b\",\"value\":2}", 200)["rounded"], 1);
+  EXPECT_FALSE(push("{\"name\":\"c\",\"value\":1}", 200).contains("rounded"));
+  EXPECT_EQ(feeder.counters().values_rounded, 1u);
 }
 
 TEST_F(DoorsTest, AJournalThatFailsIsToldToEachClientInItsWords) {
@@ -150,6 +157,113 @@ TEST_F(DoorsTest, LineProtocolAnswersInTheWordsOfItsVersion) {
   const HttpResponse one = ask("/write", "f");
   EXPECT_TRUE(nlohmann::json::parse(one.body).contains("error"));
   EXPECT_EQ(journal.points_made(), 4u);
+}
+
+// A batch of several points of one series, in the words of each door; the first one is `after_s` from now.
+struct Batch {
+  const char* path;
+  std::string body;
+  std::multimap<std::string, std::string> parameters;
+  int good;
+};
+std::vector<Batch> batches(int64_t now_ms, int64_t after_s) {
+  std::string lines, influx;
+  prometheus::WriteRequest request;
+  auto* series = request.add_timeseries();
+  auto* label = series->add_labels();
+  label->set_name("__name__");
+  label->set_value("written");
+  for (int64_t i = 0; i < 3; ++i) {
+    const int64_t time_ms = now_ms + (after_s + i) * 1000;
+    lines += "{\"name\":\"pushed\",\"value\":" + std::to_string(i) + ",\"t\":" + std::to_string(time_ms) + "}\n";
+    influx += "line value=" + std::to_string(i) + " " + std::to_string(time_ms) + "\n";
+    auto* sample = series->add_samples();
+    sample->set_timestamp(time_ms);
+    sample->set_value(static_cast<double>(i));
+  }
+  std::string packed;
+  const std::string plain = request.SerializeAsString();
+  snappy::Compress(plain.data(), plain.size(), &packed);
+  return {{"/api/v1/push", lines, {}, 200},
+          {"/api/v1/write", packed, {}, 204},
+          {"/api/v2/write", influx, {{"precision", "ms"}}, 204}};
+}
+
+TEST_F(DoorsTest, ABatchWhoseAnswerWasLostIsAnsweredAgainAndItsPointsAreMadeOnce) {
+  const auto first = batches(clock.utc_ms(), 0), later = batches(clock.utc_ms(), 60);
+  for (const auto* each : {&first, &later}) {
+    for (const Batch& batch : *each) EXPECT_EQ(ask(batch.path, batch.body, {}, batch.parameters).status, batch.good);
+  }
+  EXPECT_EQ(journal.points_made(), 18u);
+  for (const Batch& batch : first) {
+    const HttpResponse again = ask(batch.path, batch.body, {}, batch.parameters);
+    EXPECT_EQ(again.status, batch.good) << batch.path << " " << again.body;
+    if (batch.good == 200) {
+      EXPECT_EQ(nlohmann::json::parse(again.body)["accepted"], 3);
+    }
+  }
+  EXPECT_EQ(journal.points_made(), 18u);
+  EXPECT_EQ(doors.counters().requests_again, 3u);
+  // Told otherwise it is another request: these milliseconds are no seconds.
+  EXPECT_EQ(ask("/api/v2/write", first[2].body, {}, {{"precision", "s"}}).status, 400);
+}
+
+TEST_F(DoorsTest, WhatComesAgainBeforeItIsDecidedIsAnsweredWithTheFirst) {
+  const Batch batch = batches(clock.utc_ms(), 0)[0];
+  for (const bool works : {false, true}) {
+    std::vector<int> statuses;
+    for (int i = 0; i < 3; ++i) {
+      doors.handle({"POST", batch.path, {}, {}, batch.body},
+                   [&](const HttpResponse& response) { statuses.push_back(response.status); });
+    }
+    EXPECT_TRUE(statuses.empty());
+    ASSERT_EQ(journal.appends.size(), 1u);
+    journal.decide(works ? Status() : Status(fail(ErrorCode::kIo, "no disk")));
+    EXPECT_EQ(statuses, std::vector<int>(3, works ? 200 : 503));
+  }
+  EXPECT_EQ(journal.points_made(), 3u);
+}
+
+TEST_F(DoorsTest, WhatWasRefusedInPartIsAnsweredAgainAsItWas) {
+  const std::string body = batches(clock.utc_ms(), 0)[0].body + "nothing\n";
+  EXPECT_EQ(push(body, 200)["refused"], 1);
+  const auto again = push(body, 200);
+  EXPECT_EQ(again["accepted"], 3);
+  EXPECT_EQ(again["refused"], 1);
+  ASSERT_EQ(journal.notes.size(), 1u);
+  EXPECT_EQ(journal.notes[0].accepted, 3u);
+  EXPECT_EQ(journal.notes[0].refused, 1u);
+  push("nothing", 400);
+  EXPECT_EQ(requests.size(), 1u) << "what was not answered well is looked at again";
+}
+
+TEST_F(DoorsTest, PointsWithoutATimeAreOthersEachTime) {
+  const std::string line = "{\"name\":\"a\",\"value\":1}\n", influx = "b v=1\n";
+  for (int i = 0; i < 2; ++i) {
+    push(line, 200);
+    EXPECT_EQ(ask("/write", influx).status, 204);
+    clock.now_us += 1'000'000;
+    journal.now_ms = clock.utc_ms();
+  }
+  EXPECT_EQ(journal.points_made(), 4u);
+  EXPECT_EQ(doors.counters().requests_again, 0u);
+  EXPECT_TRUE(journal.notes.empty());
+}
+
+TEST(RequestMemory, KeepsTheLastOnesUpToItsBound) {
+  RequestMemory memory(3 * RequestMemory::kEntryBytes);
+  const auto id = [](uint8_t number) { return RequestId{number}; };
+  for (uint8_t i = 0; i < 5; ++i) memory.add({id(i), i, 0});
+  memory.add({id(4), 99, 0});
+  EXPECT_EQ(memory.find(id(1)), nullptr);
+  ASSERT_NE(memory.find(id(4)), nullptr);
+  EXPECT_EQ(memory.find(id(4))->accepted, 4u);
+  EXPECT_EQ(memory.size(), 3u);
+  EXPECT_EQ(memory.forgotten(), 2u);
+  EXPECT_EQ(memory.all().front().accepted, 2u);
+  RequestMemory none(0);
+  none.add({id(1), 1, 0});
+  EXPECT_EQ(none.find(id(1)), nullptr);
 }
 
 TEST_F(DoorsTest, PackedBodiesAreUnpackedUpToABound) {

@@ -13,6 +13,19 @@ constexpr uint64_t kAppendsOutMax = 16;  // at the journal at a time: collectors
 
 FeedBatch::FeedBatch(Feeder& feeder) : feeder_(feeder) {}
 
+double double_of(int64_t whole, FeedBatch& batch) {
+  const auto value = static_cast<double>(whole);
+  // 2^63 itself is a double and no int64.
+  if (value >= 0x1p63 || static_cast<int64_t>(value) != whole) batch.value_was_rounded();
+  return value;
+}
+
+double double_of(uint64_t whole, FeedBatch& batch) {
+  const auto value = static_cast<double>(whole);
+  if (value >= 0x1p64 || static_cast<uint64_t>(value) != whole) batch.value_was_rounded();
+  return value;
+}
+
 KnownSeries& FeedBatch::known() {
   return feeder_.known_;
 }
@@ -139,14 +152,22 @@ void Feeder::take(FeedBatch batch, std::function<void(FeedResult)> done) {
     }
   }
   request->result.refused = batch.refused_;
+  request->result.rounded = batch.rounded_;
+  counters_.values_rounded += batch.rounded_;
   request->result.errors = std::move(batch.errors_);
   counters_.points_refused += batch.refused_;
   if (request->appends == 0 && request->has_again && (appends_out_ > 0 || !waiting_.empty())) {
     // The batch that brought them first may not be decided yet: an empty one comes behind all that wait.
-    waiting_.push_back({{}, 0, request});
+    waiting_.push_back({{}, 0, request, {}});
     request->appends++;
   }
   if (request->appends == 0) return finish(*request);
+  // In several appends the first may fail and the last be made, and so may what came before: then only a good answer
+  // says that all of it is.
+  Waiting& own = waiting_.back();
+  if (batch.request_ && request->appends == 1 && !request->has_again && request->result.status) {
+    own.note = {*batch.request_, static_cast<uint32_t>(own.points), static_cast<uint32_t>(batch.refused_)};
+  }
   pump();
 }
 
@@ -155,7 +176,7 @@ void Feeder::enqueue(const std::shared_ptr<Request>& request, int64_t time_ms, R
   const bool joins =
       !waiting_.empty() && waiting_.back().request == request && waiting_.back().points < options_.append_points_max;
   if (!joins) {
-    waiting_.push_back({{}, 0, request});
+    waiting_.push_back({{}, 0, request, {}});
     request->appends++;
   }
   std::vector<Row>& rows = waiting_.back().rows;
@@ -182,14 +203,15 @@ void Feeder::pump() {
       }
     }
     appends_out_++;
-    ports_.rows(std::move(next.rows), [this, alive = alive_, request = next.request, points = next.points](
-                                          Status status, std::span<const Row> rows) {
-      if (!*alive) return;
-      appends_out_--;
-      points_waiting_ -= points;
-      decided(request, rows, status);
-      pump();
-    });
+    ports_.rows(
+        std::move(next.rows), next.note,
+        [this, alive = alive_, request = next.request, points = next.points](Status status, std::span<const Row> rows) {
+          if (!*alive) return;
+          appends_out_--;
+          points_waiting_ -= points;
+          decided(request, rows, status);
+          pump();
+        });
   }
 }
 

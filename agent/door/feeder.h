@@ -23,6 +23,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -64,6 +65,13 @@ class FeedBatch {
     add(item, series(std::move(spec)), time_ms, value);
   }
   void refuse(uint64_t item, std::string why);
+  // A whole number of a point is not one of a double's, and was rounded: it is made all the same, and counted.
+  void value_was_rounded() { rounded_++; }
+  // A point came without a time and got this moment's: the same request later brings other points.
+  void time_was_missing() { has_all_times_ = false; }
+  bool has_all_times() const { return has_all_times_; }
+  // The request's id, for the journal to keep beside the points.
+  void name(const RequestId& request) { request_ = request; }
   KnownSeries& known();
   size_t size() const { return points_.size(); }
   bool too_large() const { return too_large_; }  // more points than may ever wait
@@ -81,10 +89,16 @@ class FeedBatch {
   Result<SeriesRef> last_ref_ = SeriesRef{0};
   bool has_last_ = false;
   bool too_large_ = false;
+  bool has_all_times_ = true;
+  std::optional<RequestId> request_;
   std::vector<Item> points_;
   std::vector<FeedError> errors_;
-  uint64_t refused_ = 0;
+  uint64_t refused_ = 0, rounded_ = 0;
 };
+
+// `whole` as the double that is nearest; tells the batch when that is another number.
+double double_of(int64_t whole, FeedBatch& batch);
+double double_of(uint64_t whole, FeedBatch& batch);
 
 struct FeedResult {
   // kFull: nothing was taken, ask again later. kInvalid: more points than can ever wait; send fewer at a time. kIo: the
@@ -93,11 +107,13 @@ struct FeedResult {
   Status status;
   uint64_t accepted = 0;
   uint64_t refused = 0;
+  uint64_t rounded = 0;           // values of which digits were lost; their points count as any other
   std::vector<FeedError> errors;  // the first of those that were refused
 };
 
 struct FeedCounters {
-  uint64_t batches = 0, batches_full = 0, points = 0, points_again = 0, points_refused = 0, points_failed = 0;
+  uint64_t batches = 0, batches_full = 0, points = 0, points_again = 0, points_refused = 0, points_failed = 0,
+           values_rounded = 0;
   uint64_t series = 0;  // of the doors
 };
 
@@ -108,9 +124,9 @@ class Feeder {
     // The series' ref, as Sink::series() for kOwnerDoors; `fresh` says that it was not there before. kFull when it is
     // not and `may_add` is false.
     std::function<Result<SeriesRef>(const SeriesSpec&, bool may_add, bool* fresh)> series;
-    // Rows for the journal, all or none of them; `done` runs later, from the loop, in the order of the calls, and hands
-    // them back.
-    std::function<void(std::vector<Row> rows, RowsDone done)> rows;
+    // Rows for the journal, all or none of them, with the note that they are all of a request; `done` runs later, from
+    // the loop, in the order of the calls, and hands them back.
+    std::function<void(std::vector<Row> rows, std::optional<RequestNote> note, RowsDone done)> rows;
     std::function<int64_t()> now_ms;
     std::function<uint32_t()> segment;  // of the clock
   };
@@ -157,6 +173,7 @@ class Feeder {
     std::vector<Row> rows;  // none: it waits for those before it
     size_t points = 0;
     std::shared_ptr<Request> request;
+    std::optional<RequestNote> note;  // all that the request brought is in these rows, or made
   };
 
   Result<SeriesRef> ref_of(const SeriesSpec& spec);

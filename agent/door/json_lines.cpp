@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "agent/door/text_formats.h"
@@ -42,7 +43,7 @@ std::string read_labels(const Json& value, LabelList* labels) {
   return {};
 }
 
-std::string read_time(const Json& value, int64_t* time_ms) {
+std::string read_time(const Json& value, std::optional<int64_t>* time_ms) {
   if (!value.is_number()) return "t is not a number of milliseconds";
   const double number = value.get<double>();
   if (number != std::floor(number) || std::abs(number) > static_cast<double>(kTimeMax)) {
@@ -52,7 +53,13 @@ std::string read_time(const Json& value, int64_t* time_ms) {
   return {};
 }
 
-std::string read_line(const Json& line, int64_t* time_ms, SeriesSpec* series, double* value) {
+double number_of(const Json& value, FeedBatch& batch) {
+  if (value.is_number_unsigned()) return double_of(value.get<uint64_t>(), batch);
+  if (value.is_number_integer()) return double_of(value.get<int64_t>(), batch);
+  return value.get<double>();
+}
+
+std::string read_line(const Json& line, std::optional<int64_t>* time_ms, SeriesSpec* series, Json* value) {
   if (!line.is_object()) return "a line is one JSON object";
   bool has_value = false;
   for (const auto& [name, member] : line.items()) {
@@ -66,7 +73,7 @@ std::string read_line(const Json& line, int64_t* time_ms, SeriesSpec* series, do
       why = read_time(member, time_ms);
     } else if (name == "value") {
       if (!member.is_number()) return "value is not a number";
-      *value = member.get<double>();
+      *value = member;
       has_value = true;
     } else if (name == "kind") {
       if (member != "gauge" && member != "counter") return "kind is gauge or counter";
@@ -98,12 +105,13 @@ void read_json_lines(std::string_view body, int64_t now_ms, FeedBatch& batch) {
       continue;
     }
     SeriesSpec series;
-    int64_t time_ms = now_ms;
-    double value = 0;
+    std::optional<int64_t> time_ms;
+    Json value;
     if (std::string why = read_line(line, &time_ms, &series, &value); !why.empty()) {
       batch.refuse(number, std::move(why));
     } else {
-      batch.add(number, std::move(series), time_ms, value);
+      if (!time_ms) batch.time_was_missing();
+      batch.add(number, std::move(series), time_ms.value_or(now_ms), number_of(value, batch));
     }
   }
 }

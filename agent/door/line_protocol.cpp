@@ -80,14 +80,14 @@ class Line {
 };
 
 // A field's value, as a number; none for what is no number, with the reason.
-std::optional<double> value_of(std::string_view text, std::string* why) {
+std::optional<double> value_of(std::string_view text, FeedBatch& batch, std::string* why) {
   if (text == "t" || text == "T" || text == "true" || text == "True" || text == "TRUE") return 1.0;
   if (text == "f" || text == "F" || text == "false" || text == "False" || text == "FALSE") return 0.0;
   std::optional<double> value;
   if (text.ends_with('i')) {
-    if (const auto whole = number_of<int64_t>(text.substr(0, text.size() - 1))) value = static_cast<double>(*whole);
+    if (const auto whole = number_of<int64_t>(text.substr(0, text.size() - 1))) value = double_of(*whole, batch);
   } else if (text.ends_with('u')) {
-    if (const auto whole = number_of<uint64_t>(text.substr(0, text.size() - 1))) value = static_cast<double>(*whole);
+    if (const auto whole = number_of<uint64_t>(text.substr(0, text.size() - 1))) value = double_of(*whole, batch);
   } else {
     value = number_of<double>(text);
   }
@@ -137,7 +137,7 @@ std::string read_line(std::string_view text, uint64_t number, int64_t unit_ns, i
     }
     const std::string value = line.take(", ", "");
     std::string why;
-    if (const auto read = value_of(value, &why)) {
+    if (const auto read = value_of(value, batch, &why)) {
       fields.push_back({std::move(name), *read});
     } else {
       refused = "field " + shown(name) + " " + why;
@@ -145,7 +145,9 @@ std::string read_line(std::string_view text, uint64_t number, int64_t unit_ns, i
   } while (line.take_one(','));
   line.skip_blanks();
   int64_t time_ms = now_ms;
-  if (!line.ended()) {
+  if (line.ended()) {
+    batch.time_was_missing();
+  } else {
     std::string_view rest = line.rest();
     while (rest.ends_with(' ')) rest.remove_suffix(1);
     const auto stamp = number_of<int64_t>(rest);

@@ -15,7 +15,8 @@ namespace lambda::agent::test {
 struct TestJournal {
   Feeder::Ports ports() {
     return {[this](const SeriesSpec& spec, bool may_add, bool* fresh) { return series(spec, may_add, fresh); },
-            [this](std::vector<Row> rows, Feeder::RowsDone done) {
+            [this](std::vector<Row> rows, std::optional<RequestNote> note, Feeder::RowsDone done) {
+              if (note) notes.push_back(*note);
               appends.emplace_back(std::move(rows), std::move(done));
             },
             [this] { return now_ms; }, [] { return 3u; }};
@@ -50,6 +51,7 @@ struct TestJournal {
   std::set<std::string> collectors;  // names of their series
   std::deque<std::pair<std::vector<Row>, Feeder::RowsDone>> appends;
   std::vector<Row> made;
+  std::vector<RequestNote> notes;  // that came with rows
 };
 
 }  // namespace lambda::agent::test

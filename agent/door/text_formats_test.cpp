@@ -18,6 +18,7 @@ constexpr int64_t kNow = 1'700'000'000'000;
 // What comes of a body: "name,label=value time value" of each point, and the errors as "line: text".
 struct Read {
   std::vector<std::string> points, errors;
+  uint64_t rounded = 0;
 };
 
 Read read(const std::function<void(FeedBatch&)>& reader) {
@@ -27,6 +28,7 @@ Read read(const std::function<void(FeedBatch&)>& reader) {
   reader(batch);
   Read out;
   feeder.take(std::move(batch), [&](const FeedResult& result) {
+    out.rounded = result.rounded;
     for (const FeedError& error : result.errors) out.errors.push_back(std::to_string(error.item) + ": " + error.text);
   });
   while (!journal.appends.empty()) journal.decide();
@@ -87,6 +89,20 @@ TEST(JsonLines, AWrongLineCostsItselfAndSaysWhy) {
     EXPECT_TRUE(got.errors[0].starts_with("2: ")) << got.errors[0];
     EXPECT_NE(got.errors[0].find(why), std::string::npos) << got.errors[0];
   }
+}
+
+TEST(JsonLines, WholeNumbersThatNoDoubleHoldsAreTakenRoundedAndCounted) {
+  const auto line = [](const char* name, const char* value) {
+    return std::string("{\"name\":\"") + name + "\",\"value\":" + value + "}\n";
+  };
+  const Read got = json(line("a", "9007199254740993") + line("b", "9007199254740992") + line("c", "-9007199254740993") +
+                        line("d", "18446744073709551615") + line("e", "9223372036854775807") + line("f", "0.1"));
+  EXPECT_EQ(got.points.size(), 6u);
+  EXPECT_EQ(got.errors, Texts{});
+  EXPECT_EQ(got.rounded, 4u);
+  const Read lines = influx("a v=9007199254740993i\nb v=9007199254740992i\nc v=18446744073709551615u\nd v=1.5");
+  EXPECT_EQ(lines.points.size(), 4u);
+  EXPECT_EQ(lines.rounded, 2u);
 }
 
 TEST(JsonLines, BracesInTextsAreNoDepth) {

@@ -13,6 +13,8 @@
 #include "agent/source/sensors_source.h"
 #include "agent/source/sockets_source.h"
 #include "agent/source/synthetic_source.h"
+#include "agent/source/systemd_source.h"
+#include "agent/source/text.h"
 #include "agent/source/time_source.h"
 
 namespace lambda::agent {
@@ -22,12 +24,21 @@ constexpr int64_t kIntervalMsMin = 10;
 constexpr int64_t kIntervalMsMax = 3'600'000;
 
 Status check_numbers(const HostSourceOptions& options) {
-  const std::pair<const char*, const SourceOptions*> all[] = {
-      {"cpu", &options.cpu},           {"memory", &options.memory},         {"load", &options.load},
-      {"disk", &options.disk},         {"filesystem", &options.filesystem}, {"network", &options.network},
-      {"pressure", &options.pressure}, {"sockets", &options.sockets},       {"processes", &options.processes},
-      {"time", &options.time},         {"sensors", &options.sensors},       {"cgroup", &options.cgroup},
-      {"self", &options.self},         {"synthetic", &options.synthetic}};
+  const std::pair<const char*, const SourceOptions*> all[] = {{"cpu", &options.cpu},
+                                                              {"memory", &options.memory},
+                                                              {"load", &options.load},
+                                                              {"disk", &options.disk},
+                                                              {"filesystem", &options.filesystem},
+                                                              {"network", &options.network},
+                                                              {"pressure", &options.pressure},
+                                                              {"sockets", &options.sockets},
+                                                              {"processes", &options.processes},
+                                                              {"time", &options.time},
+                                                              {"sensors", &options.sensors},
+                                                              {"cgroup", &options.cgroup},
+                                                              {"systemd", &options.systemd},
+                                                              {"self", &options.self},
+                                                              {"synthetic", &options.synthetic}};
   for (const auto& [name, source] : all) {
     if (source->interval_ms >= kIntervalMsMin && source->interval_ms <= kIntervalMsMax) continue;
     return fail(ErrorCode::kInvalid, std::string("sources.") + name + ".interval_ms: " +
@@ -124,6 +135,17 @@ Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(HostFiles&
     add(std::move(self));
   }
   return sources;
+}
+
+Result<std::unique_ptr<Source>> make_systemd_source(const HostSourceOptions& options, const MakeServiceManager& make) {
+  if (!options.systemd.enabled) return std::unique_ptr<Source>();
+  auto filter = DeviceFilter::make("sources.systemd", options.systemd.include, options.systemd.exclude);
+  if (!filter) return tl::unexpected<Error>(filter.error());
+  const auto shared = std::make_shared<const DeviceFilter>(std::move(*filter));
+  const std::string socket =
+      options.systemd_socket.empty() ? below(options.root, "run/dbus/system_bus_socket") : options.systemd_socket;
+  auto manager = make(socket, [shared](std::string_view unit) { return shared->wants(unit); });
+  return std::unique_ptr<Source>(std::make_unique<SystemdSource>(std::move(manager), options.systemd.interval_ms));
 }
 
 }  // namespace lambda::agent

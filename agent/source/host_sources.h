@@ -19,6 +19,7 @@
 #include "agent/source/source.h"
 #include "base/env/clock.h"
 #include "base/env/host_files.h"
+#include "base/env/service_manager.h"
 
 namespace lambda::agent {
 
@@ -49,6 +50,8 @@ struct HostSourceOptions {
   SourceOptions sensors{.interval_ms = 10'000};
   SourceOptions cgroup{.interval_ms = 10'000};
   uint32_t cgroup_depth = 2;
+  SourceOptions systemd{.interval_ms = 30'000, .exclude = R"(\.(automount|device|mount|scope|slice)$)"};
+  std::string systemd_socket;  // of the bus; empty: run/dbus/system_bus_socket below root
   SourceOptions self;
   SourceOptions synthetic{.enabled = false};  // made-up points, for tests and benchmarks; no devices
   uint32_t synthetic_series = 100;            // 1 to kSyntheticSeriesMax
@@ -66,5 +69,11 @@ struct SelfMeter {
 Result<std::vector<std::unique_ptr<MeteredSource>>> make_host_sources(
     HostFiles& files, const Clock& clock, const HostSourceOptions& options, std::vector<SelfMeter> meters,
     std::vector<std::unique_ptr<Source>> further = {});
+
+// Who asks the service manager at this socket of the units of which `wants` says so, on any thread.
+using MakeServiceManager =
+    std::function<std::unique_ptr<ServiceManager>(std::string socket, std::function<bool(std::string_view)> wants)>;
+// Null: it is not enabled. kInvalid: an expression is wrong; the error names the setting.
+Result<std::unique_ptr<Source>> make_systemd_source(const HostSourceOptions& options, const MakeServiceManager& make);
 
 }  // namespace lambda::agent

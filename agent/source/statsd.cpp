@@ -7,6 +7,15 @@ namespace {
 
 constexpr int64_t kOverMaxLogMs = 60'000;
 
+constexpr uint64_t kSpellingBytes = 80;  // node, bucket and allocation
+
+// What a series keeps of its names, by_key_ included; told_ has each name once more, with a node.
+uint64_t text_bytes_of(const StatsdIdentity& identity, size_t key_bytes) {
+  uint64_t bytes = 2 * kSpellingBytes + 2 * identity.name.size() + identity.spelling.size() + key_bytes;
+  for (const auto& [name, value] : identity.labels) bytes += 2 * sizeof(std::string) + name.size() + value.size();
+  return bytes;
+}
+
 std::string family_of(const std::string& name, StatsdType type) {
   return std::string(1, static_cast<char>('0' + static_cast<int>(type))) + name;
 }
@@ -78,9 +87,15 @@ StatsdSeries* Statsd::find(const StatsdLine& line) {
   const auto found = by_spelling_.find(std::string_view(spelt_));
   if (found != by_spelling_.end()) return found->second;
   StatsdSeries* series = find_mapped(line);
-  if (series != nullptr && by_spelling_.size() < kStatsdSpellingsPerSeries * options_.series_max) {
-    by_spelling_.emplace(spelt_, series);
+  if (series == nullptr) return nullptr;
+  const uint64_t bytes = kSpellingBytes + spelt_.size();
+  if (by_spelling_.size() >= kStatsdSpellingsPerSeries * options_.series_max ||
+      spelling_bytes_ + bytes > options_.text_bytes_max / 2) {
+    counters_.spellings_left++;
+    return series;
   }
+  by_spelling_.emplace(spelt_, series);
+  spelling_bytes_ += bytes;
   return series;
 }
 
@@ -119,9 +134,15 @@ StatsdSeries* Statsd::add(StatsdIdentity identity, StatsdType type, std::string 
     return nullptr;
   }
   if (series_.size() >= options_.series_max) {
-    over_max(identity.name);
+    over_max(identity.name, counters_.lines_over_max);
     return nullptr;
   }
+  const uint64_t bytes = text_bytes_of(identity, key.size());
+  if (series_bytes_ + bytes > options_.text_bytes_max / 2) {
+    over_max(identity.name, counters_.lines_over_text);
+    return nullptr;
+  }
+  series_bytes_ += bytes;
   for (const std::string& name : names) {
     Told& told = told_.try_emplace(name, Told{family, 0, nullptr}).first->second;
     told.series++;
@@ -138,8 +159,8 @@ StatsdSeries* Statsd::add(StatsdIdentity identity, StatsdType type, std::string 
 // The names that ask most, in bounded room: a name that is not among those counted takes the place of the least and
 // its count, so that a name that comes often enough cannot be missed. Metwally, Agrawal and El Abbadi, "Efficient
 // computation of frequent and top-k elements in data streams", ICDT 2005.
-void Statsd::over_max(const std::string& metric) {
-  counters_.lines_over_max++;
+void Statsd::over_max(const std::string& metric, uint64_t& lines) {
+  lines++;
   const auto found = std::find_if(offenders_.begin(), offenders_.end(), [&](auto& o) { return o.metric == metric; });
   if (found != offenders_.end()) {
     found->lines++;
@@ -160,15 +181,18 @@ std::vector<Statsd::Offender> Statsd::worst() const {
 }
 
 void Statsd::tell_over_max() {
-  const uint64_t refused = counters_.lines_over_max - over_max_logged_;
+  const uint64_t all = counters_.lines_over_max + counters_.lines_over_text, refused = all - over_max_logged_;
   const int64_t now = clock_.mono_ms();
   if (refused == 0 || (over_max_logged_ > 0 && now - over_max_logged_ms_ < kOverMaxLogMs)) return;
   std::string names;
   for (const Offender& offender : worst()) {
     names += (names.empty() ? "" : ", ") + offender.metric + " (" + std::to_string(offender.lines) + ")";
   }
-  log_.warn("statsd_series_over_max", {{"series_max", options_.series_max}, {"lines", refused}, {"worst", names}});
-  over_max_logged_ = counters_.lines_over_max;
+  log_.warn("statsd_series_over_max", {{"series_max", options_.series_max},
+                                       {"text_bytes_max", options_.text_bytes_max},
+                                       {"lines", refused},
+                                       {"worst", names}});
+  over_max_logged_ = all;
   over_max_logged_ms_ = now;
 }
 
@@ -183,8 +207,16 @@ void Statsd::expire() {
   const int64_t before = clock_.mono_ms() - options_.idle_ms;
   const auto idle = [&](const StatsdSeries& series) { return series.touched_ms < before; };
   if (std::none_of(series_.begin(), series_.end(), [&](auto& series) { return idle(*series); })) return;
-  std::erase_if(by_spelling_, [&](const auto& entry) { return idle(*entry.second); });
-  std::erase_if(by_key_, [&](const auto& entry) { return idle(*entry.second); });
+  std::erase_if(by_spelling_, [&](const auto& entry) {
+    if (!idle(*entry.second)) return false;
+    spelling_bytes_ -= kSpellingBytes + entry.first.size();
+    return true;
+  });
+  std::erase_if(by_key_, [&](const auto& entry) {
+    if (!idle(*entry.second)) return false;
+    series_bytes_ -= text_bytes_of(entry.second->identity(), entry.first.size());
+    return true;
+  });
   counters_.series_expired += std::erase_if(series_, [&](const auto& series) {
     if (!idle(*series)) return false;
     for (const std::string& name : StatsdSeries::told_names(series->identity().name, series->type())) {

@@ -3,9 +3,10 @@
 // Lives longer than a configuration: when an agent reads its settings again and those of StatsD are the same, the
 // sockets stay open and counters go on. What came since the last collection is lost with the process.
 //
-// Bounds: series_max series of names and tags; lines of further ones are counted under their names (the worst are
-// told) and dropped. A series without a line for idle_ms is forgotten and its place is free; a counter that comes back
-// begins at zero, as after a restart. Loop thread only.
+// Bounds: series_max series of names and tags, whose texts take half of text_bytes_max; lines of further ones are
+// counted under their names (the worst are told) and dropped. The other half is for the ways in which clients spell
+// them: those that it has no room for are taken apart each time, and counted. A series without a line for idle_ms is
+// forgotten and its place is free; a counter that comes back begins at zero, as after a restart. Loop thread only.
 #pragma once
 
 #include <array>
@@ -38,6 +39,7 @@ struct StatsdOptions {
   uint32_t series_max = 2'000;
   int64_t idle_ms = 600'000;
   uint32_t buckets_max = kHistogramBucketsMax;
+  uint64_t text_bytes_max = 16u << 20;  // names and tags of series, and their spellings
   uint32_t packet_bytes_max = 8'192;
   uint64_t waiting_bytes_max = 2u << 20;
   uint64_t kernel_bytes_max = 4u << 20;
@@ -52,6 +54,8 @@ struct StatsdCounters {
   uint64_t lines_bad_names = 0;  // name or tags too long, too many, or not UTF-8
   uint64_t lines_conflict = 0;   // another metric is told under one of its names already
   uint64_t lines_over_max = 0;   // of series over series_max
+  uint64_t lines_over_text = 0;  // of series over text_bytes_max
+  uint64_t spellings_left = 0;   // lines whose spelling found no room
   uint64_t name_collisions = 0;  // spellings that became the name of a series that another spelling had
   uint64_t series_expired = 0;
   uint64_t microseconds = 0;  // spent on lines; collections are counted by their source
@@ -83,6 +87,7 @@ class Statsd {
   DatagramCounters datagrams() const { return receiver_ == nullptr ? DatagramCounters{} : receiver_->counters(); }
   uint16_t port() const { return receiver_ == nullptr ? 0 : receiver_->port(); }
   size_t series() const { return series_.size(); }
+  uint64_t text_bytes() const { return series_bytes_ + spelling_bytes_; }
 
  private:
   struct Hash {
@@ -102,7 +107,7 @@ class Statsd {
   StatsdSeries* find(const StatsdLine& line);
   StatsdSeries* find_mapped(const StatsdLine& line);
   StatsdSeries* add(StatsdIdentity identity, StatsdType type, std::string key);
-  void over_max(const std::string& metric);
+  void over_max(const std::string& metric, uint64_t& lines);
   void tell_over_max();
   void expire();
   void refuse(StatsdVerdict verdict, std::string_view line);
@@ -115,11 +120,12 @@ class Statsd {
   std::string spelt_;
 
   std::vector<std::unique_ptr<StatsdSeries>> series_;
+  uint64_t series_bytes_ = 0, spelling_bytes_ = 0;  // of texts
   Map<StatsdSeries*> by_spelling_;  // type, name and tags as they came; at most kStatsdSpellingsPerSeries x series_max
   Map<StatsdSeries*> by_key_;       // type and mapped names
   Map<Told> told_;                  // by name of a series
   std::vector<Offender> offenders_;
-  uint64_t over_max_logged_ = 0;  // lines_over_max when it was last in the log
+  uint64_t over_max_logged_ = 0;  // lines over a bound when they were last in the log
   int64_t over_max_logged_ms_ = 0;
   int64_t now_ms_ = 0;
   StatsdCounters counters_;

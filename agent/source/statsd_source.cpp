@@ -40,6 +40,8 @@ Status StatsdSource::collect(Sink& sink, int64_t) {
   refused("bad_names", lines.lines_bad_names);
   refused("conflict", lines.lines_conflict);
   refused("series_max", lines.lines_over_max);
+  refused("text_bytes_max", lines.lines_over_text);
+  count("spellings_left_total", lines.spellings_left);
   count("name_collisions_total", lines.name_collisions);
   count("series_expired_total", lines.series_expired);
   tell(statsd_->series(), [] { return own("series", Kind::kGauge); });

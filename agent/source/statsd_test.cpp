@@ -309,6 +309,30 @@ TEST(Statsd, AFloodOfSeriesEndsAtTheCapAndItsNamesAreTold) {
   EXPECT_EQ(world.log.lines.size(), 1u);  // once a minute at most
 }
 
+TEST(Statsd, LongTextsOfSeriesAndSpellingsEndAtTheirBound) {
+  StatsdOptions options;
+  options.text_bytes_max = 1u << 20;
+  options.idle_ms = 25'000;
+  World world(options);
+  // One series in ever new ways: an empty tag is none.
+  for (size_t i = 0; i < 2'000; ++i) world.send("one:1|c|#a:1,b:2" + std::string(i, ','));
+  EXPECT_EQ(world.statsd->series(), 1u);
+  EXPECT_EQ(world.statsd->counters().lines, 2'000u) << "they count all the same";
+  EXPECT_GT(world.statsd->counters().spellings_left, 0u);
+  EXPECT_LE(world.statsd->text_bytes(), options.text_bytes_max);
+  for (int i = 0; i < 1'000; ++i) {
+    world.send("long:1|c|#n:" + std::to_string(i) + ",a:" + std::string(1'000, 'a') + ",b:" + std::string(1'000, 'b'));
+  }
+  EXPECT_LT(world.statsd->series(), 1'000u);
+  EXPECT_GT(world.statsd->series(), 10u);
+  EXPECT_LE(world.statsd->text_bytes(), options.text_bytes_max);
+  world.collect();
+  EXPECT_EQ(world.own("lines_refused_total{reason=\"text_bytes_max\"}") + world.statsd->series() - 1, 1'000u);
+  for (int i = 0; i < 3; ++i) world.collect();
+  EXPECT_EQ(world.statsd->series(), 0u);
+  EXPECT_EQ(world.statsd->text_bytes(), 0u) << "what is idle gives its room back";
+}
+
 TEST(Statsd, WhatIsIdleIsForgottenAndLeavesItsPlaceAndItsName) {
   StatsdOptions options;
   options.series_max = 2;
@@ -412,7 +436,7 @@ TEST(Statsd, HostileBytesAreCountedLineByLine) {
   }
   const StatsdCounters& counters = world.statsd->counters();
   uint64_t counted = counters.lines + counters.lines_left_out + counters.lines_bad_names + counters.lines_conflict +
-                     counters.lines_over_max;
+                     counters.lines_over_max + counters.lines_over_text;
   for (const uint64_t refused : counters.lines_refused) counted += refused;
   EXPECT_EQ(counted, lines);
   EXPECT_GT(counters.lines, 0u);

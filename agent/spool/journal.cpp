@@ -67,7 +67,7 @@ void Journal::append(Row row, Done done) {
          [done = std::move(done)](Status status, std::span<const Row> rows) { done(std::move(status), rows.front()); });
 }
 
-void Journal::append(std::vector<Row> rows, RowMade made, RowsDone done) {
+void Journal::append(std::vector<Row> rows, RowMade made, RowsDone done, const std::optional<RequestNote>& request) {
   LAMBDA_ASSERT(done != nullptr && !rows.empty());
   uint64_t points = 0;
   for (const Row& row : rows) {
@@ -87,6 +87,7 @@ void Journal::append(std::vector<Row> rows, RowMade made, RowsDone done) {
   job.rows = std::move(rows);
   job.made = std::move(made);
   job.done = std::move(done);
+  job.request = request;
   jobs_.push_back(std::move(job));
   pump();
 }
@@ -218,6 +219,10 @@ Status Journal::begin_file(const Row* first) {
   if (!planted("journal_repeats_nothing")) {
     for (const Row& again : unsynced_) encode({&again, 1});
   }
+  // Behind them: who reads as far as this has read all that it says is made.
+  if (const auto notes = requests_made_ ? requests_made_() : std::vector<RequestNote>(); !notes.empty()) {
+    JournalEncoder::requests(notes, *buffer_);
+  }
   return {};
 }
 
@@ -273,6 +278,7 @@ void Journal::write(size_t jobs) {
     const uint64_t bytes = buffer_->size() - before;
     if (writing_jobs_ > 0 && (bytes >= options_.write_bytes || mark_is_due(job, bytes))) break;
     encode(job.rows);
+    if (job.request) JournalEncoder::requests({&*job.request, 1}, *buffer_);
   }
   since_mark_bytes_ += buffer_->size() - before;
   env_.disk.append(file_, *buffer_, [this, alive = alive_, bytes = buffer_, generation = generation_](Status status) {

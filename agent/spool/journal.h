@@ -27,6 +27,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -69,7 +70,11 @@ class Journal {
   // of their series; `done` behind them.
   using RowMade = std::function<void(const Row&)>;
   using RowsDone = std::function<void(Status, std::span<const Row>)>;
-  void append(std::vector<Row> rows, RowMade made, RowsDone done);
+  // With a `request` it is known of a start after this one that the rows are made, too: they are that request's.
+  void append(std::vector<Row> rows, RowMade made, RowsDone done,
+              const std::optional<RequestNote>& request = std::nullopt);
+  // The requests that each new file begins with, besides those whose rows it has itself: all whose rows are made.
+  void carry_requests(std::function<std::vector<RequestNote>()> made) { requests_made_ = std::move(made); }
 
   // Calls `done` from the loop when everything that is made now is synced. While the disk fails it waits.
   void after_sync(std::function<void()> done);
@@ -103,6 +108,7 @@ class Journal {
     std::vector<Row> rows;
     RowMade made;
     RowsDone done;
+    std::optional<RequestNote> request;
     bool force = false;
     std::function<void(uint64_t)> rotated;
     std::function<void(Status)> flushed;
@@ -134,6 +140,7 @@ class Journal {
   const JournalOptions options_;
   JournalHead head_;
   SeriesTable& table_;
+  std::function<std::vector<RequestNote>()> requests_made_;
   uint64_t first_number_;
   uint64_t next_number_;
 

@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint64_t kOrdinalMax = uint64_t{1} << 63;
 constexpr uint64_t kRefMax = 1u << 20;
+constexpr size_t kRequestNoteBytes = 24;
 
 void put_varint(std::vector<std::byte>& out, uint64_t value) {
   while (value >= 0x80) {
@@ -135,6 +136,31 @@ void JournalEncoder::clock(uint32_t segment, std::vector<std::byte>& out) {
   v1::ClockSegment clock;
   clock.set_segment(segment);
   put_message(out, kRecordClockSegment, clock);
+}
+
+void JournalEncoder::requests(std::span<const RequestNote> notes, std::vector<std::byte>& out) {
+  std::vector<std::byte> body;
+  body.reserve(notes.size() * kRequestNoteBytes);
+  for (const RequestNote& note : notes) {
+    for (const uint8_t byte : note.id) body.push_back(static_cast<std::byte>(byte));
+    for (const uint32_t count : {note.accepted, note.refused}) {
+      for (int i = 0; i < 4; ++i) body.push_back(static_cast<std::byte>(count >> (8 * i)));
+    }
+  }
+  append_record(out, kRecordRequests, body);
+}
+
+Result<std::vector<RequestNote>> parse_requests(std::span<const std::byte> body) {
+  if (body.size() % kRequestNoteBytes != 0) return fail(ErrorCode::kCorrupt, "journal: not Requests");
+  std::vector<RequestNote> notes(body.size() / kRequestNoteBytes);
+  size_t at = 0;
+  for (RequestNote& note : notes) {
+    for (uint8_t& byte : note.id) byte = static_cast<uint8_t>(body[at++]);
+    for (uint32_t* count : {&note.accepted, &note.refused}) {
+      for (int i = 0; i < 4; ++i) *count |= static_cast<uint32_t>(body[at++]) << (8 * i);
+    }
+  }
+  return notes;
 }
 
 void JournalEncoder::mark(const JournalHead& head, uint64_t rows, const SeriesTable& table,

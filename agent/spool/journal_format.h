@@ -1,6 +1,7 @@
 // The bodies of a journal's records. Bytes: proto/spool.md, "Journal". Pure: no disk, no clock.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -18,6 +19,7 @@ inline constexpr uint8_t kRecordRow = 18;
 inline constexpr uint8_t kRecordClockSegment = 19;
 inline constexpr uint8_t kRecordMark = 20;
 inline constexpr uint8_t kRecordRows = 21;
+inline constexpr uint8_t kRecordRequests = 22;
 
 // Of one append: even if each is a row of its own they fit into one record.
 inline constexpr size_t kRowsPointsMax = 64 * 1024;
@@ -49,6 +51,15 @@ struct JournalHead {
   uint32_t clock = 0;
 };
 
+// A request that handed points in, all of which are made: when it comes again it is answered as it was.
+using RequestId = std::array<uint8_t, 16>;
+struct RequestNote {
+  RequestId id{};
+  uint32_t accepted = 0, refused = 0;  // its points
+};
+// kCorrupt: it is none.
+Result<std::vector<RequestNote>> parse_requests(std::span<const std::byte> body);
+
 struct JournalFile {
   uint64_t number = 0;
   uint64_t bytes = 0;
@@ -77,6 +88,7 @@ class JournalEncoder {
   // `back` as for open().
   static void mark(const JournalHead& head, uint64_t rows, const SeriesTable& table, std::span<const uint64_t> back,
                    std::vector<std::byte>& out);
+  static void requests(std::span<const RequestNote> notes, std::vector<std::byte>& out);
   // One row as a Row, several as one Rows; all of one clock segment.
   void rows(std::span<const Row> rows, const SeriesTable& table, std::vector<std::byte>& out);
 

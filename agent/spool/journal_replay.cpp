@@ -84,6 +84,23 @@ Result<JournalListing> list_journals(Disk& disk, const std::string& dir) {
   return listing;
 }
 
+std::vector<RequestNote> read_requests(Disk& disk, const std::string& path) {
+  std::vector<RequestNote> notes;
+  uint64_t expected = kFileHeaderBytes;
+  (void)scan_records(
+      disk, path, 0,
+      [&](const RecordView& record) {
+        if (record.offset != expected) return false;
+        expected += kRecordHeadBytes + record.body.size();
+        if (record.type != kRecordRequests) return true;
+        const auto some = parse_requests(record.body);
+        if (some) notes.insert(notes.end(), some->begin(), some->end());
+        return some.has_value();
+      },
+      HeaderRule::kMustBeGood);
+  return notes;
+}
+
 JournalReplay::JournalReplay(Disk& disk, Log& log, std::string dir, std::vector<JournalFile> files, SeriesTable& table,
                              const GapSet& pending, GapReason missing_reason, uint64_t points_max)
     : disk_(disk),

@@ -29,6 +29,10 @@ struct JournalListing {
 };
 Result<JournalListing> list_journals(Disk& disk, const std::string& dir);
 
+// What a file says of requests whose points are made, as far as it can be read without a doubt: behind damage a note
+// may stand for points that were lost with it. Nothing when there is no such file.
+std::vector<RequestNote> read_requests(Disk& disk, const std::string& path);
+
 // Consecutive points of one series.
 struct PointRun {
   uint32_t ref = 0;

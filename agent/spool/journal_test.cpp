@@ -107,6 +107,69 @@ TEST(Journal, EveryPointThatWasMadeIsReadBackAfterAKill) {
   EXPECT_EQ(replay(world, 77, nullptr, 1), run.made) << "piece by piece";
 }
 
+RequestNote note_of(uint8_t number) {
+  return {RequestId{number}, number, 0};
+}
+
+// What the newest file says, as the next start reads it.
+std::set<uint8_t> requests_found(World& world) {
+  std::set<uint8_t> found;
+  const auto listing = list_journals(world.disk, "d");
+  if (listing->files.empty()) return found;
+  const std::string newest = "d/" + numbered_name("journal-", listing->files.back().number);
+  for (const RequestNote& note : read_requests(world.disk, newest)) {
+    EXPECT_EQ(note.accepted, note.id[0]);
+    found.insert(note.id[0]);
+  }
+  return found;
+}
+
+// Requests are made with their rows or not at all, whatever the disk does: none is known whose points are not there.
+TEST(Journal, ARequestIsKnownAfterACrashOnlyIfItsPointsAre) {
+  uint64_t known = 0, lost = 0;
+  for (uint64_t seed = 1; seed <= 150; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    World world(seed);
+    JournalOptions options;
+    options.file_bytes = 2'000;
+    std::vector<RequestNote> made;
+    Start run(world, 77, 1, options);
+    run.series(3);
+    run.journal.carry_requests([&] { return made; });
+    for (uint8_t i = 1; i <= 60; ++i) {
+      world.disk.faults.clear();
+      if (world.random.below(5) == 0) {
+        world.disk.faults.insert(static_cast<FakeDisk::Fault>(1 + world.random.below(6)));
+      }
+      // The request's number is in its points.
+      std::vector<Row> rows{{i * 10, 0, {{1, i}, {2, i}}}, {i * 10 + 1, 0, {{1, i}}}};
+      run.journal.append(
+          std::move(rows), {},
+          [&made, i](const Status& status, std::span<const Row>) {
+            if (status) made.push_back(note_of(i));
+          },
+          note_of(i));
+      if (i % 10 == 0) run.journal.rotate(false, [](uint64_t) {});
+      world.loop.run_for(static_cast<int64_t>(world.random.below(800)));
+    }
+    const bool power = world.random.below(2) == 0;
+    world.loop.clear();
+    world.disk.faults.clear();
+    power ? world.disk.power_cut() : world.disk.kill();
+    std::map<uint8_t, int> points;
+    for (const auto& [place, point] : replay(world, 77)) points[static_cast<uint8_t>(point.bits)]++;
+    const std::set<uint8_t> found = requests_found(world);
+    for (const uint8_t number : found) ASSERT_EQ(points[number], 3) << int{number};
+    if (!power) {
+      for (const RequestNote& note : made) ASSERT_TRUE(found.contains(note.id[0])) << int{note.id[0]};
+    }
+    known += found.size();
+    lost += made.size() - std::min(made.size(), found.size());
+  }
+  EXPECT_GT(known, 1'000u);
+  EXPECT_GT(lost, 0u) << "no power cut took anything, which shows little";
+}
+
 // Rows that a program handed in together.
 struct Batches {
   explicit Batches(Start& in) : start(in) {}

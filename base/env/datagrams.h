@@ -17,7 +17,8 @@ struct DatagramOptions {
   uint16_t port = 0;                      // 0: any free one, see DatagramReceiver::port()
   std::string socket{};                   // path of a Unix socket; a stale one is replaced; empty: none
   uint32_t packet_bytes_max = 8'192;      // longer packets are dropped whole and counted
-  uint64_t waiting_bytes_max = 2u << 20;  // taken from the kernel and not yet handled; past it the kernel's queue fills
+  uint64_t waiting_bytes_max = 2u << 20;  // taken from the kernel and not yet handled, with 8 bytes a packet; past it
+                                          // the kernel's queue fills
   uint64_t kernel_bytes_max = 4u << 20;   // asked of the kernel for its queue; it grants what it allows
 };
 

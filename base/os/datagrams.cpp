@@ -25,6 +25,7 @@ namespace lambda {
 namespace {
 
 constexpr size_t kPacketsAtOnce = 64;
+constexpr size_t kHandlePackets = 4'096;
 constexpr size_t kHandleBytes = 64u << 10;  // given to the handler between two other tasks of the loop
 constexpr size_t kKeepBytes = 512u << 10;   // of a buffer that a burst made larger
 
@@ -140,7 +141,7 @@ struct Batch {
   void clear() {
     bytes.clear();
     ends.clear();
-    if (bytes.capacity() > kKeepBytes) {
+    if (bytes.capacity() > kKeepBytes || ends.capacity() * sizeof ends[0] > kKeepBytes) {
       bytes.shrink_to_fit();
       ends.shrink_to_fit();
     }
@@ -250,10 +251,14 @@ class OsDatagramReceiver final : public DatagramReceiver {
       return true;
     }
     std::unique_lock lock(exchange_->mutex);
-    if (exchange_->filling.bytes.size() >= options_.waiting_bytes_max) {
+    // An empty packet takes room, too: where it ends.
+    const auto full = [this] {
+      const Batch& filling = exchange_->filling;
+      return filling.bytes.size() + filling.ends.size() * sizeof filling.ends[0] >= options_.waiting_bytes_max;
+    };
+    if (full()) {
       exchange_->waits++;
-      exchange_->room.wait(
-          lock, [this] { return exchange_->ended || exchange_->filling.bytes.size() < options_.waiting_bytes_max; });
+      exchange_->room.wait(lock, [&] { return exchange_->ended || !full(); });
     }
     if (exchange_->ended) return false;
     for (int i = 0; i < got; ++i) {
@@ -291,7 +296,7 @@ class OsDatagramReceiver final : public DatagramReceiver {
     packets_.clear();
     size_t from = next_ == 0 ? 0 : handling_.ends[next_ - 1];
     const size_t stop = from + kHandleBytes;
-    for (; next_ < handling_.ends.size() && from < stop; ++next_) {
+    for (; next_ < handling_.ends.size() && from < stop && packets_.size() < kHandlePackets; ++next_) {
       packets_.emplace_back(handling_.bytes.data() + from, handling_.ends[next_] - from);
       from = handling_.ends[next_];
       handled_.bytes += packets_.back().size();

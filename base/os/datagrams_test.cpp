@@ -181,6 +181,16 @@ TEST(OsDatagrams, EachPacketIsHandledOrCountedAsDropped) {
   EXPECT_EQ(world.got.back(), "it goes on");
 }
 
+TEST(OsDatagrams, EmptyPacketsTakeRoomAsWell) {
+  World world;
+  auto receiver = world.receive({.waiting_bytes_max = 8'000, .kernel_bytes_max = 4'096});
+  ASSERT_TRUE(receiver.has_value());
+  const Sender sender((*receiver)->port());
+  size_t sent = 0;
+  for (; sent < 5'000'000 && (*receiver)->counters().waits_for_handler == 0; ++sent) ASSERT_TRUE(sender.send(""));
+  ASSERT_GT((*receiver)->counters().waits_for_handler, 0u) << sent << " packets were taken and wait";
+}
+
 TEST(OsDatagrams, EndsWhileItsThreadWaitsForRoom) {
   World world;
   auto receiver = world.receive({.waiting_bytes_max = 1'000, .kernel_bytes_max = 4'096});

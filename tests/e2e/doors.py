@@ -101,11 +101,7 @@ class Pusher(threading.Thread):
                     assert status == 204 or json.loads(text)["accepted"] == 1, text
                     self.acked.append(value)
                     break
-                # After a start the agent does not know what it took before: the same point may be taken again, as
-                # another one of the same time. So a client that was not answered goes on with a new one.
-                self.failures += 1
-                if status == 0:
-                    break
+                self.failures += 1   # the same again, byte for byte, until there is an answer
                 time.sleep(0.05)
             time.sleep(0.01)
 
@@ -161,6 +157,41 @@ def what_is_answered_is_stored_once_whatever_is_killed(options):
         world.gateway.stop()
         totals = world.balance()
         assert totals["stored"] >= sum(len(pusher.acked) for pusher in pushers) and totals["dropped"] == 0, totals
+
+
+@case
+def a_batch_whose_answer_was_lost_is_not_made_again(options):
+    with options.world("again") as world:
+        agent = plain_agent(world)
+        world.start_agent(agent)
+
+        def counted(name):
+            text = ask(agent.port, "/metrics")[1]
+            return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+        now = int(time.time() * 1000)
+        lines = "".join(json.dumps({"name": "pushed", "t": now + number, "value": number}) + "\n" for number in range(5))
+        influx = "".join(f"line value={number} {now + number}\n" for number in range(5))
+        labels = (("__name__", "written"),)
+        requests = [("/api/v1/push", lines.encode(), 200), ("/api/v2/write?precision=ms", influx.encode(), 204),
+                    ("/api/v1/write", remote_write(labels, now, 1), 204), ("/api/v1/write", remote_write(labels, now + 1, 2), 204)]
+        for round_ in ("first", "again", "killed", "stopped"):
+            if round_ == "killed":
+                agent.kill()
+            elif round_ == "stopped":
+                agent.stop()
+            if round_ in ("killed", "stopped"):
+                agent.start()
+                wait_until("the agent being back", lambda: ask(agent.port, "/readyz")[0] == 200, 20)
+            for path, body, good in requests:
+                status, text = ask(agent.port, path, body)
+                assert status == good, (round_, path, status, text)
+                assert good == 204 or json.loads(text)["accepted"] == 5, (round_, text)
+            made = counted('lambda_agent_door_points_total{result="made"}')
+            again = counted("lambda_agent_door_requests_again_total")
+            assert made == (12 if round_ in ("first", "again") else 0), (round_, made)
+            assert again == (0 if round_ == "first" else 4), (round_, again)
+        agent.stop()
 
 
 class StatsdSender(threading.Thread):

@@ -47,7 +47,7 @@ struct World {
               if (ref) expect(check_series(spec.name, spec.labels, spec.type, spec.scale, spec.unit).has_value());
               return ref;
             },
-            [this](std::vector<Row> rows, Feeder::RowsDone done) {
+            [this](std::vector<Row> rows, const std::optional<RequestNote>&, Feeder::RowsDone done) {
               int64_t before = INT64_MIN;
               for (const Row& row : rows) {
                 expect(row.time_ms > before && !row.points.empty());
@@ -138,20 +138,30 @@ void as_request(std::string_view body, uint8_t how) {
   DoorOptions options;
   options.feed = world.options;
   options.unpacked_bytes_max = 64u << 10;
-  Doors doors(options, world.feeder, clock);
+  RequestMemory requests(options.requests_bytes_max);
+  Doors doors(options, world.feeder, requests, clock);
   HttpRequest request;
   request.method = how % 16 == 15 ? "GET" : "POST";
   request.path = Doors::kPaths[how % Doors::kPaths.size()];
   if (how & 64) request.headers["content-encoding"] = request.path == "/api/v1/write" ? "snappy" : "gzip";
   if (how & 32) request.parameters.emplace("precision", std::string(body.substr(0, 2)));
   request.body = body;
-  int answers = 0;
-  doors.handle(request, [&](const HttpResponse& response) {
-    ++answers;
-    expect(response.status >= 200 && response.status < 500);
-    expect(response.body.size() < 64u << 10);
-  });
+  int answers = 0, status = 0;
+  const auto ask = [&] {
+    doors.handle(request, [&](const HttpResponse& response) {
+      ++answers;
+      status = response.status;
+      expect(response.status >= 200 && response.status < 500);
+      expect(response.body.size() < 64u << 10);
+    });
+  };
+  ask();
   expect(answers == 1);
+  const int before = status;
+  const uint64_t made = world.made;
+  ask();
+  expect(answers == 2 && world.made == made);
+  if (requests.size() > 0) expect(status == before);
 }
 
 void as_packed(std::string_view body) {

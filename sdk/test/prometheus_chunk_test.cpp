@@ -138,7 +138,7 @@ std::vector<Bytes> chunks_of(const fs::path& path) {
   return chunks;
 }
 
-TEST(PrometheusChunk, WhatPrometheusWroteIsReadAndWrittenTheSameWay) {
+TEST(PrometheusChunk, WhatPrometheusWroteIsReadAndWrittenByteForByte) {
   if (std::system("promtool --version >/dev/null 2>&1") != 0) {
     GTEST_SKIP() << "*** NOTHING IS PROVEN: promtool is missing (Debian package prometheus) ***";
   }
@@ -162,25 +162,19 @@ TEST(PrometheusChunk, WhatPrometheusWroteIsReadAndWrittenTheSameWay) {
   ASSERT_EQ(std::system(command.c_str()), 0) << "see " << folder / "log";
   std::map<int64_t, Point> all;
   size_t chunks = 0;
-  size_t same = 0;
   for (const auto& block : fs::directory_iterator(folder / "out")) {
     if (!fs::exists(block.path() / "chunks" / "000001")) continue;
     for (const Bytes& chunk : chunks_of(block.path() / "chunks" / "000001")) {
       const auto some = points_of(chunk);
-      const Bytes ours = chunk_of(some);
-      same += ours == chunk ? 1 : 0;
-      size_t at = 0;
-      while (at < ours.size() && at < chunk.size() && ours[at] == chunk[at]) ++at;
-      if (ours != chunk) {
-        std::printf("%zu points, ours %zu bytes, Prometheus' %zu: differ from byte %zu on\n", some.size(), ours.size(),
-                    chunk.size(), at);
-      }
+      // Where the bits end with a byte, Prometheus may have begun another one, of zeros.
+      Bytes ours = chunk_of(some);
+      if (ours.size() + 1 == chunk.size() && chunk.back() == 0) ours.push_back(0);
+      EXPECT_EQ(ours, chunk);
       for (const Point& point : some) all[point.time_ms] = point;
       ++chunks;
     }
   }
   EXPECT_GE(chunks, points.size() / 150);
-  EXPECT_GE(same, chunks - chunks / 10) << "of " << chunks << ": a window may be chosen otherwise, not more";
   std::vector<Point> read;
   for (const auto& [time, point] : all) read.push_back(point);
   EXPECT_EQ(read, points);

@@ -11,6 +11,7 @@
 #include "gateway/store/record_body.h"
 #include "gateway/store/segment_writer.h"
 #include "lambda/block.h"
+#include "lambda/stored_block.h"
 #include "proto/store.pb.h"
 #include "query/labels.h"
 #include "query/matcher.h"
@@ -175,7 +176,7 @@ class BlockFilesReader {
     BlockInfo info;
     std::vector<Point> points(kBlockPointsMax);
     const auto status =
-        decode_block({reinterpret_cast<const uint8_t*>(bytes->data()), bytes->size()}, 0, &info, points);
+        lambda::read_block({reinterpret_cast<const uint8_t*>(bytes->data()), bytes->size()}, 0, &info, points);
     if (!status.ok()) {
       warn(file.path + ": left out: not a good block: " + block_error_name(status.error) + " at byte " +
            std::to_string(status.offset));

@@ -4,6 +4,8 @@
 #include <array>
 #include <bit>
 
+#include "lambda/stored_block.h"
+
 namespace lambda::query {
 namespace {
 
@@ -38,23 +40,17 @@ void take_all(std::span<const Point> points, int64_t offset_ms, NumberOf number_
 }
 
 template <class NumberOf>
-void take_block(BlockReader& reader, const BlockPart& part, NumberOf number_of, std::vector<Sample>& samples) {
-  const BlockInfo& info = reader.info();
+void take_block(std::span<const Point> points, const BlockInfo& info, const BlockPart& part, NumberOf number_of,
+                std::vector<Sample>& samples) {
   // By the block's own times. Nothing overflows when the offset is added to what lies between them.
   const int64_t low = less(part.from_ms, part.offset_ms);
   const int64_t high = less(part.to_ms, part.offset_ms);
-  uint64_t ordinal = info.first_ordinal;
-  const bool whole =
-      info.t_min >= low && info.t_max <= high && ordinal >= part.first && ordinal + info.count <= part.end;
-  std::array<Point, 128> points;
-  while (const size_t count = reader.next(points)) {
-    const auto got = std::span<const Point>(points).first(count);
-    if (whole) {
-      take_all(got, part.offset_ms, number_of, samples);
-    } else {
-      take(got, ordinal, part, low, high, number_of, samples);
-    }
-    ordinal += count;
+  const bool whole = info.t_min >= low && info.t_max <= high && info.first_ordinal >= part.first &&
+                     info.first_ordinal + info.count <= part.end;
+  if (whole) {
+    take_all(points, part.offset_ms, number_of, samples);
+  } else {
+    take(points, info.first_ordinal, part, low, high, number_of, samples);
   }
 }
 
@@ -62,30 +58,32 @@ void take_block(BlockReader& reader, const BlockPart& part, NumberOf number_of, 
 
 double point_number(ValueType type, uint8_t scale, uint64_t bits) {
   if (type == ValueType::kF64) return std::bit_cast<double>(bits);
+  if (type == ValueType::kF32) return std::bit_cast<float>(static_cast<uint32_t>(bits));
   const auto number = static_cast<double>(static_cast<int64_t>(bits));
   return type == ValueType::kDec ? number / kPowers[std::min<size_t>(scale, kScaleMax)] : number;
 }
 
 BlockStatus append_samples(std::span<const uint8_t> block, uint64_t context_boot, const BlockPart& part,
                            BlockInfo* info, std::vector<Sample>& samples) {
-  BlockReader reader;
-  if (const BlockStatus status = reader.open(block, context_boot); !status.ok()) return status;
-  *info = reader.info();
-  const size_t before = samples.size();
+  std::array<Point, kBlockPointsMax> room;
+  if (const BlockStatus status = read_block(block, context_boot, info, room); !status.ok()) return status;
+  const auto points = std::span<const Point>(room).first(info->count);
   if (info->type == ValueType::kF64) {
     take_block(
-        reader, part, [](uint64_t bits) { return std::bit_cast<double>(bits); }, samples);
+        points, *info, part, [](uint64_t bits) { return std::bit_cast<double>(bits); }, samples);
+  } else if (info->type == ValueType::kF32) {
+    take_block(
+        points, *info, part, [](uint64_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits)); }, samples);
   } else if (info->type == ValueType::kDec) {
     const double power = kPowers[std::min<size_t>(info->scale, kScaleMax)];
     take_block(
-        reader, part, [power](uint64_t bits) { return static_cast<double>(static_cast<int64_t>(bits)) / power; },
+        points, *info, part, [power](uint64_t bits) { return static_cast<double>(static_cast<int64_t>(bits)) / power; },
         samples);
   } else {
     take_block(
-        reader, part, [](uint64_t bits) { return static_cast<double>(static_cast<int64_t>(bits)); }, samples);
+        points, *info, part, [](uint64_t bits) { return static_cast<double>(static_cast<int64_t>(bits)); }, samples);
   }
-  if (!reader.status().ok()) samples.resize(before);
-  return reader.status();
+  return {};
 }
 
 void keep_last_of_each_time(std::vector<Sample>& samples) {

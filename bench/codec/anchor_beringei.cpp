@@ -21,9 +21,9 @@ class Beringei final : public Anchor {
  public:
   const char* name() const override { return "Beringei TimeSeriesStream"; }
   void encode(std::span<const Point> points, std::string* to) override {
-    stream_.reset();
+    stream_.reset();  // it remembers its last time, and would refuse an earlier one
     for (const Point& point : points) {
-      stream_.append(point.time_ms - points[0].time_ms + kFirst, std::bit_cast<double>(point.bits), 0);
+      stream_.append(point.time_ms - points[0].time_ms + kFirst, std::bit_cast<double>(point.bits), INT64_MIN);
     }
     stream_.readData(*to);
   }

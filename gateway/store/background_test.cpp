@@ -51,6 +51,21 @@ struct BackgroundWorld : TestWorld {
     }
     return found;
   }
+  // Blocks of merged records that are written in a codec.
+  size_t merged_in(Codec codec) {
+    size_t found = 0;
+    for (const auto& [path, file] : disk.files) {
+      if (!path.ends_with(".lam")) continue;
+      (void)scan_records(disk, path, 0, [&](const RecordView& record) {
+        if (record.type != static_cast<uint8_t>(SegmentRecord::kMerged)) return true;
+        const auto merged = parse_merged(record.body);
+        EXPECT_TRUE(merged) << path;
+        found += merged && merged->block.info.codec == codec ? 1 : 0;
+        return true;
+      });
+    }
+    return found;
+  }
   void restart() {
     kill();
     open();
@@ -69,6 +84,7 @@ TEST(StoreMerge, SmallBlocksBecomeFewAndTheirPointsStayTheSame) {
   EXPECT_EQ(world.store->counters().merge_mismatches, 0u);
   EXPECT_LT(world.store->devices()[0].blocks, blocks / 4);
   EXPECT_EQ(world.store->devices()[0].points, 4'000u);
+  EXPECT_GT(world.merged_in(Codec::kPacked), 0u) << "merged blocks are packed where that is smaller";
   for (int round = 0; round < 2; ++round) {
     const auto after = read_series(*world.store, 1);
     ASSERT_EQ(after.size(), before.size());

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <utility>
 
+#include "lambda/stored_block.h"
 #include "query/block_samples.h"
 
 namespace lambda::gateway {
@@ -276,7 +277,7 @@ Result<std::vector<Point>> read_points(Disk& disk, const std::string& path, cons
   std::vector<uint8_t> bytes;
   if (auto read = read_block_bytes(disk, path, row, &bytes); !read) return tl::unexpected(read.error());
   std::vector<Point> points(kBlockPointsMax);
-  const BlockStatus status = decode_block(bytes, boot, info, points);
+  const BlockStatus status = lambda::read_block(bytes, boot, info, points);
   if (auto checked = check_block(path, row, boot, *info, status); !checked) return tl::unexpected(checked.error());
   points.resize(info->count);
   return points;

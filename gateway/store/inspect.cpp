@@ -13,6 +13,7 @@
 #include "gateway/store/runs.h"
 #include "gateway/store/segment_writer.h"
 #include "gateway/store/series_name.h"
+#include "lambda/stored_block.h"
 
 namespace lambda::gateway {
 namespace {
@@ -215,7 +216,7 @@ class Checker {
 
   Status take(const File& file, const std::string& device, const StoredBlock& block) {
     BlockInfo info;
-    const BlockStatus status = decode_block(block.bytes, block.info.boot, &info, points_);
+    const BlockStatus status = lambda::read_block(block.bytes, block.info.boot, &info, points_);
     if (!status.ok()) {
       return fail(ErrorCode::kCorrupt, std::string("block: ") + block_error_name(status.error) + " at its byte " +
                                            std::to_string(status.offset));

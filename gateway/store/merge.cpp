@@ -6,6 +6,7 @@
 
 #include "base/planted.h"
 #include "gateway/store/record_body.h"
+#include "lambda/stored_block.h"
 
 namespace lambda::gateway {
 namespace {
@@ -298,32 +299,27 @@ bool MergeJob::write_group(size_t from, size_t to) {
     points.insert(points.end(), part->begin(), part->end());
   }
   if (planted("store_merge_ends_unverified") && points.size() > 2) points[1].bits ^= 1;
-  int64_t tick = 0;
-  for (const Point& point : points) tick = std::gcd(tick, point.time_ms - points[0].time_ms);
-  BlockOptions options;
-  options.boot = pieces_[from].boot;
-  options.first_ordinal = pieces_[from].row.first;
-  options.ref = pieces_[from].ref;
-  options.clock = pieces_[from].row.clock;
-  options.type = pieces_[from].type;
-  options.scale = pieces_[from].scale;
-  options.write_boot = true;
-  options.tick_ms = static_cast<uint32_t>(std::clamp<int64_t>(tick, 1, kTickMsMax));
-  std::vector<uint8_t> space(block_bytes_max(points.size()));
-  BlockWriter writer(space, options);
-  for (const Point& point : points) {
-    if (writer.append(point) != AppendResult::kOk) {
-      failure_ = "a merged block does not take a point of its sources";
-      return false;
-    }
+  if (points_that_fit(points, kBlockSpanMsMax) != points.size()) {
+    failure_ = "a merged block does not take a point of its sources";
+    return false;
   }
+  StoredOptions options;
+  options.block.boot = pieces_[from].boot;
+  options.block.first_ordinal = pieces_[from].row.first;
+  options.block.ref = pieces_[from].ref;
+  options.block.clock = pieces_[from].row.clock;
+  options.block.type = pieces_[from].type;
+  options.block.scale = pieces_[from].scale;
+  options.block.write_boot = true;
+  std::vector<uint8_t> space(stored_bytes_max(points.size()));
+  const auto block = pack_block(options, points, space);
   Merged merged;
   merged.record_offset = written_ + buffer_->size();
   merged.first_piece = from;
   merged.end_piece = to;
-  merged.first_ordinal = options.first_ordinal;
+  merged.first_ordinal = options.block.first_ordinal;
   merged.count = static_cast<uint32_t>(points.size());
-  append_merged(*buffer_, names_[pieces_[from].device], writer.seal());
+  append_merged(*buffer_, names_[pieces_[from].device], block);
   ++records_;
   merged_.push_back(merged);
   return true;
@@ -352,7 +348,7 @@ bool MergeJob::same_points(const Merged& merged) {
   if (!record) return false;
   BlockInfo info;
   std::vector<Point> points(kBlockPointsMax);
-  if (!decode_block(record->block.bytes, 0, &info, points).ok()) return false;
+  if (!lambda::read_block(record->block.bytes, 0, &info, points).ok()) return false;
   const Piece& first = pieces_[merged.first_piece];
   if (record->device != names_[first.device] || info.boot != first.boot || info.ref != first.ref ||
       info.clock != first.row.clock || info.type != first.type || info.scale != first.scale ||

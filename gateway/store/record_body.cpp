@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/record/record.h"
+#include "lambda/stored_block.h"
 #include "proto/store.pb.h"
 
 namespace lambda::gateway {
@@ -277,12 +278,10 @@ Result<MergedRecord> parse_merged(std::span<const std::byte> body) {
     record.block.body_offset = field->offset;
     record.block.bytes = bytes.subspan(field->offset, field->length);
   }
-  BlockReader reader;
-  if (const BlockStatus status = reader.open(record.block.bytes, 0); !status.ok()) {
+  if (const BlockStatus status = read_block_info(record.block.bytes, 0, &record.block.info); !status.ok()) {
     return corrupt(std::string("merged block: ") + block_error_name(status.error) + " at byte " +
                    std::to_string(status.offset));
   }
-  record.block.info = reader.info();
   if (!record.block.info.has_boot) return corrupt("a merged block without its boot");
   record.block.accepted = {
       {record.block.info.first_ordinal, record.block.info.first_ordinal + record.block.info.count}};

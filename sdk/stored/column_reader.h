@@ -61,8 +61,10 @@ struct ColumnReader {
   // The next `count` integers: 128, or the rest. `out` has room for 128.
   LAMBDA_INLINE void next(Input* in, size_t count, uint64_t* out) {
     if (form == ColumnForm::kEven) {
-      for (size_t i = 0; i < count; ++i) out[i] = base + i * slope;
-      base += count * slope;
+      const uint64_t first = base;  // copies: `out` might be where these members are, for all the compiler knows
+      const uint64_t step = slope;
+      for (size_t i = 0; i < count; ++i) out[i] = first + i * step;
+      base = first + count * step;
       return;
     }
     const uint8_t head = in->u8();
@@ -115,19 +117,22 @@ struct ColumnReader {
   }
 
  private:
-  LAMBDA_INLINE void finish(size_t count, uint64_t* out) {
+  LAMBDA_INLINE void finish(size_t count, uint64_t* out) const {
+    const uint64_t first = base;
     if (form == ColumnForm::kDelta) {
-      uint64_t sum = base;
+      const uint64_t more = delta;
+      uint64_t sum = first;
       out[0] = sum;
-      for (size_t i = 1; i < count; ++i) out[i] = sum += out[i] + delta;
+      for (size_t i = 1; i < count; ++i) out[i] = sum += out[i] + more;
     } else if (form == ColumnForm::kSlope) {
+      const uint64_t step = slope;
       for (size_t i = 0; i < count; ++i) {
-        out[i] += base + static_cast<uint64_t>(static_cast<int64_t>(i * slope) >> kSlopeShift);
+        out[i] += first + static_cast<uint64_t>(static_cast<int64_t>(i * step) >> kSlopeShift);
       }
     } else if (count == kMini) {
-      for (size_t i = 0; i < kMini; ++i) out[i] += base;
+      for (size_t i = 0; i < kMini; ++i) out[i] += first;
     } else {
-      for (size_t i = 0; i < count; ++i) out[i] += base;
+      for (size_t i = 0; i < count; ++i) out[i] += first;
     }
   }
 

@@ -6,6 +6,8 @@ import hashlib
 import struct
 from array import array
 
+import packed_blocks
+
 
 class Damaged(Exception):
     """Bytes that do not follow proto/*.md."""
@@ -253,9 +255,9 @@ def decode_block(data, context_boot=None):
     block = Block()
     block.size = len(data)
     block.type = shape & 15
-    if shape & 0x80 or codec not in (1, 2) or block.type not in (TYPE_F64, TYPE_I64, TYPE_DEC, TYPE_STATE):
+    if shape & 0x80 or codec not in (1, 2, 6) or block.type not in (TYPE_F64, TYPE_I64, TYPE_DEC, TYPE_STATE):
         raise Damaged(f"block codec {codec}, shape {shape:#x}")
-    if (codec == 1) != (block.type == TYPE_F64):
+    if codec != 6 and (codec == 1) != (block.type == TYPE_F64):
         raise Damaged(f"block codec {codec} with value type {block.type}")
     at = 3
     block.boot = context_boot
@@ -282,6 +284,8 @@ def decode_block(data, context_boot=None):
     tick, at = take_short_varint(body, at)
     if not 1 <= tick <= 600_000:
         raise Damaged("block tick")
+    if codec == 6:
+        return _packed(block, body, at, t_min, t_span, tick, shape)
     time = t_min
     if shape & 0x20:
         offset, at = take_short_varint(body, at)
@@ -300,12 +304,28 @@ def decode_block(data, context_boot=None):
     block.times, block.bits, used = decode(stream, block.count, time, value, tick)
     if len(stream) - used > 7 or "1" in stream[used:]:
         raise Damaged("block bits left over")
+    _check_times(block, t_min, t_span, shape)
+    return block
+
+
+def _packed(block, body, at, t_min, t_span, tick, shape):
+    """A block that a gateway packed."""
+    try:
+        block.times, block.bits, end = packed_blocks.decode(body, at, block.type, block.count, t_min, tick)
+    except (ValueError, IndexError, struct.error) as error:
+        raise Damaged(f"packed block: {error}") from None
+    if end != len(body):
+        raise Damaged("packed block bytes left over")
+    _check_times(block, t_min, t_span, shape)
+    return block
+
+
+def _check_times(block, t_min, t_span, shape):
     if min(block.times) != t_min or max(block.times) != t_min + t_span:
         raise Damaged("block times disagree with its header")
     rising = all(a < b for a, b in zip(block.times, block.times[1:]))
     if rising == bool(shape & 0x20):
         raise Damaged("block order flag disagrees with its times")
-    return block
 
 
 def _repeat(stream, at, left):

@@ -6,6 +6,7 @@
 
 #include "base/record/write_again.h"
 #include "lambda/block.h"
+#include "lambda/stored_block.h"
 #include "proto/lambda.pb.h"
 #include "proto/store.pb.h"
 
@@ -58,7 +59,7 @@ class MediaView final : public Disk {
 std::vector<std::pair<Identity, Point>> points_of(const std::string& device, uint64_t boot, const std::string& bytes) {
   std::vector<Point> points(kBlockPointsMax);
   BlockInfo info;
-  const auto status = decode_block({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, boot, &info, points);
+  const auto status = read_block({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, boot, &info, points);
   std::vector<std::pair<Identity, Point>> out;
   if (!status.ok()) return out;
   for (uint32_t i = 0; i < info.count; ++i) {

@@ -76,7 +76,8 @@ double Samples::percentile(double q) const {
     const auto low = static_cast<size_t>(rank);
     const size_t high = std::min(low + 1, sorted.size() - 1);
     const double part = rank - static_cast<double>(low);
-    return part == 0 ? sorted[low] : sorted[low] + (sorted[high] - sorted[low]) * part;
+    return part == 0 || mutant(Mutant::kPercentileOfNearest) ? sorted[low]
+                                                             : sorted[low] + (sorted[high] - sorted[low]) * part;
   }
   auto left = static_cast<uint64_t>(rank);
   for (auto bucket = below_.rbegin(); bucket != below_.rend(); ++bucket) {

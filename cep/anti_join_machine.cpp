@@ -12,14 +12,22 @@ class AntiJoinMachine final : public Machine {
   AntiJoinMachine(const RuleContext& context, Results& results) : context_(context), results_(results) {}
 
   // The silence of all rows begins.
-  void on_start(const Moment& moment) override {
+  void on_start(const Moment& moment) override { list_rows(moment); }
+  // That of added rows begins now. A row that is gone is silent no more, whoever was told that it was.
+  void on_table(const Moment& moment) override {
     const TableId table = context_.plan.table->table;
-    const int key_column = context_.tables.schema(table).key_column;
-    for (size_t i = 0; i < context_.tables.count(table) && !mutant(Mutant::kAntiJoinNeedsEvent); ++i) {
-      const Value* row = context_.tables.row(table, i);
-      const bool device = context_.plan.horizon == HorizonClass::kDevice;
-      heard(row[key_column], device ? context_.host.timeline_of(row[key_column]) : kSharedTimeline, moment);
+    if (!context_.tables.is_set(table)) {
+      return;  // restored, and the table comes later
     }
+    for (KeyId key = 0; key < keys_.size(); ++key) {
+      if (keys_[key].listed && !is_listed(key)) {
+        results_.resolve(moment, key);
+        (void)results_.forget(key, moment.t);  // it may have been about to fire
+        keys_[key] = {};
+        context_.keys.set_idle(key, true);
+      }
+    }
+    list_rows(moment);
   }
 
   void on_event(const Event& event, const Moment& moment) override {
@@ -36,10 +44,10 @@ class AntiJoinMachine final : public Machine {
   }
 
   void on_item(const Item& item, const Moment& moment) override {
-    if (item.key >= timers_.size()) {
+    if (item.key >= keys_.size()) {
       return;
     }
-    LazyTimer& timer = timers_[item.key];
+    LazyTimer& timer = keys_[item.key].timer;
     switch (timer.on_item(item.time)) {
       case LazyTimer::Came::kNothing:
         return;
@@ -60,40 +68,72 @@ class AntiJoinMachine final : public Machine {
     }
   }
 
-  bool is_idle(KeyId) const override { return false; }
+  bool is_idle(KeyId key) const override { return key >= keys_.size() || !keys_[key].listed; }
   void reset(KeyId key) override {
-    if (key < timers_.size()) {
-      timers_[key] = {};
+    if (key < keys_.size()) {
+      keys_[key] = {};
     }
   }
-  void renumber(std::span<const KeyId> now) override { renumber_by_key(timers_, now); }
-  size_t state_bytes() const override { return timers_.size() * sizeof(LazyTimer); }
+  void renumber(std::span<const KeyId> now) override { renumber_by_key(keys_, now); }
+  size_t state_bytes() const override { return keys_.size() * sizeof(Key); }
   void save(StateWriter& out) const override {
-    out.u32(static_cast<uint32_t>(timers_.size()));
-    for (const LazyTimer& timer : timers_) {
-      timer.save(out);
+    out.u32(static_cast<uint32_t>(keys_.size()));
+    for (const Key& key : keys_) {
+      out.flag(key.listed);
+      key.timer.save(out);
     }
   }
   void load(StateReader& in) override {
-    timers_.assign(in.count(16), {});
-    for (LazyTimer& timer : timers_) {
-      timer.load(in);
+    keys_.assign(in.count(17), {});
+    for (Key& key : keys_) {
+      key.listed = in.flag();
+      key.timer.load(in);
     }
   }
 
  private:
+  struct Key {
+    bool listed = false;  // has a row
+    LazyTimer timer;      // when the silence is long enough
+  };
+
+  bool is_listed(KeyId key) const {
+    return context_.tables.find(context_.plan.table->table, *context_.keys.values(key)) != nullptr;
+  }
+
+  // The silence of the rows that were not there before begins.
+  void list_rows(const Moment& moment) {
+    const TableId table = context_.plan.table->table;
+    const auto key_column = static_cast<size_t>(context_.tables.schema(table).key_column);
+    const bool device = context_.plan.horizon == HorizonClass::kDevice;
+    for (size_t i = 0; i < context_.tables.count(table) && !mutant(Mutant::kAntiJoinNeedsEvent); ++i) {
+      const Value& value = context_.tables.row(table, i)[key_column];
+      const auto known = context_.keys.find(&value);
+      if (!known || *known >= keys_.size() || !keys_[*known].listed) {
+        (void)heard(value, device ? context_.host.timeline_of(value) : kSharedTimeline, moment);
+      }
+    }
+  }
+
+  // The silence of a row's key begins anew.
   std::optional<KeyId> heard(const Value& value, TimelineId timeline, const Moment& moment) {
     const auto found = context_.keys.find_or_add(&value, timeline);
     if (!found) {
-      ++context_.counters.keys_rejected;
-      context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
+      context_.refuse_key(moment);
       return std::nullopt;
     }
-    if (timers_.size() <= found->id) {
-      timers_.resize(std::max<size_t>(found->id + 1, context_.keys.id_end()));
+    if (found->is_new) {
+      reset(found->id);
+      results_.reset(found->id, moment);
     }
+    if (keys_.size() <= found->id) {
+      keys_.resize(std::max<size_t>(found->id + 1, context_.keys.id_end()));
+    }
+    Key& key = keys_[found->id];
+    key.listed = true;
+    context_.keys.set_idle(found->id, false);
     const int64_t from = context_.plan.options.event_time ? moment.t : moment.clock;
-    if (timers_[found->id].arm(from + context_.plan.silence_ms)) {
+    if (key.timer.arm(from + context_.plan.silence_ms)) {
       queue(found->id, from + context_.plan.silence_ms);
     }
     return found->id;
@@ -116,7 +156,7 @@ class AntiJoinMachine final : public Machine {
 
   const RuleContext& context_;
   Results& results_;
-  std::vector<LazyTimer> timers_;  // by key: when the silence is long enough
+  std::vector<Key> keys_;
 };
 
 }  // namespace

@@ -189,6 +189,7 @@ std::vector<Line> random_lines(Dice& dice) {
 struct Way {
   bool at_once = true;
   uint32_t shards = 0;
+  uint64_t state_bytes_max = EngineSettings{}.state_bytes_max;
 };
 
 template <class AnyEngine>
@@ -247,6 +248,7 @@ class Run {
   void make() {
     EngineSettings settings;
     settings.at_once = way_.at_once;
+    settings.state_bytes_max = way_.state_bytes_max;
     const BatchSink sink = [this](std::span<const Output> outputs) {
       for (const Output& output : outputs) {
         note(output);
@@ -314,7 +316,8 @@ std::vector<std::string> run(const std::string& rules, const std::vector<Line>& 
   run.advance_to(lines.back().t + 300);
   for (RuleId id = 0; id < run.engine().rule_count(); ++id) {
     const RuleCounters& c = run.engine().counters(id);
-    counts->insert(counts->end(), {c.events, c.outputs, c.late_dropped, c.null_keys, c.keys_rejected, c.state_dropped});
+    counts->insert(counts->end(), {c.events, c.outputs, c.late_dropped, c.null_keys, c.keys_rejected, c.state_dropped,
+                                   c.state_refused});
   }
   return run.said;
 }
@@ -331,6 +334,11 @@ std::string describe(const std::vector<Line>& lines) {
            (line.at ? " at " + std::to_string(*line.at) : "") + "\n";
   }
   return out;
+}
+
+// What the rules take before the first event.
+uint64_t idle_bytes(const std::string& rules) {
+  return Run<Engine>(rules, {}).engine().state_bytes();
 }
 
 class AtOnce : public ::testing::TestWithParam<int> {};
@@ -358,6 +366,34 @@ TEST_P(AtOnce, SaysWhatEventByEventSays) {
     }
   }
   EXPECT_GT(outputs, 10 * kSeeds);
+}
+
+// Who may hold more is decided for all rules together; it does not depend on batches and restarts either.
+TEST_P(AtOnce, SaysTheSameWhenTheMemoryOfAllRulesIsShort) {
+  constexpr uint64_t kSeeds = 100;
+  uint64_t refused = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const uint64_t own_seed = 200'000 + seed + kSeeds * static_cast<uint64_t>(GetParam());
+    Dice dice(own_seed);
+    const std::string rules = random_rules(dice);
+    const std::vector<Line> lines = random_lines(dice);
+    const uint64_t idle = idle_bytes(rules);
+    const uint64_t max = 2 * idle + 64;
+    std::vector<uint64_t> expected_counts;
+    const auto expected = run<Engine>(rules, lines, {false, 0, max}, dice, 1, false, &expected_counts);
+    for (size_t i = 6; i < expected_counts.size(); i += 7) {
+      refused += expected_counts[i];
+    }
+    for (const int64_t batch_max : {4, 100}) {
+      std::vector<uint64_t> counts;
+      ASSERT_EQ(run<Engine>(rules, lines, {true, 0, max}, dice, batch_max, dice.one_in(2), &counts), expected)
+          << "seed " << own_seed << ", batches to " << batch_max << "\n"
+          << rules << describe(lines);
+      ASSERT_EQ(counts, expected_counts) << "seed " << own_seed << ", batches to " << batch_max << "\n"
+                                         << rules << describe(lines);
+    }
+  }
+  EXPECT_GT(refused, 10u) << "the bound was hardly ever hit";
 }
 
 TEST_P(AtOnce, ShardsSayWhatOneEngineSays) {

@@ -1,5 +1,6 @@
 // What an engine holds is bounded, and no bound is silent: each has a counter and a `limit` output (47).
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <map>
@@ -223,6 +224,152 @@ TEST(Bounds, DevicesWithoutATimeOfTheirOwnAreSaid) {
       EXPECT_EQ(counting.said(rule, Bound::kDevices).max, 4u) << rule << " " << at_once;
     }
   }
+}
+
+// What the allocator gave out, and is not given back.
+size_t allocated() {
+  const auto now = mallinfo2();  // a sanitizer's says 0
+  return now.uordblks + now.hblkhd;
+}
+
+// Rules of every kind over a stream (key INT, v INT), so many of each.
+std::string rules_of_each_kind(int of_each) {
+  const std::vector<std::string> queries = {
+      "SELECT k, v FROM {s} PARTITION BY k ALERT ON v > 500 FOR 10s CLEAR v < 100 FOR 5s REMIND 1m",
+      "SELECT k, v FROM {s} PARTITION BY k EMIT CHANGES",
+      "SELECT k, sum(v) AS s FROM {s} PARTITION BY k",
+      "SELECT k, avg(v) AS m FROM {s} GROUP BY k WINDOW TUMBLE 1h",
+      "SELECT k, max(v) AS m FROM {s} GROUP BY k WINDOW HOP 1h, 10m",
+      "SELECT k, min(v) AS m FROM {s} GROUP BY k WINDOW SESSION 30m",
+      "SELECT k, avg(v) AS m FROM {s} GROUP BY k WINDOW SLIDE 1h",
+      "SELECT k, p(0.9, v) AS q FROM {s} GROUP BY k WINDOW TUMBLE 1h",
+      "SELECT x.v AS v FROM PATTERN (EVERY x={s} -> y={s}[v > x.v]) WITHIN 1h PARTITION BY k",
+      "SELECT x.v AS v FROM PATTERN (EVERY x={s}{2,5} -> y={s}[v > 900]) WITHIN 1h PARTITION BY k",
+      "SELECT x.v AS v FROM PATTERN (EVERY x={s} -> NOT {s} FOR 10m) PARTITION BY k",
+  };
+  std::string rules = "CREATE STREAM flood (k INT, v INT);\nCREATE STREAM calm (k INT, v INT);\n";
+  for (int i = 0; i < of_each; ++i) {
+    for (size_t q = 0; q < queries.size(); ++q) {
+      std::string query = queries[q];
+      for (size_t at = 0; (at = query.find("{s}", at)) != std::string::npos;) {
+        query.replace(at, 3, "flood");
+      }
+      rules += "CREATE RULE r" + std::to_string(i) + "x" + std::to_string(q) + " AS " + query + " DO log();\n";
+    }
+  }
+  return rules;
+}
+
+// A hundred rules under a flood of keys, none of which hits a bound of its own.
+TEST(Bounds, AFloodOnManyRulesStaysWithinTheMemoryOfAllAndLeavesRoomForTheOthers) {
+  EngineSettings settings;
+  settings.state_bytes_max = 24 << 20;
+  const size_t before = allocated();
+  CountingEngine counting(
+      rules_of_each_kind(10) +
+          "CREATE RULE few AS SELECT k, v FROM calm PARTITION BY k ALERT ON v > 5 CLEAR v < 3 DO log();\n",
+      settings);
+  Engine& engine = counting.engine();
+  const RuleId few = *engine.find_rule("few");
+  constexpr uint64_t kSeed = 47;
+  SCOPED_TRACE("seed " + std::to_string(kSeed));
+  std::mt19937_64 bits(kSeed);
+  uint64_t most = 0;
+  for (int64_t t = 0; t < 4000; ++t) {
+    counting.push("flood", t, Value::of_int(static_cast<int64_t>(bits() >> 1)), static_cast<int64_t>(bits() % 1000));
+    most = std::max(most, t % 64 == 0 ? engine.state_bytes() : 0);
+    ASSERT_LE(engine.state_bytes(few), 100'000u);
+  }
+  EXPECT_GE(most, settings.state_bytes_max / 8 * 7);  // it was hit
+  EXPECT_LE(most, settings.state_bytes_max);
+  EXPECT_LE(allocated() - before, settings.state_bytes_max + (4 << 20)) << "accounted: " << most;
+  uint64_t refused = 0;
+  for (RuleId rule = 0; rule < few; ++rule) {
+    refused += engine.counters(rule).state_refused;
+    const Said& said = counting.said(engine.rule(rule).name, Bound::kStateBytes);
+    const bool lost = engine.counters(rule).state_refused + engine.counters(rule).keys_forgotten > 0;
+    EXPECT_EQ(said.lines, lost ? 1u : 0u) << engine.rule(rule).name;
+    EXPECT_EQ(engine.counters(rule).keys_rejected + engine.counters(rule).state_dropped, 0u);
+  }
+  EXPECT_GT(refused, 100'000u);
+  // A rule that holds little has room still.
+  for (int64_t k = 0; k < 40; ++k) {
+    counting.push("calm", 4000 + k, Value::of_int(k), 9);
+  }
+  EXPECT_EQ(counting.rows("few"), 40u);
+  EXPECT_EQ(engine.counters(few).state_refused, 0u);
+}
+
+TEST(Bounds, IdleKeysGiveWayWhenThereIsNoRoomForMoreAndThereIsAgainWhenWindowsClose) {
+  EngineSettings settings;
+  settings.state_bytes_max = 400'000;
+  CountingEngine counting(
+      "CREATE STREAM a (k INT, v INT);\nCREATE STREAM b (k INT, v INT);\n"
+      "CREATE RULE big AS SELECT k, count(*) AS n FROM a GROUP BY k WINDOW SLIDE 1m DO log();\n"
+      "CREATE RULE hot AS SELECT k, v FROM b PARTITION BY k ALERT ON v > 5 CLEAR v < 3 DO log();\n",
+      settings);
+  Engine& engine = counting.engine();
+  int64_t t = 0;
+  for (; t < 500; ++t) {  // quiet ones
+    counting.push("b", t, Value::of_int(t), 1);
+  }
+  for (; t < 8000; ++t) {  // one key with ever more rows
+    counting.push("a", t, Value::of_int(1), 1);
+  }
+  const uint64_t refused = counting.counters("big").state_refused;
+  EXPECT_GT(refused, 100u);
+  EXPECT_EQ(counting.said("big", Bound::kStateBytes).max, settings.state_bytes_max);
+  const size_t held = engine.state_bytes(*engine.find_rule("hot"));
+  for (int64_t k = 0; k < 400; ++k) {
+    counting.push("b", t, Value::of_int(1000 + k), 9);
+  }
+  EXPECT_EQ(counting.rows("hot"), 400u);  // each took a quiet one's place
+  EXPECT_EQ(counting.counters("hot").state_refused, 0u);
+  EXPECT_LE(engine.state_bytes(*engine.find_rule("hot")), std::max<size_t>(2 * held, 200'000));
+  // A minute later the rows have left: there is room again.
+  engine.advance_to(t + 70'000);
+  for (int64_t i = 0; i < 100; ++i) {  // of a key that is there
+    counting.push("b", t + 70'000, Value::of_int(1000), 9);
+  }
+  for (int64_t i = 0; i < 100; ++i) {
+    counting.push("a", t + 70'001 + i, Value::of_int(1), 1);
+  }
+  EXPECT_EQ(counting.counters("big").state_refused, refused);
+}
+
+TEST(Bounds, RulesThatWouldLeaveNoRoomForTheirStateAreRefusedWithTheirPlace) {
+  EngineSettings settings;
+  settings.state_bytes_max = 100'000;
+  Engine engine(settings, [](const Output&) {});
+  std::string rules = "CREATE STREAM a (k INT, v INT);\n";
+  for (int i = 0; i < 100; ++i) {
+    rules += "CREATE RULE r" + std::to_string(i) + " AS SELECT v FROM a DO log();\n";
+  }
+  const auto errors = engine.create(rules);
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_GT(errors[0].at.line, 5u);
+  EXPECT_LT(errors[0].at.line, 30u);
+  EXPECT_NE(errors[0].text.find("there is no room for rule r"), std::string::npos) << errors[0].text;
+  EXPECT_EQ(engine.rule_count(), 0u);
+  EXPECT_EQ(engine.catalog().find_stream("a"), nullptr);
+}
+
+// By the allocator's count, and by what is charged for them.
+TEST(Bounds, TenThousandIdleRulesTakeAtMostFourKilobytesEach) {
+  constexpr size_t kRules = 10'000;
+  std::string rules = "CREATE STREAM a (dev TEXT, v DOUBLE);\n";
+  for (size_t i = 0; i < kRules; ++i) {
+    const std::string n = std::to_string(i);
+    rules += "CREATE RULE r" + n + " AS SELECT dev, v FROM a WHERE v > " + n + " PARTITION BY dev ALERT ON v > " + n +
+             " FOR 3 SAMPLES CLEAR v < " + n + " FOR 10s DO mqtt('alarms');\n";
+  }
+  Engine engine({}, [](const Output&) {});
+  const size_t before = allocated();
+  ASSERT_TRUE(engine.create(rules).empty());
+  const size_t took = allocated() - before;
+  EXPECT_LE(took, kRules * 4096);
+  EXPECT_LE(engine.state_bytes(), kRules * 4096);
+  EXPECT_GE(engine.state_bytes(), took / 10 * 9) << "they are charged less than they take";
 }
 
 }  // namespace

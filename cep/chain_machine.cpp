@@ -20,6 +20,8 @@ class ChainMachine final : public Machine {
 
   void on_event(const Event& event, const Moment& moment) override;
   void on_item(const Item& item, const Moment& moment) override;
+  bool prefetches() const override { return key_.size() == 1; }
+  void prefetch(const Batch& batch, size_t row, bool deep) const override;
   bool is_idle(KeyId key) const override {
     return key >= groups_.size() || !groups_[key].known || groups_[key].is_idle();
   }
@@ -173,8 +175,7 @@ KeyId ChainMachine::admit(const Event& event, size_t use, const Moment& moment, 
   }
   const auto found = context_.keys.find_or_add(key_.data(), event.timeline);
   if (!found) {
-    ++context_.counters.keys_rejected;
-    context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
+    context_.refuse_key(moment);
     return kNoKey;
   }
   is_new = found->is_new;
@@ -207,6 +208,27 @@ bool ChainMachine::matches(const Step& step, uint32_t run, KeyId key, const Even
   frames[Frame::kEvent] = event.columns;
   frames[Frame::kRun] = step.reads_run ? frame(run, key) : nullptr;
   return context_.evaluator.is_true(*step.filter, frames);
+}
+
+void ChainMachine::prefetch(const Batch& batch, size_t row, bool deep) const {
+  const auto use = std::ranges::find(context_.plan.streams, batch.stream, &StreamUse::stream);
+  const Value value = batch.columns[use->keys[0].slot].at(row);
+  const KeyId key = value.is_null() ? kNoKey : context_.keys.find(&value).value_or(kNoKey);
+  if (key >= groups_.size()) {
+    return;
+  }
+  const Group& group = groups_[key];
+  if (!deep) {
+    __builtin_prefetch(&group, 1);
+    return;
+  }
+  if (group.block != kNone) {
+    constexpr uint32_t kRunsMax = 4;
+    for (uint32_t place = 0; place <= std::min(group.count, kRunsMax) && group.begin + place < group.capacity();
+         ++place) {
+      __builtin_prefetch(&runs_[group.run(place)], 1);
+    }
+  }
 }
 
 void ChainMachine::on_event(const Event& event, const Moment& moment) {
@@ -266,9 +288,7 @@ void ChainMachine::offer(Group& group, KeyId key, const Event& event, const Mome
 
 // The event is the first of a run.
 void ChainMachine::begin(KeyId key, const Event& event, const Moment& moment) {
-  if (state_bytes() >= context_.plan.options.max_state_bytes) {
-    ++context_.counters.state_dropped;
-    context_.say_full(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
+  if (!context_.may_hold_more(state_bytes(), moment)) {
     return;
   }
   Group& group = groups_[key];

@@ -37,6 +37,7 @@ std::string Engine::Impl::snapshot() const {
   }
   clock_items_.save(out);
   out.u64(arrivals_);
+  budget_.save(out);
   out.u64(counters_.events);
   out.u64(counters_.guarded);
   return out.finish();
@@ -74,6 +75,7 @@ Status Engine::Impl::restore(std::string_view bytes) {
   }
   clock_items_.load(in, numbers);
   arrivals_ = in.u64();
+  budget_.load(in);
   counters_.events = in.u64();
   counters_.guarded = in.u64();
   if (!in.ok() || !in.at_end()) {
@@ -84,6 +86,12 @@ Status Engine::Impl::restore(std::string_view bytes) {
     rules_[rule]->limit(Bound::kShape, 0, present(), count);
   }
   fit_rules(numbers);
+  for (const auto& rule : rules_) {
+    if (rule != nullptr && rule->is_active && rule->plan.table) {
+      rule->table_changed(present());  // the rows may be others than when the state was saved
+    }
+  }
+  count_state();
   flush();
   return {};
 }
@@ -132,12 +140,57 @@ void Engine::Impl::fit_rules(const RuleNumbers& numbers) {
   }
 }
 
+// ---- memory
+
+size_t Engine::Impl::rows_at_once(Readers& readers) {
+  if (budget_.is_due(arrivals_)) {
+    budget_.look(arrivals_, rules_);
+  }
+  return static_cast<size_t>(std::min<uint64_t>(readers.rows_at_once(), budget_.lines_left(arrivals_)));
+}
+
+// After rules came, went or were restored.
+void Engine::Impl::count_state() {
+  budget_.count(rules_, growth_of_a_line());
+}
+
+// How much more the rules can hold after one event: those that read its stream, and those that read rules.
+uint64_t Engine::Impl::growth_of_a_line() const {
+  uint64_t most = 0;
+  uint64_t of_rules = 0;
+  for (StreamId stream = 0; stream < readers_.size(); ++stream) {
+    uint64_t bytes = 0;
+    for (const RuleRunner* rule : readers_[stream].rules()) {
+      bytes += rule->growth_bytes;
+    }
+    if (catalog_.stream(stream).rule) {
+      of_rules += bytes;
+    } else {
+      most = std::max(most, bytes);
+    }
+  }
+  return most + of_rules;
+}
+
+// ---- tables
+
+size_t Engine::Impl::set_table(TableId table, std::span<const std::vector<Value>> rows) {
+  const size_t left_out = tables_.set(table, rows);
+  outputs_.set_line(0);
+  for (const auto& rule : rules_) {
+    if (rule != nullptr && rule->is_active && rule->plan.table && rule->plan.table->table == table) {
+      rule->table_changed(present());
+    }
+  }
+  return left_out;
+}
+
 // ---- the door
 
 Engine::Engine(const EngineSettings& settings, BatchSink sink)
     : impl_(std::make_unique<Impl>(
           settings, std::move(sink),
-          Impl::Part{0, 1, true, true, false, std::make_shared<Symbols>(settings.text_bytes_max)})) {}
+          Impl::Part{0, 1, 1, true, true, false, std::make_shared<Symbols>(settings.text_bytes_max)})) {}
 Engine::Engine(const EngineSettings& settings, Sink sink)
     : Engine(settings, BatchSink([each = std::move(sink)](std::span<const Output> outputs) {
                for (const Output& output : outputs) {
@@ -177,6 +230,13 @@ const EngineCounters& Engine::counters() const {
 size_t Engine::state_bytes(RuleId id) const {
   return impl_->rules_[id]->state_bytes();
 }
+uint64_t Engine::state_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& rule : impl_->rules_) {
+    bytes += rule == nullptr ? 0 : rule->own_bytes + rule->state_bytes();
+  }
+  return bytes;
+}
 const Catalog& Engine::catalog() const {
   return impl_->catalog_;
 }
@@ -184,7 +244,9 @@ Symbols& Engine::symbols() {
   return impl_->symbols_;
 }
 size_t Engine::set_table(TableId table, std::span<const std::vector<Value>> rows) {
-  return impl_->tables_.set(table, rows);
+  const size_t left_out = impl_->set_table(table, rows);
+  impl_->flush();
+  return left_out;
 }
 void Engine::push(const Batch& batch) {
   impl_->push(batch);

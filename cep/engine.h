@@ -25,6 +25,9 @@ namespace lambda::cep {
 struct EngineSettings {
   int64_t clock_skew_ms = 5 * 60'000;  // times further ahead of their arrival move no horizon (the clock guard)
   uint64_t text_bytes_max = Symbols::kBytesMax;  // of events' texts: Symbols::try_intern() refuses more
+  // Of all rules together, what they are and what they hold; the texts and the devices' times are apart. Rules alone
+  // may take half of it. See StateBudget.
+  uint64_t state_bytes_max = 128 << 20;
   size_t devices_max = 1 << 20;  // with a time of their own; others share that of the streams without a device
   bool at_once = true;  // false: each event by itself, by the general machines. Says the same; for tests of just that
 };
@@ -67,11 +70,14 @@ class Engine {
   const EngineCounters& counters() const;
   // What the rule holds for its keys now, in bytes.
   size_t state_bytes(RuleId id) const;
+  // What all rules are and hold now: what EngineSettings::state_bytes_max is about.
+  uint64_t state_bytes() const;
 
   const Catalog& catalog() const;
   Symbols& symbols();
 
-  // See Tables::set().
+  // See Tables::set(). Between two pushes. ANTI JOINs wait for added rows from now on, and resolve the alerts of rows
+  // that are gone. Tables are not in snapshots: set them before restore(), or at once after it.
   size_t set_table(TableId table, std::span<const std::vector<Value>> rows);
 
   void push(const Batch& batch);

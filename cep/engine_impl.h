@@ -1,5 +1,5 @@
-// The engine's inside: its parts, and what their members do in engine.cpp (rules, snapshots) and engine_push.cpp
-// (events and time).
+// The engine's inside: its parts, and what their members do in engine.cpp (snapshots, memory), engine_rules.cpp and
+// engine_push.cpp (events and time).
 #pragma once
 
 #include <deque>
@@ -12,6 +12,7 @@
 #include "cep/mutant.h"
 #include "cep/readers.h"
 #include "cep/rule_runner.h"
+#include "cep/state_budget.h"
 
 namespace lambda::cep {
 
@@ -21,15 +22,17 @@ class Engine::Impl final : public RunnerHost {
   struct Part {
     uint32_t number = 0;  // its devices are those of this number, of `count`
     uint32_t count = 1;
-    bool divided = true;  // runs the rules that can be divided by device
-    bool whole = true;    // runs the others
-    bool holds = false;   // keeps its outputs, in outputs_, for somebody to fetch after each call
+    uint32_t engines = 1;  // that share the memory; those whose devices are divided, and the one that runs the others
+    bool divided = true;   // runs the rules that can be divided by device
+    bool whole = true;     // runs the others
+    bool holds = false;    // keeps its outputs, in outputs_, for somebody to fetch after each call
     std::shared_ptr<Symbols> symbols;
   };
   Impl(const EngineSettings& settings, BatchSink sink, Part part)
       : part_(std::move(part)),
         symbols_(*part_.symbols),
         settings_(settings),
+        budget_(settings.state_bytes_max / part_.engines),
         at_once_(settings.at_once && !any_mutant()),
         sink_(std::move(sink)),
         tables_(catalog_),
@@ -65,6 +68,11 @@ class Engine::Impl final : public RunnerHost {
   int64_t clock() const override { return clock_.now(); }
   const Catalog& catalog() const override { return catalog_; }
   bool says_each_limit() const override { return part_.holds; }
+  uint64_t state_bytes_max() const override { return budget_.bytes_max(); }
+  void touched(RuleRunner& rule) override { budget_.touched(rule); }
+  // How many events of the stream are taken in one piece. Looks at what the rules hold when it is time to.
+  size_t rows_at_once(StreamId stream) { return rows_at_once(readers(stream)); }
+  size_t set_table(TableId table, std::span<const std::vector<Value>> rows);
   // What remove() would say.
   Status can_remove(std::string_view name) const;
 
@@ -76,8 +84,12 @@ class Engine::Impl final : public RunnerHost {
  private:
   friend class Engine;
   friend class ShardedEngine;
+  size_t rows_at_once(Readers& readers);
+  void count_state();
+  uint64_t growth_of_a_line() const;
   // ---- engine_push.cpp
   void push_lines(const Batch& batch);
+  void prefetch(const std::vector<const Machine*>& machines, const Batch& batch, size_t row);
   void push_together(const Batch& batch);
   Event hear(const Batch& batch, size_t row, bool& guarded);
   void limit_readers(StreamId stream, Bound bound, uint64_t max, const Moment& moment);
@@ -119,6 +131,7 @@ class Engine::Impl final : public RunnerHost {
   // ---- engine_rules.cpp
   bool can_be_divided(const RulePlan& plan) const;
   void refuse_divided_sources(const RulePlan& plan, std::vector<Diagnostic>& errors) const;
+  void refuse_for_room(const std::vector<RulePlan>& plans, std::vector<Diagnostic>& errors) const;
   std::unique_ptr<RuleRunner> make_rule(RulePlan plan, bool is_divided);
   void connect(RuleRunner& rule);
   void disconnect(RuleRunner& rule);
@@ -139,6 +152,7 @@ class Engine::Impl final : public RunnerHost {
   static constexpr uint64_t kListBytesMin = 8 << 20;
 
   const EngineSettings settings_;
+  StateBudget budget_;
   const bool at_once_;
   BatchSink sink_;
   Tables tables_;

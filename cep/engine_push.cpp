@@ -22,15 +22,15 @@ void Engine::Impl::push(const Batch& batch) {
   LAMBDA_ASSERT(batch.columns.size() == catalog_.stream(batch.stream).columns.size());
   sweep_lists();
   Readers& readers = this->readers(batch.stream);
-  const bool together = at_once_ && batch.rows > 1 && !readers.together().empty();
-  const size_t most = readers.rows_at_once();
-  if (batch.rows <= most) {
-    together ? push_together(batch) : push_lines(batch);
-    return;
-  }
-  for (size_t begin = 0; begin < batch.rows; begin += most) {
-    cut_batch(batch, begin, std::min(most, batch.rows - begin), chunk_);
-    together ? push_together(chunk_) : push_lines(chunk_);
+  size_t rows = 0;
+  for (size_t begin = 0; begin < batch.rows; begin += rows) {
+    rows = std::min(rows_at_once(readers), batch.rows - begin);
+    if (rows < batch.rows) {
+      cut_batch(batch, begin, rows, chunk_);
+    }
+    const Batch& piece = rows < batch.rows ? chunk_ : batch;
+    const bool together = at_once_ && rows > 1 && !readers.together().empty();
+    together ? push_together(piece) : push_lines(piece);
   }
 }
 
@@ -110,9 +110,42 @@ inline Moment Engine::Impl::moment_of(const Batch& batch, size_t row) {
   return moment;
 }
 
+// Asks memory for what a row ahead will touch; the keys' order has nothing to do with where their state lies.
+inline void Engine::Impl::prefetch(const std::vector<const Machine*>& machines, const Batch& batch, size_t row) {
+  const int device = catalog_.stream(batch.stream).device_column;
+  if (device >= 0) {
+    const TimelineId timeline = devices_.find_fast(batch.columns[static_cast<size_t>(device)].at(row));
+    for (const Horizons& horizons : horizons_) {
+      horizons.prefetch(timeline);
+    }
+  }
+  for (const Machine* machine : machines) {
+    machine->prefetch(batch, row, false);
+  }
+}
+
 void Engine::Impl::push_lines(const Batch& batch) {
+  constexpr size_t kAhead = 4;  // rows
+  const std::vector<const Machine*>& machines = readers(batch.stream).prefetching();
   row_.resize(batch.columns.size());
+  const auto deep = [&](size_t row) {
+    for (const Machine* machine : machines) {
+      machine->prefetch(batch, row, true);
+    }
+  };
+  if (!machines.empty()) {
+    for (size_t row = 0; row < std::min(batch.rows, kAhead); ++row) {
+      prefetch(machines, batch, row);
+    }
+    deep(0);
+  }
   for (size_t row = 0; row < batch.rows; ++row) {
+    if (row + kAhead < batch.rows && !machines.empty()) {
+      prefetch(machines, batch, row + kAhead);
+    }
+    if (row + 1 < batch.rows) {
+      deep(row + 1);
+    }
     if (!is_mine(batch, row)) {
       tick(batch, row, nullptr);
       continue;
@@ -569,6 +602,10 @@ void Engine::Impl::publish(const RuleRunner& from, const Moment& moment, std::sp
       device_column < 0 ? kSharedTimeline : devices_.find_or_add(columns[static_cast<size_t>(device_column)]);
   for (RuleRunner* rule : readers_[stream].rules()) {
     ++rule->counters.events;
+    if (mutant(Mutant::kCascadeCanBeLate)) {
+      rule->arrive({stream, timeline, columns.data()}, moment);
+      continue;
+    }
     rule->deliver({stream, timeline, columns.data()}, moment);
   }
 }

@@ -3,6 +3,7 @@
 
 #include "cep/binder.h"
 #include "cep/engine_impl.h"
+#include "cep/footprint.h"
 #include "cep/parser.h"
 #include "cep/shape.h"
 
@@ -80,6 +81,7 @@ std::vector<Diagnostic> Engine::Impl::create(std::string_view text) {
         break;
     }
   }
+  refuse_for_room(plans, errors);
   if (!errors.empty()) {
     catalog_.truncate(streams_before, tables_before);
     sort_by_place(errors);
@@ -98,6 +100,29 @@ std::vector<Diagnostic> Engine::Impl::create(std::string_view text) {
   }
   note_reads();
   return {};
+}
+
+// Rules are not to leave too little room for what they hold. Those in whose place the plans come count no more.
+void Engine::Impl::refuse_for_room(const std::vector<RulePlan>& plans, std::vector<Diagnostic>& errors) const {
+  uint64_t bytes = 0;
+  std::vector<bool> goes(rules_.size());
+  for (const RulePlan& plan : plans) {
+    if (plan.id < goes.size()) {
+      goes[plan.id] = true;
+    }
+  }
+  for (RuleId id = 0; id < rules_.size(); ++id) {
+    bytes += rules_[id] == nullptr || goes[id] ? 0 : rules_[id]->own_bytes;
+  }
+  const uint64_t most = budget_.bytes_max() / 2;
+  for (const RulePlan& plan : plans) {
+    bytes += rule_bytes(plan);
+    if (bytes > most) {
+      errors.push_back({plan.at, "there is no room for rule " + plan.name + ": all rules may take " +
+                                     std::to_string(most) + " bytes, half of state_bytes_max"});
+      return;
+    }
+  }
 }
 
 // Does the rule, if nobody reads it, say the same when each part of the devices is another engine's? Its keys must be
@@ -163,6 +188,8 @@ void Engine::Impl::note_reads() {
       }
     }
   }
+  count_state();
+  budget_.look_soon();
 }
 
 Readers& Engine::Impl::readers(StreamId stream) {
@@ -218,6 +245,7 @@ std::vector<Diagnostic> Engine::Impl::stage_replace(std::string_view text) {
       plans.push_back(std::move(*plan));
     }
   }
+  refuse_for_room(plans, errors);
   if (!errors.empty()) {
     catalog_.truncate(streams_before, catalog_.table_count());
     for (const auto& rule : rules_) {

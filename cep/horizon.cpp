@@ -292,7 +292,7 @@ void Horizons::refresh_site() {
       horizon = std::max(horizon, line.own);
     }
   }
-  if (now > kTimeMin) {
+  if (now > kTimeMin && !mutant(Mutant::kNoMaxDelay)) {
     horizon = std::max(horizon, now - settings_.lateness_ms - settings_.max_delay_ms);
   }
   site_ = horizon;

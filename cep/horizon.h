@@ -50,6 +50,10 @@ class Devices {
     const bool known = device.type == Type::kText && device.text < by_symbol_.size() && by_symbol_[device.text] != 0;
     return known ? by_symbol_[device.text] : look_up(device);
   }
+  // kSharedTimeline for strangers, and for all that are no TEXT.
+  TimelineId find_fast(const Value& device) const {
+    return device.type == Type::kText && device.text < by_symbol_.size() ? by_symbol_[device.text] : kSharedTimeline;
+  }
   size_t count() const { return values_.size(); }
   size_t room() const { return timelines_max_ - std::min(timelines_max_, values_.size()); }
   uint64_t rejected() const { return rejected_; }
@@ -150,6 +154,12 @@ class Horizons {
     const Timeline& line = timelines_[timeline];
     const int64_t idle = is_idle(line, clock_.now()) ? clock_.now() - settings_.idle_ms : kTimeMin;
     return std::max({base_, line.own, idle});
+  }
+  // One that on_event() is about to see.
+  void prefetch(TimelineId timeline) const {
+    if (timeline < timelines_.size()) {
+      __builtin_prefetch(&timelines_[timeline], 1);
+    }
   }
   // Of one that on_event() just saw.
   int64_t heard_device(TimelineId timeline) const { return std::max(base_, timelines_[timeline].own); }

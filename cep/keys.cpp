@@ -1,6 +1,7 @@
 #include "cep/keys.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 #include <tuple>
 
@@ -24,7 +25,10 @@ std::optional<KeyId> KeyDirectory::find_hashed(const Value* key) const {
 std::optional<KeyDirectory::Found> KeyDirectory::add(const Value* key, TimelineId timeline) {
   KeyId id = static_cast<KeyId>(entries_.size());
   uint32_t generation = 0;
-  if (count_ >= max_) {
+  if (count_ >= max_ || !may_grow_) {
+    if (!queues_idle_) {
+      queue_idle();
+    }
     id = take_longest_idle();
     if (id == kNone) {
       return std::nullopt;
@@ -37,8 +41,8 @@ std::optional<KeyDirectory::Found> KeyDirectory::add(const Value* key, TimelineI
     entries_.emplace_back();
     values_.insert(values_.end(), key, key + width_);
     ++count_;
-    if (count_ == max_) {
-      queue_idle();
+    if (key->type == Type::kText) {
+      widen();
     }
   }
   Entry entry;
@@ -75,9 +79,6 @@ size_t KeyDirectory::slot_of(const Value* key) const {
 void KeyDirectory::insert(KeyId id) {
   const Value* key = values(id);
   if (straight(key)) {
-    if (by_symbol_.size() <= key->text) {
-      by_symbol_.resize(std::max<size_t>(key->text + 1, by_symbol_.size() * 2), kNone);
-    }
     by_symbol_[key->text] = id;
     return;
   }
@@ -93,6 +94,11 @@ void KeyDirectory::erase(KeyId id) {
     by_symbol_[key->text] = kNone;
     return;
   }
+  erase_hashed(id);
+}
+
+void KeyDirectory::erase_hashed(KeyId id) {
+  const Value* key = values(id);
   const size_t mask = slots_.size() - 1;
   size_t hole = slot_of(key);
   slots_[hole] = kNone;
@@ -103,6 +109,23 @@ void KeyDirectory::erase(KeyId id) {
       slots_[hole] = slots_[slot];
       slots_[slot] = kNone;
       hole = slot;
+    }
+  }
+}
+
+// More symbols lead straight to their keys when there are more keys. The last key is not in yet.
+void KeyDirectory::widen() {
+  const size_t symbols = width_ == 1 ? kStraightPerKey * std::bit_ceil(std::max<size_t>(entries_.size(), 16)) : 0;
+  if (symbols <= by_symbol_.size()) {
+    return;
+  }
+  const size_t before = by_symbol_.size();
+  by_symbol_.resize(symbols, kNone);
+  for (KeyId id = 0; id + 1 < entries_.size(); ++id) {
+    const Symbol symbol = values(id)->text;
+    if (values(id)->type == Type::kText && symbol >= before && symbol < symbols) {
+      erase_hashed(id);
+      by_symbol_[symbol] = id;
     }
   }
 }
@@ -119,6 +142,7 @@ void KeyDirectory::rehash(size_t slots) {
 
 // All that are idle, in the order in which they became so.
 void KeyDirectory::queue_idle() {
+  queues_idle_ = true;
   idle_.clear();
   next_idle_ = 0;
   for (KeyId id = 0; id < entries_.size(); ++id) {
@@ -156,8 +180,12 @@ int KeyDirectory::compare(KeyId x, KeyId y, const Symbols& symbols) const {
 }
 
 size_t KeyDirectory::bytes() const {
-  return values_.capacity() * sizeof(Value) + entries_.capacity() * sizeof(Entry) +
-         (slots_.capacity() + by_symbol_.capacity()) * sizeof(uint32_t) + idle_.capacity() * sizeof(Idle);
+  if (width_ == 0) {
+    return 0;
+  }
+  // Vectors double. Slots are a quarter full at least; as many symbols lead straight to a key.
+  constexpr size_t kSlotBytes = (4 + kStraightPerKey) * sizeof(uint32_t);
+  return std::bit_ceil(count_) * (width_ * sizeof(Value) + sizeof(Entry) + sizeof(Idle) + kSlotBytes);
 }
 
 void KeyDirectory::save(StateWriter& out) const {
@@ -182,6 +210,7 @@ void KeyDirectory::load(StateReader& in) {
     return;
   }
   const size_t count = in.count(16 + width_);
+  const bool may_grow = may_grow_;
   *this = KeyDirectory(width_, std::max<uint64_t>(max_, count));
   std::vector<uint64_t> idle_since(count);
   std::vector<Value> key(width_);
@@ -207,10 +236,8 @@ void KeyDirectory::load(StateReader& in) {
     }
     entries_[i].idle_since = idle_since[i];
   }
-  if (count_ >= max_) {
-    queue_idle();
-  }
   evicted_ = in.u64();
+  may_grow_ = may_grow;
 }
 
 std::vector<KeyId> KeyDirectory::surplus(uint64_t max) const {
@@ -241,15 +268,16 @@ void KeyDirectory::keep(std::span<const KeyId> now, uint64_t max) {
       kept.entries_.push_back(entries_[id]);
       kept.values_.insert(kept.values_.end(), values(id), values(id) + width_);
       ++kept.count_;
+      if (values(id)->type == Type::kText) {
+        kept.widen();
+      }
       kept.insert(now[id]);
     }
   }
   kept.idle_clock_ = idle_clock_;
   kept.evicted_ = evicted_ + count_ - kept.count_;
+  kept.may_grow_ = may_grow_;
   *this = std::move(kept);
-  if (count_ >= max_) {
-    queue_idle();
-  }
 }
 
 }  // namespace lambda::cep

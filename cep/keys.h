@@ -12,7 +12,7 @@
 namespace lambda::cep {
 
 // At most `max` keys. A key that holds nothing (no run, no open window, no alert) is marked idle; when the directory is
-// full the one that has been idle longest makes room for a new one. One thread.
+// full, or may not grow, the one that has been idle longest makes room for a new one. One thread.
 class KeyDirectory {
  public:
   // `width`: values of a key. Rules without keys have width 0 and the one key 0, which is never given up.
@@ -22,7 +22,7 @@ class KeyDirectory {
     KeyId id = 0;
     bool is_new = false;  // whatever is stored at `id` is another's that was given up: reset it
   };
-  // `timeline`: of the event that brought the key. Nothing: full, and no key is idle.
+  // `timeline`: of the event that brought the key. Nothing: there is no room, and no key is idle.
   std::optional<Found> find_or_add(const Value* key, TimelineId timeline) {
     const auto id = find(key);
     return id ? Found{*id, false} : add(key, timeline);
@@ -47,6 +47,9 @@ class KeyDirectory {
   size_t count() const { return count_; }
   size_t id_end() const { return entries_.size(); }  // all ids are below
   uint64_t evicted() const { return evicted_; }
+  bool is_full() const { return count_ >= max_; }
+  // May there be more keys than there are? (StateBudget)
+  void set_may_grow(bool may_grow) { may_grow_ = may_grow; }
 
   // To be said after each piece of work on a key.
   void set_idle(KeyId id, bool idle) {
@@ -54,7 +57,7 @@ class KeyDirectory {
       return;
     }
     entries_[id].idle_since = idle ? ++idle_clock_ : 0;
-    if (idle && count_ >= max_) {
+    if (idle && queues_idle_) {
       idle_.push_back({idle_clock_, id});
       if (idle_.size() > 2 * entries_.size() + 64) {
         queue_idle();  // most of them are not idle any more
@@ -65,6 +68,7 @@ class KeyDirectory {
   // Order of keys in outputs (8).
   int compare(KeyId x, KeyId y, const Symbols& symbols) const;
 
+  // What it takes, by the number of keys alone: the same whatever way they came.
   size_t bytes() const;
   void save(StateWriter& out) const;
   // May bring more keys than `max`: then the caller lets go of surplus() before anything else is asked.
@@ -91,10 +95,8 @@ class KeyDirectory {
     KeyId id;
   };
 
-  // Is the key in by_symbol_? Only for the first texts of the engine: the array must not grow with strangers.
-  bool straight(const Value* key) const {
-    return width_ == 1 && key->type == Type::kText && key->text < kStraightPerKey * max_;
-  }
+  // Is the key in by_symbol_? The array grows with the keys, not with the texts of strangers.
+  bool straight(const Value* key) const { return key->type == Type::kText && key->text < by_symbol_.size(); }
   std::optional<Found> add(const Value* key, TimelineId timeline);
   std::optional<KeyId> find_hashed(const Value* key) const;
   uint64_t hash(const Value* key) const;
@@ -102,6 +104,8 @@ class KeyDirectory {
   size_t slot_of(const Value* key) const;
   void insert(KeyId id);
   void erase(KeyId id);
+  void erase_hashed(KeyId id);
+  void widen();
   void rehash(size_t slots);
   void queue_idle();
   KeyId take_longest_idle();
@@ -114,8 +118,10 @@ class KeyDirectory {
   std::vector<Entry> entries_;
   std::vector<uint32_t> slots_;      // open addressing, linear probing; kNone: empty
   std::vector<uint32_t> by_symbol_;  // width 1 and TEXT: straight from the symbol, kNone: none
-  uint64_t idle_clock_ = 0;          // counts what becomes idle
-  // While the directory is full: who became idle when, in that order, from next_idle_ on; some are not idle any more.
+  bool may_grow_ = true;
+  uint64_t idle_clock_ = 0;  // counts what becomes idle
+  // Once keys had to give way: who became idle when, in that order, from next_idle_ on; some are not idle any more.
+  bool queues_idle_ = false;
   std::vector<Idle> idle_;
   size_t next_idle_ = 0;
 };
@@ -143,7 +149,7 @@ inline std::optional<KeyId> KeyDirectory::find(const Value* key) const {
   if (!straight(key)) {
     return find_hashed(key);
   }
-  const uint32_t id = key->text < by_symbol_.size() ? by_symbol_[key->text] : kNone;
+  const uint32_t id = by_symbol_[key->text];
   return id != kNone ? std::optional<KeyId>(id) : std::nullopt;
 }
 

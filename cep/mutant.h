@@ -81,6 +81,12 @@ namespace lambda::cep {
   X(kRemindFromPending, "remind-from-pending", "44: REMIND counts from pending")                                       \
   X(kFirstRowFields, "first-row-fields", "45: fields are those of the row that began it")                              \
   X(kLimitEveryTime, "limit-every-time", "47: each drop prints a limit line")                                          \
+  X(kTimerAtClock, "timer-at-clock", "9: a timer's output has the time of the clock, not its due time")                \
+  X(kNoMaxDelay, "no-max-delay", "6: a slow device holds the site back for as long as it is active")                   \
+  X(kCascadeCanBeLate, "cascade-can-be-late", "41: what a rule puts out can be late for its readers")                  \
+  X(kRemindFromLastRow, "remind-from-last-row", "44: REMIND counts from the alert's last row")                         \
+  X(kPercentileOfNearest, "percentile-of-nearest", "38: p(q) is the value below the rank, not between two")            \
+  X(kFirstPerOnce, "first-per-once", "42: FIRST PER prints the first row of a key and never again")                    \
   X(kLimitByEventTime, "limit-by-event-time", "47: minutes are those of the events' own times")
 
 enum class Mutant : uint8_t {

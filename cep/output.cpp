@@ -1,7 +1,6 @@
 #include "cep/output.h"
 
 #include <algorithm>
-#include <tuple>
 
 namespace lambda::cep {
 
@@ -39,6 +38,8 @@ const char* bound_name(Bound bound) {
       return "texts";
     case Bound::kDevices:
       return "devices";
+    case Bound::kStateBytes:
+      return "state_bytes";
     case Bound::kShape:
       return "shape";
   }
@@ -76,19 +77,33 @@ int OutputQueue::compare_keys(const Entry& x, const Entry& y) const {
   return 0;
 }
 
+// Mostly asked of two in a row, one rule's of one event: what differs there comes last.
 bool OutputQueue::before(const Output& x, const Entry& at_x, const Output& y, const Entry& at_y) const {
-  // A limit comes before all outputs of its event (47).
-  const auto head = [](const Output& output, const Place& place) {
-    return std::tuple(output.t, place.place, place.arrival, output.kind != OutputKind::kLimit, -place.priority,
-                      output.rule, place.order);
-  };
-  const auto head_x = head(x, at_x.place);
-  const auto head_y = head(y, at_y.place);
-  if (head_x != head_y) {
-    return head_x < head_y;
+  if (x.t != y.t) {
+    return x.t < y.t;
+  }
+  const Place& from_x = at_x.place;
+  const Place& from_y = at_y.place;
+  if (from_x.place != from_y.place) {
+    return from_x.place < from_y.place;
+  }
+  if (from_x.arrival != from_y.arrival) {
+    return from_x.arrival < from_y.arrival;
+  }
+  if ((x.kind == OutputKind::kLimit) != (y.kind == OutputKind::kLimit)) {
+    return x.kind == OutputKind::kLimit;  // ahead of all outputs of its event (47)
+  }
+  if (from_x.priority != from_y.priority) {
+    return from_x.priority > from_y.priority;
+  }
+  if (x.rule != y.rule) {
+    return x.rule < y.rule;
+  }
+  if (from_x.order != from_y.order) {
+    return from_x.order < from_y.order;
   }
   const int keys = compare_keys(at_x, at_y);
-  return keys != 0 ? keys < 0 : at_x.place.age < at_y.place.age;
+  return keys != 0 ? keys < 0 : from_x.age < from_y.age;
 }
 
 // Rules speak in their order for many lines at once: what is left to do is mostly to bring the lines together.

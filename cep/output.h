@@ -26,9 +26,10 @@ enum class Bound : uint8_t {
   kTicks,
   kTexts,
   kDevices,
+  kStateBytes,
   kShape,
 };
-inline constexpr size_t kBounds = 9;
+inline constexpr size_t kBounds = 10;
 const char* bound_name(Bound bound);
 
 // As the sink sees it. `fields` are in the order of the rule's SELECT items and live as long as the call.

@@ -127,8 +127,7 @@ std::optional<KeyId> PatternMachine::admit(const Event& event, const Moment& mom
   }
   const auto found = context_.keys.find_or_add(key_.data(), event.timeline);
   if (!found) {
-    ++context_.counters.keys_rejected;
-    context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
+    context_.refuse_key(moment);
     return std::nullopt;
   }
   if (found->is_new) {
@@ -204,9 +203,7 @@ void PatternMachine::begin(KeyId key, const Event& event, const Moment& moment, 
   if (!stepper_.matches_first(fresh_, event)) {
     return;
   }
-  if (state_bytes() >= context_.plan.options.max_state_bytes) {
-    ++context_.counters.state_dropped;
-    context_.say_full(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
+  if (!context_.may_hold_more(state_bytes(), moment)) {
     return;
   }
   Group& group = groups_[key];

@@ -55,8 +55,8 @@ struct Run {
 
 // What is charged against max_state for a pattern's keys and runs, whatever they take.
 inline size_t pattern_state_bytes(const PatternPlan& plan, size_t keys, size_t groups, size_t runs) {
-  constexpr size_t kGroupBytes = 48;
-  return groups * kGroupBytes +
+  constexpr size_t kKeyBytes = 48;
+  return groups * kKeyBytes +
          runs * (sizeof(Run) + plan.nodes.size() * sizeof(NodeState) + (keys + plan.slots.size()) * sizeof(Value));
 }
 

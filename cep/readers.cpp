@@ -38,9 +38,13 @@ void Readers::sort_out() {
   all_ = {};
   alone_ = {};
   together_.clear();
+  prefetching_.clear();
   size_t count = 0;  // of rules that take many at once
   for (uint32_t number = 0; number < rules_.size(); ++number) {
     add_to(all_, number);
+    if (rules_[number]->machine->prefetches()) {
+      prefetching_.push_back(rules_[number]->machine.get());
+    }
     rules_[number]->together_of = RuleRunner::kNoStream;
     if (rules_[number]->takes_rows()) {
       rules_[number]->together_of = schema_->id;
@@ -49,6 +53,10 @@ void Readers::sort_out() {
     } else {
       add_to(alone_, number);
     }
+  }
+  constexpr size_t kPrefetchingMax = 4;
+  if (prefetching_.size() > kPrefetchingMax) {
+    prefetching_.clear();
   }
   rows_at_once_ = std::clamp<size_t>(kOutputsMax / std::max<size_t>(count, 1), 1, OutputQueue::kLinesMax);
   for (Group* group : {&all_, &alone_}) {

@@ -32,6 +32,12 @@ class Readers {
     return !alone_.all.empty();
   }
 
+  // Rules whose machine is told what comes; none if they are too many for that to be worth it.
+  const std::vector<const Machine*>& prefetching() {
+    sort_out();
+    return prefetching_;
+  }
+
   // Rules with one horizon that take many events at once.
   struct Together {
     Horizons* horizons = nullptr;  // theirs
@@ -81,6 +87,7 @@ class Readers {
   Group all_;
   Group alone_;
   std::vector<Together> together_;
+  std::vector<const Machine*> prefetching_;
   size_t rows_at_once_ = OutputQueue::kLinesMax;
 };
 

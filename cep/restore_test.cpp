@@ -153,6 +153,28 @@ TEST(Restore, ALoweredMaxRunsDropsRunsByTheRulesPolicy) {
   }
 }
 
+// A timer that runs keeps its end; the next one is of the new length.
+TEST(Restore, RemindAndClearGoOnOverARestartWithOtherDurations) {
+  const auto rules = [](const std::string& remind, const std::string& clear) {
+    return kStreams + "CREATE RULE hot AS SELECT dev, v FROM temp PARTITION BY dev ALERT ON v > 5 CLEAR v < 3 FOR " +
+           clear + " REMIND " + remind + " DO log();\n";
+  };
+  TestEngine engine(rules("10ms", "8ms"));
+  engine.push("temp", 0, {engine.text("a"), Value::of_int(9)});
+  engine.advance_to(12);
+  engine.restart(rules("25ms", "8ms"));
+  engine.advance_to(50);
+  EXPECT_EQ(engine.said, (Said{"hot 0 firing a 9", "hot 10 firing a 9", "hot 20 firing a 9", "hot 45 firing a 9"}));
+  engine.said.clear();
+  engine.push("temp", 51, {engine.text("a"), Value::of_int(1)});
+  engine.restart(rules("25ms", "3ms"));
+  engine.advance_to(58);
+  EXPECT_EQ(engine.said, Said{});
+  engine.restart();
+  engine.advance_to(100);
+  EXPECT_EQ(engine.said, Said{"hot 59 resolved a 1"});
+}
+
 TEST(Restore, ARuleOfAnotherShapeLosesItsOwnStateOnlyAndSaysHowMuch) {
   const std::string sum =
       "CREATE RULE sum AS SELECT dev, sum(v) AS s FROM temp GROUP BY dev WINDOW TUMBLE 100ms DO "

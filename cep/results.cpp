@@ -1,6 +1,7 @@
 #include "cep/results.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "cep/mutant.h"
 
@@ -111,6 +112,9 @@ void Results::while_firing(Alert& alert, const Moment& moment, KeyId key, const 
   const AlertPlan& plan = *context_.plan.alert;
   const bool by_on = plan.clear.empty() || mutant(Mutant::kClearIsNotOn);
   const bool clear = by_on ? !on : context_.evaluator.is_true(plan.clear, frames);
+  if (mutant(Mutant::kRemindFromLastRow) && plan.remind_ms) {
+    arm(alert.remind, Timer::kRemind, armed_at(moment) + *plan.remind_ms, key);
+  }
   if (!clear) {
     if (!mutant(Mutant::kClearTimerRuns)) {
       alert.clear.disarm();
@@ -266,7 +270,8 @@ bool Results::passes_emit(const Moment& moment, KeyId key) {
 // Could the key's last row keep one at `t` from being printed? (42)
 bool Results::holds_back(const Emitted& emitted, int64_t t) const {
   const EmitPlan& plan = context_.plan.emit;
-  return emitted.any && (plan.kind == ast::EmitKind::kChanges || t < emitted.t + plan.every_ms);
+  return emitted.any &&
+         (plan.kind == ast::EmitKind::kChanges || mutant(Mutant::kFirstPerOnce) || t < emitted.t + plan.every_ms);
 }
 
 // ---- state
@@ -278,7 +283,7 @@ bool Results::is_idle(KeyId key) const {
 void Results::reset(KeyId key, const Moment& moment) {
   if (forget(key, moment.t)) {
     ++context_.counters.keys_forgotten;
-    context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, moment);
+    context_.say_keys_full(moment);
   }
 }
 
@@ -300,7 +305,9 @@ void Results::renumber(std::span<const KeyId> now) {
 }
 
 size_t Results::state_bytes() const {
-  return alerts_.capacity() * sizeof(Alert) + emitted_.capacity() * sizeof(Emitted) + rows_.capacity() * sizeof(Value);
+  const auto doubled = [](size_t count, size_t each) { return count == 0 ? 0 : std::bit_ceil(count) * each; };
+  return doubled(alerts_.size(), sizeof(Alert)) + doubled(emitted_.size(), sizeof(Emitted)) +
+         doubled(rows_.size(), sizeof(Value));
 }
 
 void Results::save(StateWriter& out) const {

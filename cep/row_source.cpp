@@ -38,8 +38,7 @@ std::optional<RowSource::Row> RowSource::admit(const Event& event, const Moment&
   }
   const auto found = context_.keys.find_or_add(key_.data(), event.timeline);
   if (!found) {
-    ++context_.counters.keys_rejected;
-    context_.say_full(Bound::kMaxKeys, plan.options.max_keys, moment);
+    context_.refuse_key(moment);
     return std::nullopt;
   }
   row.key = found->id;
@@ -76,9 +75,8 @@ std::optional<KeyDirectory::Found> RowSource::key_of(const Rows& rows, uint32_t 
   }
   const auto found = context_.keys.find_or_add(key_.data(), rows.timeline[row]);
   if (!found) {
-    ++context_.counters.keys_rejected;
     context_.host.set_line(row);
-    context_.say_full(Bound::kMaxKeys, context_.plan.options.max_keys, rows.moment(row));
+    context_.refuse_key(rows.moment(row));
   }
   return found;
 }

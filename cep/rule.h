@@ -32,6 +32,7 @@ struct RuleCounters {
   uint64_t runs_dropped = 0;
   uint64_t captures_dropped = 0;
   uint64_t state_dropped = 0;  // events that max_state had no room for
+  uint64_t state_refused = 0;  // events that state_bytes_max, of all rules together, had no room for
   uint64_t ticks_skipped = 0;  // of REMIND, EARLY and EVERY NOT, when time jumped over more than kTicksMax of them
 };
 
@@ -69,6 +70,8 @@ class RuleHost {
   virtual Value* row(const Moment& moment, KeyId key, size_t fields) = 0;
   // Which of the rows of on_rows() the outputs from now on belong to.
   virtual void set_line(uint32_t row) = 0;
+  // Of all rules of the engine together.
+  virtual uint64_t state_bytes_max() const = 0;
   // So much was dropped at a bound. Says so as often as sentence 47 allows.
   virtual void limit(Bound bound, uint64_t max, const Moment& moment, uint64_t dropped) = 0;
 };
@@ -83,8 +86,34 @@ struct RuleContext {
   RuleCounters& counters;
   ColumnEvaluator& columns;
   bool by_device = false;  // the rule's one key is the device of its one stream
+  const bool& may_grow;    // has the engine room for more of its state?
 
   void say_full(Bound bound, uint64_t max, const Moment& moment) const { host.limit(bound, max, moment, 1); }
+  // May what takes `held` bytes take more? If not, an event is lost; that is counted and said.
+  bool may_hold_more(size_t held, const Moment& moment) const {
+    if (held >= plan.options.max_state_bytes) {
+      ++counters.state_dropped;
+      say_full(Bound::kMaxState, plan.options.max_state_bytes, moment);
+      return false;
+    }
+    if (!may_grow) {
+      ++counters.state_refused;
+      say_full(Bound::kStateBytes, host.state_bytes_max(), moment);
+    }
+    return may_grow;
+  }
+  // KeyDirectory::find_or_add() found nothing: the event is lost.
+  void refuse_key(const Moment& moment) const {
+    ++(keys.is_full() ? counters.keys_rejected : counters.state_refused);
+    say_keys_full(moment);
+  }
+  void say_keys_full(const Moment& moment) const {
+    if (keys.is_full()) {
+      say_full(Bound::kMaxKeys, plan.options.max_keys, moment);
+    } else {
+      say_full(Bound::kStateBytes, host.state_bytes_max(), moment);
+    }
+  }
   // When it is `now`, the first of the times `next`, next + every, .. that is said.
   int64_t next_tick(int64_t next, int64_t every, int64_t now, const Moment& moment) const {
     const int64_t left_out = ticks_left_out(next, every, now);
@@ -148,6 +177,8 @@ class Machine {
   virtual ~Machine() = default;
   // Before the first event or advance_to that the rule lives to see (29, 40).
   virtual void on_start(const Moment&) {}
+  // The rows of the rule's table are others than before, or may be. Only after on_start().
+  virtual void on_table(const Moment&) {}
   // In the order of sentence 3. Never late unless the moment says so. The machine tells keys.set_idle() of the key that
   // it worked on; after on_item() the engine does.
   virtual void on_event(const Event& event, const Moment& moment) = 0;
@@ -161,6 +192,11 @@ class Machine {
   // An item of the machine is due with the event at `t` of its device, which is in order and given to on_rows() later.
   // If that does the item's work, when the item is to come instead; else kTimeMin.
   virtual int64_t steps_over(int64_t) const { return kTimeMin; }
+  // Does prefetch() do anything?
+  virtual bool prefetches() const { return false; }
+  // An event of the stream comes soon: what of the key's state it will touch is asked for from memory. First for some
+  // rows, then, right before a row's turn, with `deep` for what lies behind that.
+  virtual void prefetch(const Batch&, size_t, bool) const {}
   // Has the key nothing that would be missed? Then it may be given up for another (47).
   virtual bool is_idle(KeyId key) const = 0;
   // The number was given to another key.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cep/footprint.h"
 #include "cep/mutant.h"
 
 namespace lambda::cep {
@@ -29,11 +30,16 @@ RuleRunner::RuleRunner(RunnerHost& host_in, RulePlan plan_in, Horizons& horizons
     : plan(std::move(plan_in)),
       horizons(horizons_in),
       keys(plan.keys.size(), plan.options.max_keys),
-      context{plan, *this, keys, tables, evaluator, counters, columns, is_by_device(plan, host_in.catalog())},
+      own_bytes(rule_bytes(plan)),
+      growth_bytes(event_bytes(plan, host_in.catalog())),
+      context{plan,     *this, keys, tables, evaluator, counters, columns, is_by_device(plan, host_in.catalog()),
+              may_grow_},
       results(context),
       machine(make_machine(context, results, special && !reads_rules(plan, host_in.catalog()))),
       reorder(host_in.clock_skew_ms()),
-      host_(host_in) {}
+      host_(host_in),
+      waits_((plan.window && plan.window->kind) || plan.pattern || plan.alert ||
+             plan.source == ast::SourceKind::kAntiJoin) {}
 
 void RuleRunner::at_horizon(Item item) {
   item.rule = plan.id;
@@ -90,7 +96,7 @@ void RuleRunner::output(OutputKind kind, const Moment& moment, KeyId key, uint64
     Output said;
     said.rule = plan.id;
     said.kind = kind;
-    said.t = moment.t;
+    said.t = mutant(Mutant::kTimerAtClock) && moment.place == Place::kTimer ? host_.clock() : moment.t;
     said.on_input = moment.on_input;
     said.late = moment.late;
     OutputQueue::Place place = place_of(moment);
@@ -145,6 +151,7 @@ void RuleRunner::limit(Bound bound, uint64_t max, const Moment& moment, uint64_t
 
 void RuleRunner::arrive(const Event& event, const Moment& moment) {
   ++counters.events;
+  touch();
   const int64_t now = horizon(event.timeline);
   if (moment.t < now || (mutant(Mutant::kLateAtHorizon) && moment.t == now && plan.options.lateness_ms > 0)) {
     if (plan.options.late == LatePolicy::kDrop && !mutant(Mutant::kLateDropIsPrinted)) {
@@ -167,9 +174,7 @@ void RuleRunner::arrive(const Event& event, const Moment& moment) {
 // The event waits for its time. At the bounds: at max_state it is dropped, like all that would make the state grow;
 // when too many of its device wait, the oldest goes early, unless that is one of the clock guard's.
 void RuleRunner::hold_back(const Event& event, const Moment& moment) {
-  if (reorder.bytes() >= plan.options.max_state_bytes) {
-    ++counters.state_dropped;
-    limit(Bound::kMaxState, plan.options.max_state_bytes, moment, 1);
+  if (!context.may_hold_more(reorder.bytes(), moment)) {
     return;
   }
   const size_t width = host_.catalog().stream(event.stream).columns.size();
@@ -198,10 +203,12 @@ void RuleRunner::hold_back(const Event& event, const Moment& moment) {
 }
 
 void RuleRunner::deliver(const Event& event, const Moment& moment) {
+  touch();
   machine->on_event(event, moment);
 }
 
 void RuleRunner::run(const Item& item, Moment moment) {
+  touch();
   switch (item.owner) {
     case Owner::kReorder: {
       const auto event = reorder.take(item.timeline, item.time, item.arrival);
@@ -258,6 +265,7 @@ void RuleRunner::run_clock_timer(Item item, Moment moment) {
 
 void RuleRunner::save(StateWriter& out) const {
   out.flag(started_);
+  out.flag(may_grow_);
   keys.save(out);
   machine->save(out);
   results.save(out);
@@ -276,11 +284,13 @@ void RuleRunner::save(StateWriter& out) const {
   out.u64(counters.runs_dropped);
   out.u64(counters.captures_dropped);
   out.u64(counters.state_dropped);
+  out.u64(counters.state_refused);
   out.u64(counters.ticks_skipped);
 }
 
 void RuleRunner::load(StateReader& in) {
   started_ = in.flag();
+  set_may_grow(in.flag());
   keys.load(in);
   machine->load(in);
   results.load(in);
@@ -299,6 +309,7 @@ void RuleRunner::load(StateReader& in) {
   counters.runs_dropped = in.u64();
   counters.captures_dropped = in.u64();
   counters.state_dropped = in.u64();
+  counters.state_refused = in.u64();
   counters.ticks_skipped = in.u64();
 }
 

@@ -57,6 +57,9 @@ class RunnerHost {
   virtual TimelineId timeline_of(const Value& device) = 0;
   virtual int64_t clock() const = 0;
   virtual const Catalog& catalog() const = 0;
+  virtual uint64_t state_bytes_max() const = 0;
+  // The rule works, and holds more or less afterwards: said once until count_state().
+  virtual void touched(RuleRunner& rule) = 0;
   // Is each drop at a bound to be said, because somebody behind the engine counts them together? (47)
   virtual bool says_each_limit() const = 0;
 };
@@ -78,12 +81,20 @@ class RuleRunner final : public RuleHost {
   int64_t horizon_of(TimelineId timeline) const override { return horizon(timeline); }
   TimelineId timeline_of(const Value& device) override { return host_.timeline_of(device); }
   int64_t clock() const override { return host_.clock(); }
+  uint64_t state_bytes_max() const override { return host_.state_bytes_max(); }
 
   // The first time that the rule knows; again is nothing.
   void start(const Moment& moment) {
     if (!started_) {
       started_ = true;
       machine->on_start(moment);
+    }
+  }
+  // The rows of its table may be others than before.
+  void table_changed(const Moment& moment) {
+    if (started_) {
+      touch();
+      machine->on_table(moment);
     }
   }
   // An event of one of the rule's streams, at its arrival.
@@ -93,6 +104,7 @@ class RuleRunner final : public RuleHost {
     counters.events += late;
     counters.late_dropped += late;
     if (!rows.at.empty()) {
+      touch();
       machine->on_rows(rows);
     }
   }
@@ -116,12 +128,31 @@ class RuleRunner final : public RuleHost {
   std::vector<KeyId> fit(const Moment& now);
   // Keys and waiting events that a new beginning would lose.
   size_t held() const;
-  size_t state_bytes() const { return keys.bytes() + machine->state_bytes() + results.state_bytes() + reorder.bytes(); }
+  // The same whatever batches the events came in, and after a restart.
+  size_t state_bytes() const {
+    return keys.bytes() + machine->state_bytes() + results.state_bytes() + reorder.bytes() +
+           (waits_ ? keys.count() * kTimerBytes : 0);
+  }
+  // What it holds now, by state_bytes(). Returns how much more or less that is than at the last call.
+  int64_t count_state() {
+    const size_t before = counted_;
+    counted_ = state_bytes();
+    is_touched_ = false;
+    return static_cast<int64_t>(counted_) - static_cast<int64_t>(before);
+  }
+  size_t counted() const { return counted_; }
+  // May it hold more? Decided by the engine, for all rules together.
+  void set_may_grow(bool may_grow) {
+    may_grow_ = may_grow;
+    keys.set_may_grow(may_grow);
+  }
 
   const RulePlan plan;
   Horizons& horizons;
   KeyDirectory keys;
   RuleCounters counters;
+  const size_t own_bytes;     // what it takes itself, see footprint.h
+  const size_t growth_bytes;  // how much more it can hold after one event
   RuleContext context;
   Results results;
   std::unique_ptr<Machine> machine;
@@ -145,8 +176,22 @@ class RuleRunner final : public RuleHost {
   void come_due(const Item& item, const Moment& moment);
   void run_clock_timer(Item item, Moment moment);
 
+  void touch() {
+    if (!is_touched_) {
+      is_touched_ = true;
+      host_.touched(*this);
+    }
+  }
+
+  // An item that waits at the horizon or the clock, which is not counted by itself: a key has one, more or less.
+  static constexpr size_t kTimerBytes = 96;
+
   RunnerHost& host_;
+  const bool waits_;  // for anything
   bool started_ = false;
+  bool is_touched_ = false;
+  bool may_grow_ = true;
+  size_t counted_ = 0;
   std::optional<int64_t> behind_;  // the time of the held event that is being done, or that a timer waited for
   LimitCount limits_[kBounds];
 };

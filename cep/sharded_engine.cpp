@@ -85,6 +85,7 @@ ShardedEngine::ShardedEngine(const EngineSettings& settings, uint32_t shards, Ru
     Engine::Impl::Part part;
     part.number = number;
     part.count = count;
+    part.engines = shards > 1 ? shards + 1 : 1;
     part.divided = divided;
     part.whole = whole;
     part.holds = shards > 1;
@@ -179,6 +180,7 @@ RuleCounters ShardedEngine::counters(RuleId id) const {
     sum.runs_dropped += part.runs_dropped;
     sum.captures_dropped += part.captures_dropped;
     sum.state_dropped += part.state_dropped;
+    sum.state_refused += part.state_refused;
     sum.ticks_skipped += part.ticks_skipped;
   });
   return sum;
@@ -200,16 +202,18 @@ Symbols& ShardedEngine::symbols() {
 
 size_t ShardedEngine::set_table(TableId table, std::span<const std::vector<Value>> rows) {
   size_t left_out = 0;
-  state_->each([&](Engine::Impl& engine) { left_out = engine.tables_.set(table, rows); });
+  state_->each([&](Engine::Impl& engine) { left_out = engine.set_table(table, rows); });
+  state_->say();
   return left_out;
 }
 
 void ShardedEngine::push(const Batch& batch) {
-  size_t most = OutputQueue::kLinesMax;  // what each takes in one piece: their lines are merged
-  state_->each([&](Engine::Impl& engine) { most = std::min(most, engine.readers(batch.stream).rows_at_once()); });
-  for (size_t begin = 0; begin < batch.rows; begin += most) {
+  size_t rows = 0;
+  for (size_t begin = 0; begin < batch.rows; begin += rows) {
+    rows = batch.rows - begin;  // what each takes in one piece: their lines are merged
+    state_->each([&](Engine::Impl& engine) { rows = std::min(rows, engine.rows_at_once(batch.stream)); });
     Batch chunk;
-    cut_batch(batch, begin, std::min(most, batch.rows - begin), chunk);
+    cut_batch(batch, begin, rows, chunk);
     state_->run(chunk.rows >= kRowsToDivideMin, [&](Engine::Impl& engine) { engine.push(chunk); });
     state_->say();
   }

@@ -20,6 +20,8 @@ class Tables {
   // The row's columns, or null. Valid until the next set().
   const Value* find(TableId table, const Value& key) const;
 
+  // Was there a set()?
+  bool is_set(TableId table) const { return table < tables_.size() && tables_[table].width > 0; }
   const TableSchema& schema(TableId table) const { return catalog_.table(table); }
   // All rows, in the order in which their keys first came.
   size_t count(TableId table) const;

@@ -266,9 +266,7 @@ void TumbleMachine::on_event(const Event& event, const Moment& moment) {
 
 // False: there is no room.
 bool TumbleMachine::open(KeyId key, const Moment& moment) {
-  if (state_bytes() >= context_.plan.options.max_state_bytes) {
-    ++context_.counters.state_dropped;
-    context_.say_full(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
+  if (!context_.may_hold_more(state_bytes(), moment)) {
     return false;
   }
   uint64_t* words = record(key);

@@ -47,11 +47,9 @@ class WindowMachine final : public Machine {
     if (groups_.size() <= row->key) {
       groups_.resize(std::max<size_t>(row->key + 1, context_.keys.id_end()));
     }
-    if (state_bytes() < context_.plan.options.max_state_bytes || !grows(row->key, moment.t)) {
+    const bool has_room = state_bytes() < context_.plan.options.max_state_bytes && context_.may_grow;
+    if (has_room || !grows(row->key, moment.t) || context_.may_hold_more(state_bytes(), moment)) {
       take(row->key, moment, row->frames);
-    } else {
-      ++context_.counters.state_dropped;
-      context_.say_full(Bound::kMaxState, context_.plan.options.max_state_bytes, moment);
     }
     context_.keys.set_idle(row->key, is_idle(row->key) && results_.is_idle(row->key));
   }
@@ -86,6 +84,7 @@ class WindowMachine final : public Machine {
   void load(StateReader& in) override;
 
  private:
+  static constexpr size_t kSpareMax = 256;
   enum Tag : uint8_t { kEnd, kOrderedEnd, kGap, kEarly, kForget, kOrderedEarly };
   struct Candidate {
     KeyId key;
@@ -439,7 +438,9 @@ void WindowMachine::close(KeyId key, size_t index, const Moment& moment) {
   } else {
     forget(window);
     window.accumulators.clear();
-    spare_.push_back(std::move(window.accumulators));
+    if (spare_.size() < kSpareMax) {
+      spare_.push_back(std::move(window.accumulators));
+    }
     windows.erase(windows.begin() + static_cast<std::ptrdiff_t>(index));
   }
   if (session) {

@@ -215,6 +215,7 @@ std::string write_cep_stats(const std::string& rule, const cep::RuleCounters& co
                                     {"runs_dropped", counters.runs_dropped},
                                     {"captures_dropped", counters.captures_dropped},
                                     {"state_dropped", counters.state_dropped},
+                                    {"state_refused", counters.state_refused},
                                     {"ticks_skipped", counters.ticks_skipped}};
   return line.dump(-1, ' ', false, json::error_handler_t::replace);
 }

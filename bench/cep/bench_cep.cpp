@@ -1,16 +1,21 @@
 // What the rule engine costs: each piece of work as a rule, beside a loop written by hand for just that work, on the
-// same events in the same run. Both write every output row; the sums of their outputs must agree. The last line is
-// JSON.
+// same events in the same run. Both write every output row; the sums of their outputs must agree. When Java and Maven
+// are there, Esper 9 does the same work on the same events (esper/). The last line is JSON.
 #include <malloc.h>
 #include <time.h>
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -234,19 +239,32 @@ class ByRule {
 
 struct Work {
   const char* name;
+  const char* esper;  // what esper/ calls it
   std::string rules;
   Answer (*by_hand)(const Events&, const Shape&);
   bool two_streams;
   int summed;          // which SELECT item is summed
   double must;         // of the hand loop's speed
   size_t events_part;  // one in so many events: the slow ones need not run for minutes
+  // Esper has no bound on the runs of a key, and ends the windows of all devices with one event of the next second.
+  double differs_max = 0;
 };
 
 bool agree(const Answer& x, const Answer& y) {
   return x.rows == y.rows && std::abs(x.sum - y.sum) <= 1e-6 * std::max(1.0, std::abs(x.sum));
 }
 
-bool measure(const Work& work, const Shape& shape, nlohmann::ordered_json& json) {
+// What a rule did, for the comparison with Esper.
+struct Measured {
+  std::string name;
+  std::string esper;
+  size_t events = 0;
+  double per_s = 0;
+  Answer answer;
+  double differs_max = 0;  // how far Esper's number of rows may be from ours
+};
+
+bool measure(const Work& work, const Shape& shape, nlohmann::ordered_json& json, std::vector<Measured>& all) {
   Shape smaller = shape;
   smaller.events = shape.events / work.events_part;
   const Events events = make_events(smaller);
@@ -267,11 +285,12 @@ bool measure(const Work& work, const Shape& shape, nlohmann::ordered_json& json)
               n / hand / 1e6, n / rule / 1e6, rule / hand, 1 / work.must, static_cast<unsigned long long>(got.rows),
               agree(expected, got) ? "" : "   THE ANSWERS DIFFER");
   json[work.name] = {{"hand_per_s", n / hand}, {"rule_per_s", n / rule}, {"ratio", hand / rule}, {"must", work.must}};
+  all.push_back({work.name, work.esper, smaller.events, n / rule, got, work.differs_max});
   return agree(expected, got);
 }
 
 // One event at a time, 100 rules on its stream.
-void measure_live(const Shape& shape, nlohmann::ordered_json& json) {
+void measure_live(const Shape& shape, nlohmann::ordered_json& json, std::vector<Measured>& all) {
   std::string rules = "CREATE STREAM a (dev TEXT, v DOUBLE);\n";
   for (int i = 0; i < 100; ++i) {
     rules += "CREATE RULE r" + std::to_string(i) + " AS SELECT dev, v FROM a WHERE v > " +
@@ -280,8 +299,11 @@ void measure_live(const Shape& shape, nlohmann::ordered_json& json) {
   Shape live = shape;
   live.events = shape.events / 10;
   const Events events = make_events(live);
-  uint64_t rows = 0;
-  Engine engine({}, [&](const Output&) { ++rows; });
+  Answer answer;
+  Engine engine({}, [&](const Output& out) {
+    ++answer.rows;
+    answer.sum += out.fields[1].number();
+  });
   if (!engine.create(rules).empty()) {
     std::exit(1);
   }
@@ -291,6 +313,7 @@ void measure_live(const Shape& shape, nlohmann::ordered_json& json) {
   }
   std::vector<double> each;
   const double began = seconds();
+  const double cpu_began = cpu_seconds();
   for (size_t i = 0; i < events.t.size(); ++i) {
     Batch batch;
     batch.stream = engine.catalog().find_stream("a")->id;
@@ -302,11 +325,15 @@ void measure_live(const Shape& shape, nlohmann::ordered_json& json) {
     engine.push(batch);
     each.push_back(seconds() - before);
   }
+  const double cpu_took = cpu_seconds() - cpu_began;
   const double took = seconds() - began;
   const auto p99 = each.begin() + static_cast<std::ptrdiff_t>(each.size() * 99 / 100);
   std::nth_element(each.begin(), p99, each.end());
   std::printf("%-28s %9.3f M/s, p99 %.1f us (must 1 M/s, 100 us), %llu rows\n", "live, 100 rules",
-              static_cast<double>(events.t.size()) / took / 1e6, *p99 * 1e6, static_cast<unsigned long long>(rows));
+              static_cast<double>(events.t.size()) / took / 1e6, *p99 * 1e6,
+              static_cast<unsigned long long>(answer.rows));
+  const auto n = static_cast<double>(events.t.size());
+  all.push_back({"live, 100 rules", "live", events.t.size(), n / cpu_took, answer, 0});
   json["live"] = {{"per_s", static_cast<double>(events.t.size()) / took}, {"p99_us", *p99 * 1e6}};
 }
 
@@ -330,6 +357,88 @@ void measure_idle_rules(nlohmann::ordered_json& json) {
   json["idle_rule_bytes"] = each;
 }
 
+// ---- by Esper
+
+class TemporaryFile {
+ public:
+  TemporaryFile()
+      : path_(std::filesystem::temp_directory_path() / ("bench_cep_" + std::to_string(getpid()) + ".events")) {}
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+void write_events(const Events& events, const std::filesystem::path& path) {
+  std::ofstream out(path, std::ios::binary);
+  const auto put = [&](const auto& x) { out.write(reinterpret_cast<const char*>(&x), sizeof(x)); };
+  for (size_t i = 0; i < events.t.size(); ++i) {
+    put(events.t[i]);
+    put(events.device[i]);
+    put(uint32_t{events.is_b[i]});
+    put(events.v[i]);
+  }
+}
+
+// Its standard output, or nothing when it fails.
+std::string output_of(const std::string& command) {
+  std::string out;
+  FILE* pipe = popen(command.c_str(), "r");
+  std::array<char, 4096> part{};
+  for (size_t size = 0; pipe != nullptr && (size = fread(part.data(), 1, part.size(), pipe)) > 0;) {
+    out.append(part.data(), size);
+  }
+  return pipe != nullptr && pclose(pipe) == 0 ? out : std::string();
+}
+
+// Esper beside what was measured. False: its rows differ from ours by more than they may.
+bool compare_with_esper(const Shape& shape, const std::vector<Measured>& all, nlohmann::ordered_json& json) {
+  const std::string sources = std::string(LAMBDA_SOURCE_DIR) + "/bench/cep/esper";
+  const std::string build = std::string(LAMBDA_BINARY_DIR) + "/esper";
+  if (std::system("command -v java mvn > /dev/null 2>&1") != 0 ||
+      std::system(("mvn -q -B -f '" + sources + "' -Dbench.build='" + build + "' package >&2").c_str()) != 0) {
+    std::printf("ESPER IS LEFT OUT: it needs Java 17 and Maven, which fetches Esper 9\n");
+    return true;
+  }
+  const TemporaryFile file;
+  write_events(make_events(shape), file.path());
+  std::string command = "java -Xmx3g -cp '" + build + "/esper-bench-1.jar:" + build + "/lib/*' EsperBench '" +
+                        file.path().string() + "' " + std::to_string(shape.repeats);
+  for (const Measured& measured : all) {
+    command += " " + measured.esper + ":" + std::to_string(measured.events);
+  }
+  std::istringstream lines(output_of(command));
+  bool agreed = true;
+  size_t compared = 0;
+  std::string name;
+  size_t events = 0;
+  double took = 0;
+  Answer answer;
+  double p99_us = 0;
+  while (lines >> name >> events >> took >> answer.rows >> answer.sum >> p99_us) {
+    const auto ours = std::ranges::find(all, name, &Measured::esper);
+    if (ours == all.end()) {
+      continue;
+    }
+    const double per_s = static_cast<double>(events) / took;
+    const double off = std::abs(static_cast<double>(answer.rows) / static_cast<double>(ours->answer.rows) - 1);
+    const bool same = off <= ours->differs_max;
+    std::printf("%-28s %9.3f M/s by Esper, by rule %6.1fx (must 5x), %llu rows%s\n", ours->name.c_str(), per_s / 1e6,
+                ours->per_s / per_s, static_cast<unsigned long long>(answer.rows), same ? "" : "   THE ANSWERS DIFFER");
+    json[ours->name]["esper_per_s"] = per_s;
+    json[ours->name]["times_esper"] = ours->per_s / per_s;
+    agreed = agreed && same;
+    ++compared;
+  }
+  if (compared != all.size()) {
+    std::printf("ESPER FAILED: %zu of %zu answers\n", compared, all.size());
+  }
+  return agreed && compared == all.size();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -342,6 +451,8 @@ int main(int argc, char** argv) {
   std::string only;
   app.add_option("--only", only, "The one whose name begins so");
   app.add_option("--repeats", shape.repeats, "The best of so many counts")->capture_default_str();
+  bool without_esper = false;
+  app.add_flag("--without-esper", without_esper, "Leave out the comparison with it");
   CLI11_PARSE(app, argc, argv);
 
   const std::string stream = "CREATE STREAM a (dev TEXT, v DOUBLE);\n";
@@ -351,33 +462,37 @@ int main(int argc, char** argv) {
                   std::to_string(97.5 + i * 0.0025) + " DO log();\n";
   }
   const std::vector<Work> works = {
-      {"filter, 10 % hit", stream + "CREATE RULE r AS SELECT dev, v FROM a WHERE v > 90 DO log();", hand_filter, false,
-       1, 1.0 / 8, 1},
-      {"running sum by device", stream + "CREATE RULE r AS SELECT dev, sum(v) FROM a PARTITION BY dev DO log();",
+      {"filter, 10 % hit", "filter", stream + "CREATE RULE r AS SELECT dev, v FROM a WHERE v > 90 DO log();",
+       hand_filter, false, 1, 1.0 / 8, 1},
+      {"running sum by device", "sum", stream + "CREATE RULE r AS SELECT dev, sum(v) FROM a PARTITION BY dev DO log();",
        hand_sum, false, 1, 1.0 / 8, 1},
-      {"tumbling 1 s average",
+      {"tumbling 1 s average", "tumble",
        stream + "CREATE RULE r AS SELECT dev, avg(v) FROM a GROUP BY dev WINDOW TUMBLE 1s DO log();", hand_tumble,
-       false, 1, 1.0 / 8, 1},
-      {"every A -> B within 5 s",
+       false, 1, 1.0 / 8, 1, 0.001},
+      {"every A -> B within 5 s", "pattern",
        stream + "CREATE STREAM b (dev TEXT, v DOUBLE);\nCREATE RULE r OPTIONS(max_state=1000000000) AS SELECT a.dev AS "
                 "dev, a.v AS v FROM PATTERN "
                 "(EVERY a -> b) WITHIN 5s PARTITION BY dev DO log();",
-       hand_pattern, true, 1, 1.0 / 10, 2},
-      {"1000 threshold rules", thresholds, hand_thresholds, false, 1, 1.0 / 6, 20},
+       hand_pattern, true, 1, 1.0 / 10, 2, 0.02},
+      {"1000 threshold rules", "thresholds", thresholds, hand_thresholds, false, 1, 1.0 / 6, 20},
   };
   nlohmann::ordered_json json;
   bool agreed = true;
+  std::vector<Measured> all;
   for (const Work& work : works) {
     if (!std::string(work.name).starts_with(only)) {
       continue;
     }
-    agreed = measure(work, shape, json) && agreed;
+    agreed = measure(work, shape, json, all) && agreed;
   }
   if (std::string("live").starts_with(only)) {
-    measure_live(shape, json);
+    measure_live(shape, json, all);
   }
   if (std::string("idle").starts_with(only)) {
     measure_idle_rules(json);
+  }
+  if (!without_esper && !all.empty()) {
+    agreed = compare_with_esper(shape, all, json) && agreed;
   }
   std::printf("%s\n", json.dump().c_str());
   return agreed ? 0 : 1;

@@ -75,6 +75,7 @@ struct Node::Parts {
   Status make_scraper();
   std::string targets_text() const;
   void register_scrape_metrics();
+  void note_metric(const MetricSaid& said);
   query::MetricFactsByName metric_facts() const;
 
   Env& env;

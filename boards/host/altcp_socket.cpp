@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <new>
 
 namespace lambda::boards {
@@ -34,6 +35,7 @@ struct Connection {
   bool peer_done = false;
   pbuf* waiting = nullptr;  // the application would not take it yet
   size_t out_size = 0;
+  size_t told_later = 0;  // bytes that the kernel took and the application was not told of yet
   int64_t poll_due_ms = 0;
   uint8_t out[kOutBytesMax];
 };
@@ -115,6 +117,7 @@ void flush(Connection* connection) {
     const ssize_t sent = send(connection->file, connection->out, connection->out_size, MSG_NOSIGNAL);
     if (sent <= 0) return;  // full, or broken: then reading says so
     connection->out_size -= static_cast<size_t>(sent);
+    connection->told_later += static_cast<size_t>(sent);
     memmove(connection->out, connection->out + sent, connection->out_size);
   }
 }
@@ -227,11 +230,12 @@ void serve(Connection* connection, short events) {
   if (connection->connecting) {
     if ((events & (POLLOUT | POLLERR | POLLHUP)) == 0 || !finish_connect(pcb, connection)) return;
   }
-  const size_t before = connection->out_size;
   flush(connection);
   if ((events & (POLLIN | POLLERR | POLLHUP)) != 0 && !connection->peer_done && !receive(pcb, connection)) return;
-  if (connection->out_size < before && pcb->sent != nullptr) {
-    pcb->sent(pcb->arg, pcb, static_cast<u16_t>(before - connection->out_size));
+  const size_t told = std::min(connection->told_later, size_t{UINT16_MAX});
+  connection->told_later -= told;
+  if (told > 0 && pcb->sent != nullptr) {  // lwIP's MQTT takes this as a sign of life, and sends what else there is
+    pcb->sent(pcb->arg, pcb, static_cast<u16_t>(told));
     if (of(pcb) != connection) return;
   }
   if (pcb->poll == nullptr || connection->connecting || now_ms() < connection->poll_due_ms) return;
@@ -249,6 +253,7 @@ void poll_sockets(int wait_ms_max) {
     if (connection == nullptr || connection->file < 0) continue;
     short events = connection->peer_done ? 0 : POLLIN;
     if (connection->connecting || connection->out_size > 0) events |= POLLOUT;
+    if (connection->told_later > 0) wait_ms_max = 0;
     asked[count] = connection;
     files[count++] = {connection->file, events, 0};
   }

@@ -92,14 +92,12 @@ def a_broker_with_tls_that_was_there_before_the_gateway(options):
         assert other.wait_settled(1)
 
         kill_and_start(world, broker, world.gateway_ready)
-        stored = world.segment_bytes()
-        wait_until("points being stored again", lambda: world.segment_bytes() > stored, 60)
+        world.wait_stored_again("points being stored again", 60)
         kill_and_start(world, world.gateway, world.gateway_ready)
         world.drain(agent, 60)
 
         revoked_is_shut_out(world, broker, other, port)
-        stored = world.segment_bytes()
-        wait_until("the agent being served as before", lambda: world.segment_bytes() > stored, 60)
+        world.wait_stored_again("the agent being served as before", 60)
         world.drain(agent, 60)
         agent.stop()
         world.gateway.stop()

@@ -271,7 +271,10 @@ def a_target_that_does_everything_wrong_harms_nobody(options):
         eventually(each_fault_is_told_and_counted)
         assert served.asked["/good"]["Accept-Encoding"] == "gzip"
         # What the pages took is given back.
-        wait_until("the agent being small", lambda: agent.resident_bytes() < 64 * MEGABYTE, 60)
+        if world.is_sanitized:
+            print("*** NOT LOOKED AT under AddressSanitizer: what is resident afterwards ***", flush=True)
+        else:
+            wait_until("the agent being small", lambda: agent.resident_bytes() < 64 * MEGABYTE, 60)
         print(f"resident: {agent.resident_bytes() / MEGABYTE:.1f} MB", flush=True)
         assert not agent.agent.errors(), agent.agent.errors()
 

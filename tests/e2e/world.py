@@ -3,6 +3,7 @@
 Every process is started here and ended here, by its pid. On failure the logs are shown and the folder is kept.
 """
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -184,6 +185,23 @@ port = {self.gateway_port}
 
     def segment_bytes(self):
         return sum(path.stat().st_size for path in self.gateway_store.rglob("seg-*.lam"))
+
+    def wait_stored_again(self, what, seconds, more_than=0):
+        """Until segments have grown; merging makes them smaller in between."""
+        least = self.segment_bytes()
+
+        def grown():
+            nonlocal least
+            now = self.segment_bytes()
+            least = min(least, now)
+            return now > least + more_than
+
+        wait_until(what, grown, seconds)
+
+    @functools.cached_property
+    def is_sanitized(self):
+        """Whether the programs carry AddressSanitizer, whose own memory says nothing about theirs."""
+        return b"__asan_init" in (self.binaries / "lambda-agent").read_bytes()
 
     def metrics(self, port=None):
         """name{labels} -> value."""

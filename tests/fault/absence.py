@@ -177,8 +177,7 @@ def an_agents_full_disk_ends_nothing_and_space_brings_it_back(options):
             time.sleep(4)
             assert agent.alive(), "a full disk ended the agent"
             os.unlink(mount / "ballast")
-            stored = world.segment_bytes()
-            wait_until("points being stored again", lambda: world.segment_bytes() > stored + 2_000, 40)
+            world.wait_stored_again("points being stored again", 40, more_than=2_000)
             world.drain(agent, 40)
             agent.stop()
             world.gateway.stop()

@@ -66,8 +66,7 @@ def settled_seqs(agent):
 def kill_between_store_and_ack(world, agent, jitter_s):
     """Kills gateway and broker when parcels are stored whose acks cannot have left the broker: it was stopped before the
     gateway read them. True if such a parcel is seen in the files of both sides, after the kill."""
-    grown_from = world.segment_bytes()
-    wait_until("points being stored again", lambda: world.segment_bytes() > grown_from, 60)
+    world.wait_stored_again("points being stored again", 60)
     world.gateway.signal(signal.SIGSTOP)
     time.sleep(1.2)   # two seal rounds: the broker hands parcels to a gateway that does not read
     broker = world.broker_pid()

@@ -210,7 +210,8 @@ void Node::Parts::make_sampler() {
                     [this](std::vector<Row> rows, const std::optional<RequestNote>& note, Feeder::RowsDone done) {
                       take_rows(std::move(rows), std::move(done), note);
                     },
-                    [this] { return env.clock.utc_ms(); }, [this] { return sampler->segment(); }});
+                    [this] { return env.clock.utc_ms(); }, [this] { return sampler->segment(); },
+                    [this](const MetricSaid& said) { note_metric(said); }});
   doors = std::make_unique<Doors>(config.doors, *feeder, *requests, env.clock);
 }
 

@@ -11,6 +11,8 @@ namespace {
 // Points of kBootsMax boots are in memory at most, each for as long as retention: no more of them than that in a while.
 constexpr int64_t kForgetsPerRetention = 2;
 static_assert(kForgetsPerRetention + 1 < SeriesStore::kBootsMax);
+// Each try makes parcels of everything: when memory refuses the boot, because others were asked for, not at once again.
+constexpr int64_t kForgetAgainMs = 60'000;
 
 }  // namespace
 
@@ -28,16 +30,19 @@ void Node::Parts::forget_series() {
   if (scraper != nullptr) {
     for (const Places& places : scraper->places(ended)) look(places);
   }
-  if (!worth || env.clock.mono_ms() - boot_began_ms < config.retention_ms / kForgetsPerRetention) return;
+  const int64_t now = env.clock.mono_ms();
+  if (!worth || now - boot_began_ms < config.retention_ms / kForgetsPerRetention) return;
   // The new boot needs a disk that works. And each boot that a gateway does not have yet keeps its series in RAM.
   uint64_t unfinished = 0;
   for (const auto& known : spool->state().boots()) unfinished += known->id != boot ? 1 : 0;
-  const bool disk_works = !disk_full && !journal->failing() && !spool->failing();
+  const bool disk_works = !disk_full && !journal->failing() && !spool->failing() && (!enrolled() || spool->started());
   const char* why = !disk_works                          ? "the disk does not work"
                     : unfinished >= config.old_boots_max ? "too many boots wait for a gateway"
                                                          : nullptr;
   if (why == nullptr) {
     forget_withheld = false;
+    if (now < forget_again_ms) return;
+    forget_again_ms = now + kForgetAgainMs;
     return change_boot();
   }
   if (!std::exchange(forget_withheld, true)) {

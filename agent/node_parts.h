@@ -75,6 +75,7 @@ struct Node::Parts {
   Status make_scraper();
   std::string targets_text() const;
   void register_scrape_metrics();
+  void note_metric(const MetricSaid& said);
   query::MetricFactsByName metric_facts() const;
 
   Env& env;
@@ -121,6 +122,7 @@ struct Node::Parts {
   std::vector<std::string> offenders_told;
   uint64_t series_forgotten = 0;
   bool forget_withheld = false;
+  int64_t forget_again_ms = 0;
   uint64_t seconds = 0;  // that second_timer() counted
   uint64_t points_unmade_held = 0;
   uint64_t points_dropped_journal = 0;

@@ -55,6 +55,20 @@ std::string Node::Parts::targets_text() const {
   return answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
+// As a client over HTTP says it: a name that no series has, or a text that is not UTF-8, would break an answer.
+void Node::Parts::note_metric(const MetricSaid& said) {
+  std::string_view help = said.help;
+  if (help.size() > query::MetricBook::kHelpBytesMax) {
+    size_t end = query::MetricBook::kHelpBytesMax;
+    while (end > 0 && (static_cast<uint8_t>(help[end]) >> 6) == 2) --end;  // not within a character
+    help = help.substr(0, end);
+  }
+  for (const std::string_view text : {said.unit, help}) {
+    if (!check_series(said.metric, {}, ValueType::kF64, 0, text)) return;
+  }
+  metric_book.note(said.metric, said.type, help, said.unit);
+}
+
 // What pages say of their metrics, and what the declarations say of the other ones.
 query::MetricFactsByName Node::Parts::metric_facts() const {
   query::MetricFactsByName facts = metric_book.facts();

@@ -30,6 +30,10 @@ KnownSeries& FeedBatch::known() {
   return feeder_.known_;
 }
 
+void FeedBatch::say(const MetricSaid& said) {
+  if (feeder_.ports_.said) feeder_.ports_.said(said);
+}
+
 Result<SeriesRef> FeedBatch::series(SeriesSpec spec) {
   // The two labels that say which device it was; a client's own are kept as Prometheus keeps those of its targets.
   for (auto& [name, text] : spec.labels) {

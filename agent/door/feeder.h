@@ -26,6 +26,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/door/known_series.h"
@@ -50,6 +51,11 @@ struct FeedError {
   std::string text;
 };
 
+// What a client says of a metric. Any bytes, of any length; valid during the call.
+struct MetricSaid {
+  std::string_view metric, type, unit, help;
+};
+
 class Feeder;
 
 // What one request brings, for Feeder::take(). Items that a door cannot read are told to it as well, so that one answer
@@ -65,6 +71,7 @@ class FeedBatch {
     add(item, series(std::move(spec)), time_ms, value);
   }
   void refuse(uint64_t item, std::string why);
+  void say(const MetricSaid& said);
   // A whole number of a point is not one of a double's, and was rounded: it is made all the same, and counted.
   void value_was_rounded() { rounded_++; }
   // A point came without a time and got this moment's: the same request later brings other points.
@@ -128,7 +135,8 @@ class Feeder {
     // the loop, in the order of the calls, and hands them back.
     std::function<void(std::vector<Row> rows, std::optional<RequestNote> note, RowsDone done)> rows;
     std::function<int64_t()> now_ms;
-    std::function<uint32_t()> segment;  // of the clock
+    std::function<uint32_t()> segment;                 // of the clock
+    std::function<void(const MetricSaid&)> said = {};  // may be empty
   };
   Feeder(FeedOptions options, Ports ports)
       : options_(options), ports_(std::move(ports)), known_(options.known_bytes_max) {

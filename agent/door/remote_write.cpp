@@ -4,6 +4,7 @@
 #include <google/protobuf/wire_format_lite.h>
 
 #include <bit>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,13 @@ constexpr uint32_t tag_of(int number, WireFormatLite::WireType type) {
   return static_cast<uint32_t>(number << 3) | type;
 }
 constexpr uint32_t kSeries = tag_of(1, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kMetadata = tag_of(3, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kFactsType = tag_of(1, WireFormatLite::WIRETYPE_VARINT);
+constexpr uint32_t kFactsName = tag_of(2, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kFactsHelp = tag_of(4, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kFactsUnit = tag_of(5, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr std::string_view kMetricTypes[] = {"unknown",        "counter", "gauge", "histogram",
+                                             "gaugehistogram", "summary", "info",  "stateset"};
 constexpr uint32_t kLabels = tag_of(1, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 constexpr uint32_t kSamples = tag_of(2, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 constexpr uint32_t kHistograms = tag_of(4, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
@@ -103,6 +111,22 @@ bool read_labels(std::string_view message, SeriesSpec* spec) {
   return fields.whole();
 }
 
+bool read_facts(std::string_view message, MetricSaid* facts) {
+  Fields fields(message);
+  facts->type = kMetricTypes[0];
+  while (const uint32_t tag = fields.next()) {
+    uint64_t type = 0;
+    const bool good = tag == kFactsType   ? fields.number(&type)
+                      : tag == kFactsName ? fields.bytes(&facts->metric)
+                      : tag == kFactsHelp ? fields.bytes(&facts->help)
+                      : tag == kFactsUnit ? fields.bytes(&facts->unit)
+                                          : fields.skip(tag);
+    if (!good) return false;
+    if (tag == kFactsType) facts->type = kMetricTypes[type < std::size(kMetricTypes) ? type : 0];
+  }
+  return fields.whole();
+}
+
 struct SeriesMessage {
   std::string_view labels;  // as they were sent; empty: they do not stand together at its beginning
   std::vector<Sample> samples;
@@ -143,6 +167,13 @@ Status read_remote_write(std::string_view message, FeedBatch& batch) {
   uint64_t number = 0;
   for (uint32_t tag = 0; (tag = fields.next()) != 0;) {
     if (batch.too_large()) return {};
+    if (tag == kMetadata) {
+      std::string_view body;
+      MetricSaid said;
+      if (!fields.bytes(&body) || !read_facts(body, &said)) return wrong();
+      batch.say(said);
+      continue;
+    }
     if (tag != kSeries) {
       if (!fields.skip(tag)) return wrong();
       continue;

@@ -19,7 +19,11 @@ struct TestJournal {
               if (note) notes.push_back(*note);
               appends.emplace_back(std::move(rows), std::move(done));
             },
-            [this] { return now_ms; }, [] { return 3u; }};
+            [this] { return now_ms; }, [] { return 3u; },
+            [this](const MetricSaid& one) {
+              said.push_back(std::string(one.metric) + " " + std::string(one.type) + " " + std::string(one.unit) + " " +
+                             std::string(one.help));
+            }};
   }
   Result<SeriesRef> series(const SeriesSpec& spec, bool may_add, bool* fresh) {
     if (collectors.contains(spec.name)) return fail(ErrorCode::kDenied, spec.name + " is made by a collector");
@@ -51,6 +55,7 @@ struct TestJournal {
   std::set<std::string> collectors;  // names of their series
   std::deque<std::pair<std::vector<Row>, Feeder::RowsDone>> appends;
   std::vector<Row> made;
+  std::vector<std::string> said;   // of metrics
   std::vector<RequestNote> notes;  // that came with rows
 };
 

@@ -235,6 +235,43 @@ TEST(RemoteWrite, ReadsSeriesAndPassesOverWhatItDoesNotKeep) {
   read([](FeedBatch& batch) { EXPECT_FALSE(read_remote_write("\x0a\xff", batch).has_value()); });
 }
 
+TEST(RemoteWrite, WhatIsSaidOfMetricsIsHandedOn) {
+  prometheus::WriteRequest request;
+  const auto say = [&](prometheus::MetricMetadata::MetricType type, const char* name, const char* help,
+                       const char* unit) {
+    auto* said = request.add_metadata();
+    said->set_type(type);
+    said->set_metric_family_name(name);
+    said->set_help(help);
+    said->set_unit(unit);
+  };
+  say(prometheus::MetricMetadata::COUNTER, "http_requests", "Requests so far.", "");
+  say(prometheus::MetricMetadata::HISTOGRAM, "http_seconds", "How long.", "seconds");
+  say(prometheus::MetricMetadata::UNKNOWN, "x", "", "");
+  const auto in_words = [](const std::string& bytes) {
+    TestJournal journal;
+    Feeder feeder({}, journal.ports());
+    FeedBatch batch(feeder);
+    EXPECT_TRUE(read_remote_write(bytes, batch).has_value());
+    feeder.take(std::move(batch), [](const FeedResult& result) {
+      EXPECT_TRUE(result.status.has_value());
+      EXPECT_EQ(result.refused, 0u);
+    });
+    return journal.said;
+  };
+  const std::string bytes = request.SerializeAsString();
+  EXPECT_EQ(in_words(bytes), (Texts{"http_requests counter  Requests so far.",
+                                    "http_seconds histogram seconds How long.", "x unknown  "}));
+  EXPECT_EQ(in_words("\x1a\x05\x08\x63\x12\x01y"), Texts{"y unknown  "}) << "a type of later times";
+  for (size_t length = 1; length < bytes.size(); ++length) {
+    TestJournal journal;
+    Feeder feeder({}, journal.ports());
+    FeedBatch batch(feeder);
+    const bool whole = read_remote_write(bytes.substr(0, length), batch).has_value();
+    EXPECT_EQ(whole, prometheus::WriteRequest().ParseFromString(bytes.substr(0, length))) << length;
+  }
+}
+
 prometheus::WriteRequest random_request(std::mt19937_64& random) {
   prometheus::WriteRequest request;
   for (uint64_t i = random() % 6; i > 0; --i) {

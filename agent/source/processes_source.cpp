@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "agent/source/kernel_file.h"
+#include "agent/source/process_stat.h"
 #include "agent/source/text.h"
 
 namespace lambda::agent {
 namespace {
 
-constexpr int64_t kSaneMax = int64_t{1} << 40;  // of ticks or pages: sums and bytes stay within an int64
-constexpr uint32_t kProgramIdleMax = 360;       // collections without a process of it: its time is forgotten
+constexpr uint32_t kProgramIdleMax = 360;  // collections without a process of it: its time is forgotten
 
 // Names may hold any bytes.
 std::string label_of(std::string_view name) {
@@ -46,40 +46,26 @@ ProcessesSource::Program* ProcessesSource::program(std::string_view name) {
   return &added;
 }
 
-// pid (name) state ppid ...: the name may hold anything, so the last ')' ends it.
 bool ProcessesSource::process(int64_t pid, std::string_view text) {
-  const size_t begin = text.find('('), end = text.rfind(')');
-  if (begin == std::string_view::npos || end == std::string_view::npos || end <= begin) return false;
-  std::string_view rest = text.substr(end + 1), line;
-  take_line(rest, line);
-  const std::string_view state = take_field(line);
-  std::array<std::optional<int64_t>, 24 - 3> fields{};  // fields[n - 4] is field n of proc(5)
-  for (auto& field : fields) field = to_number(take_field(line));
-  const auto user = fields[14 - 4], system = fields[15 - 4], threads = fields[20 - 4], started = fields[22 - 4],
-             pages = fields[24 - 4];
-  if (state.size() != 1 || static_cast<unsigned char>(state[0]) >= states_.size()) return false;
-  for (const auto& value : {user, system, threads, started, pages}) {
-    if (!value || *value < 0 || *value > kSaneMax) return false;
-  }
-  states_[static_cast<size_t>(state[0])]++;
-  threads_ += *threads;
+  const auto stat = read_process_stat(text);
+  if (!stat || static_cast<unsigned char>(stat->state) >= states_.size()) return false;
+  states_[static_cast<size_t>(stat->state)]++;
+  threads_ += stat->threads;
 
-  const int64_t ticks = *user + *system;
   const auto [at, added] = processes_.try_emplace(pid);
   Process& known = at->second;
   // One that was there before us brings no past; one that began since the collection before brings all it used.
-  const bool same = !added && known.started == *started;
-  const int64_t used = same ? std::max<int64_t>(ticks - known.ticks, 0) : round_ > 1 ? ticks : 0;
-  known = {*started, ticks, round_};
-  const std::string_view name = text.substr(begin + 1, end - begin - 1);
-  if (Program* of = program(name)) {
+  const bool same = !added && known.started == stat->started;
+  const int64_t used = same ? std::max<int64_t>(stat->ticks - known.ticks, 0) : round_ > 1 ? stat->ticks : 0;
+  known = {stat->started, stat->ticks, round_};
+  if (Program* of = program(stat->name)) {
     of->ticks += used;
     of->ticks_now += used;
-    of->pages_now += *pages;
+    of->pages_now += stat->pages;
     of->processes_now++;
   }
   // Reads further files: the text is gone afterwards.
-  if (groups_ != nullptr) groups_->add({pid, *started, used, *pages, *threads}, std::string(name));
+  if (groups_ != nullptr) groups_->add({pid, stat->started, used, stat->pages, stat->threads}, std::string(stat->name));
   return true;
 }
 

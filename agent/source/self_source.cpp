@@ -1,15 +1,9 @@
 #include "agent/source/self_source.h"
 
 #include "agent/source/kernel_file.h"
-#include "agent/source/text.h"
+#include "agent/source/process_stat.h"
 
 namespace lambda::agent {
-namespace {
-
-constexpr int64_t kSaneMax = int64_t{1} << 40;  // of ticks or pages: sums and bytes stay within an int64
-
-}  // namespace
-
 SelfSource::SelfSource(HostFiles& files, int64_t interval_ms, std::vector<SelfMeter> meters)
     : files_(files), interval_ms_(interval_ms), page_bytes_(files.page_bytes()) {
   for (SelfMeter& meter : meters) meters_.push_back({std::move(meter), {}});
@@ -28,21 +22,13 @@ void SelfSource::watch(const MeteredSource& source) {
 }
 
 bool SelfSource::process(Sink& sink, std::string_view text) {
-  // pid (name) state ppid ...: the name may hold anything, so the last ')' ends it.
-  const size_t end = text.rfind(')');
-  if (end == std::string_view::npos) return false;
-  std::string_view rest = text.substr(end + 1), line;
-  take_line(rest, line);
-  std::array<std::optional<int64_t>, 24 - 2> fields{};  // fields[n - 3] is field n of proc(5)
-  for (auto& field : fields) field = to_count(take_field(line));
-  const auto user = fields[14 - 3], system = fields[15 - 3], threads = fields[20 - 3], pages = fields[24 - 3];
-  if (!user || !system || !threads || !pages) return false;
-  if (*user > kSaneMax || *system > kSaneMax || *pages > kSaneMax) return false;
-  put(sink, slots_[0], static_cast<uint64_t>(*user + *system),
+  const auto stat = read_process_stat(text);
+  if (!stat) return false;
+  put(sink, slots_[0], static_cast<uint64_t>(stat->ticks),
       [] { return SeriesSpec{"lambda_agent_cpu_seconds_total", {}, Kind::kCounter, ValueType::kDec, 2, "seconds"}; });
-  put(sink, slots_[1], static_cast<uint64_t>(*pages) * page_bytes_,
+  put(sink, slots_[1], static_cast<uint64_t>(stat->pages) * page_bytes_,
       [] { return SeriesSpec{"lambda_agent_resident_memory_bytes", {}, Kind::kGauge, ValueType::kI64, 0, "bytes"}; });
-  put(sink, slots_[2], static_cast<uint64_t>(*threads),
+  put(sink, slots_[2], static_cast<uint64_t>(stat->threads),
       [] { return SeriesSpec{"lambda_agent_threads", {}, Kind::kGauge, ValueType::kI64, 0, ""}; });
   return true;
 }

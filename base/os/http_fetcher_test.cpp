@@ -11,7 +11,6 @@
 #include <optional>
 #include <thread>
 
-#include "base/crypto/crypto.h"
 #include "base/os/log.h"
 #include "base/os/network.h"
 #include "base/os/random.h"
@@ -242,21 +241,7 @@ TEST_F(HttpFetcherTest, WhatCannotBeAskedSaysWhy) {
 TEST_F(HttpFetcherTest, TrustsOnlyTheGivenAuthorityAndShowsItsCertificate) {
   OsRandom random;
   TestFolder folder;
-  CertificateOrder order;
-  order.common_name = "ca";
-  order.not_before_ms = clock.utc_ms() - 86'400'000;
-  order.not_after_ms = clock.utc_ms() + 86'400'000;
-  order.authority = true;
-  const std::string ca_key = *make_tls_key(random);
-  const std::string ca = *self_signed_authority(ca_key, order, random);
-  std::ofstream(folder / "ca.pem") << ca;
-  order.authority = false;
-  order.server = order.client = true;
-  order.ip_addresses = {"127.0.0.1"};
-  order.common_name = "exporter";
-  const std::string key = *make_tls_key(random);
-  std::ofstream(folder / "key.pem") << key;
-  std::ofstream(folder / "cert.pem") << *issue_for_key(ca, ca_key, key, order, random);
+  make_certificates(folder, clock, random, "exporter");
 
   HttpOptions options;
   options.certificate_file = folder / "cert.pem";

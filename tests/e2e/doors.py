@@ -228,6 +228,7 @@ scrape_configs:
 {jobs}remote_write:
   - url: http://127.0.0.1:{agent.port}/api/v1/write
     queue_config: {{batch_send_deadline: 1s}}
+    metadata_config: {{send_interval: 2s}}
 """)
     prometheus = worlds.Program(name, [program, f"--config.file={config}", f"--storage.tsdb.path={world.folder}/{name}",
                                        f"--web.listen-address=127.0.0.1:{port}"], world.folder)
@@ -342,6 +343,11 @@ def prometheus_writes_here(options):
             assert len(both) >= 4, (name, theirs, ours)
             differ = [(t, theirs[t], ours[t]) for t in both if float(theirs[t]) != float(ours[t])]
             assert not differ, (name, differ)
+
+        def said(metric):
+            return json.loads(ask(agent.port, "/api/v1/metadata?metric=" + metric)[1])["data"].get(metric, [{}])[0]
+        wait_until("what it says of its metrics", lambda: said("go_goroutines").get("type") == "gauge", 60)
+        assert "goroutines" in said("go_goroutines")["help"], said("go_goroutines")
         prometheus.stop()
         failed = [line for line in prometheus.log.read_text().splitlines() if "non-recoverable" in line]
         assert not failed, failed[:3]

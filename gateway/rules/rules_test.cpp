@@ -227,6 +227,24 @@ TEST(Outbox, AnEventThatTheSavedStateDoesNotCoverIsKnownAfterACrash) {
   EXPECT_TRUE(outbox->put("b", {"webhook x"}, "{}")) << "forgotten when the state covers it";
 }
 
+TEST_F(RulesTest, WhatTheEngineSaysAgainAfterACrashIsKnown) {
+  file("hot.sql", kHot);
+  start();
+  run_ms(1'000);
+  const uint64_t saved = rules->counters().snapshots;
+  bool stored = false;
+  world.store->put(parcel(press, 1, {95}, now()), [&](const Decision&) { stored = true; });
+  while ((!stored || receiver.got.empty()) && world.loop.step(false)) {
+  }
+  ASSERT_EQ(receiver.got.size(), 1u);
+  ASSERT_EQ(rules->counters().snapshots, saved) << "nothing would be said again";
+  restart();
+  run_ms(10'000);
+  EXPECT_EQ(rules->outbox()->counters().known, 1u);
+  EXPECT_EQ(logged("alert_firing"), 1u);
+  EXPECT_EQ(alerts().size(), 1u);
+}
+
 TEST_F(RulesTest, AReceiverThatRefusesForGoodIsNotAskedAgain) {
   file("hot.sql", kHot);
   receiver.status = 404;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "cep/engine_impl.h"
-#include "cep/shape.h"
+#include "cep/language/shape.h"
 
 namespace lambda::cep {
 

@@ -14,11 +14,11 @@
 #include <string_view>
 #include <vector>
 
-#include "cep/batch.h"
-#include "cep/catalog.h"
-#include "cep/diagnostic.h"
-#include "cep/output.h"
-#include "cep/rule.h"
+#include "cep/language/catalog.h"
+#include "cep/language/diagnostic.h"
+#include "cep/machine/rule.h"
+#include "cep/stream/batch.h"
+#include "cep/stream/output.h"
 
 namespace lambda::cep {
 

@@ -6,13 +6,13 @@
 #include <memory>
 #include <vector>
 
-#include "cep/agenda.h"
 #include "cep/engine.h"
-#include "cep/horizon.h"
-#include "cep/mutant.h"
+#include "cep/language/mutant.h"
 #include "cep/readers.h"
 #include "cep/rule_runner.h"
 #include "cep/state_budget.h"
+#include "cep/stream/agenda.h"
+#include "cep/stream/horizon.h"
 
 namespace lambda::cep {
 

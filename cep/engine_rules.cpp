@@ -1,11 +1,11 @@
 // Which rules an engine has: created, replaced, removed, always between two lines of input.
 #include <algorithm>
 
-#include "cep/binder.h"
 #include "cep/engine_impl.h"
 #include "cep/footprint.h"
-#include "cep/parser.h"
-#include "cep/shape.h"
+#include "cep/language/binder.h"
+#include "cep/language/parser.h"
+#include "cep/language/shape.h"
 
 namespace lambda::cep {
 namespace {

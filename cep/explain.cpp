@@ -2,9 +2,9 @@
 
 #include <sstream>
 
-#include "cep/pattern_run.h"
-#include "cep/predicate_index.h"
-#include "cep/window_state.h"
+#include "cep/machine/pattern_run.h"
+#include "cep/machine/window_state.h"
+#include "cep/stream/predicate_index.h"
 
 namespace lambda::cep {
 namespace {

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "cep/catalog.h"
+#include "cep/language/catalog.h"
 
 namespace lambda::cep {
 

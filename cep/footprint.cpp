@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "cep/pattern_run.h"
-#include "cep/window_state.h"
+#include "cep/machine/pattern_run.h"
+#include "cep/machine/window_state.h"
 
 namespace lambda::cep {
 namespace {

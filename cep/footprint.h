@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "cep/catalog.h"
+#include "cep/language/catalog.h"
 
 namespace lambda::cep {
 

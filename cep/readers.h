@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "cep/predicate_index.h"
 #include "cep/rule_runner.h"
+#include "cep/stream/predicate_index.h"
 
 namespace lambda::cep {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "cep/footprint.h"
-#include "cep/mutant.h"
+#include "cep/language/mutant.h"
 
 namespace lambda::cep {
 namespace {

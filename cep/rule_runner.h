@@ -4,10 +4,10 @@
 #include <memory>
 #include <span>
 
-#include "cep/horizon.h"
-#include "cep/reorder.h"
-#include "cep/results.h"
-#include "cep/rule.h"
+#include "cep/machine/results.h"
+#include "cep/machine/rule.h"
+#include "cep/stream/horizon.h"
+#include "cep/stream/reorder.h"
 
 namespace lambda::cep {
 

@@ -1,13 +1,13 @@
-#include "cep/value.h"
+#include "cep/language/value.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <string>
 
-#include "cep/keys.h"
-#include "cep/program.h"
-#include "cep/snapshot.h"
+#include "cep/language/program.h"
+#include "cep/stream/keys.h"
+#include "cep/stream/snapshot.h"
 
 namespace lambda::cep {
 namespace {

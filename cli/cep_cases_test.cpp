@@ -11,7 +11,7 @@
 #include <sstream>
 
 #include "base/os/disk.h"
-#include "cep/mutant.h"
+#include "cep/language/mutant.h"
 #include "cli/cep_command.h"
 
 namespace lambda::cli {

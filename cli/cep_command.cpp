@@ -8,7 +8,7 @@
 #include "base/os/workers.h"
 #include "cep/engine.h"
 #include "cep/explain.h"
-#include "cep/mutant.h"
+#include "cep/language/mutant.h"
 #include "cep/sharded_engine.h"
 #include "cli/cep_events.h"
 

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "base/env/disk.h"
-#include "cep/batch.h"
-#include "cep/catalog.h"
 #include "cep/engine.h"
-#include "cep/output.h"
+#include "cep/language/catalog.h"
+#include "cep/stream/batch.h"
+#include "cep/stream/output.h"
 
 namespace lambda::cli {
 

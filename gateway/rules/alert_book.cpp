@@ -4,7 +4,7 @@
 #include <span>
 
 #include "base/crypto/crypto.h"
-#include "cep/snapshot.h"
+#include "cep/stream/snapshot.h"
 
 namespace lambda::gateway {
 namespace {

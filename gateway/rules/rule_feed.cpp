@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/record/record.h"
-#include "cep/shape.h"
+#include "cep/language/shape.h"
 #include "gateway/rules/rule_json.h"
 #include "gateway/store/record_body.h"
 #include "query/json.h"

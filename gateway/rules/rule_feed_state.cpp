@@ -2,7 +2,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "cep/snapshot.h"
+#include "cep/stream/snapshot.h"
 #include "gateway/rules/rule_feed.h"
 
 namespace lambda::gateway {

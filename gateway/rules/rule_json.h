@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cep/catalog.h"
-#include "cep/value.h"
+#include "cep/language/catalog.h"
+#include "cep/language/value.h"
 
 namespace lambda::gateway {
 

@@ -7,8 +7,8 @@
 #include <set>
 #include <utility>
 
-#include "cep/lexer.h"
-#include "cep/parser.h"
+#include "cep/language/lexer.h"
+#include "cep/language/parser.h"
 #include "gateway/rules/rule_json.h"
 
 namespace lambda::gateway {

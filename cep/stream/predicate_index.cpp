@@ -1,0 +1,147 @@
+#include "cep/stream/predicate_index.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace lambda::cep {
+namespace {
+
+using Demand = PredicateIndex::Demand;
+
+bool is_number(const Value& value) {
+  return value.type == Type::kInt || (value.type == Type::kDouble && !std::isnan(value.d));
+}
+// 2^53: above, two INTs may be one DOUBLE.
+bool is_exact(const Value& value) {
+  return value.type != Type::kInt || std::abs(value.number()) <= 9007199254740992.0;
+}
+
+Op mirrored(Op op) {
+  switch (op) {
+    case Op::kLess:
+      return Op::kGreater;
+    case Op::kLessEqual:
+      return Op::kGreaterEqual;
+    case Op::kGreater:
+      return Op::kLess;
+    case Op::kGreaterEqual:
+      return Op::kLessEqual;
+    default:
+      return op;
+  }
+}
+
+std::optional<Demand> demand_at(const Program& where, uint16_t at) {
+  const Node& node = where.nodes[at];
+  if (node.op < Op::kEqual || node.op > Op::kGreaterEqual || node.op == Op::kNotEqual) {
+    return std::nullopt;
+  }
+  const Node& x = where.nodes[node.a];
+  const Node& y = where.nodes[node.b];
+  const bool forward = x.op == Op::kLoad && y.op == Op::kConstant;
+  if (!forward && !(x.op == Op::kConstant && y.op == Op::kLoad)) {
+    return std::nullopt;
+  }
+  const Node& load = forward ? x : y;
+  const Value constant = where.constants[(forward ? y : x).immediate];
+  const bool usable =
+      (is_number(constant) && is_exact(constant)) || (constant.type == Type::kText && node.op == Op::kEqual);
+  if (load.a != static_cast<uint16_t>(Frame::kEvent) || !usable) {
+    return std::nullopt;
+  }
+  return Demand{load.immediate, at, forward ? node.op : mirrored(node.op), constant};
+}
+
+// Of the conjuncts the first one that can be used, equalities before others.
+void collect(const Program& where, uint16_t at, std::optional<Demand>& best) {
+  const Node& node = where.nodes[at];
+  if (node.op == Op::kAnd) {
+    collect(where, node.a, best);
+    collect(where, node.b, best);
+  } else if (const auto found = demand_at(where, at);
+             found && (!best || (found->op == Op::kEqual && best->op != Op::kEqual))) {
+    best = found;
+  }
+}
+
+Value as_key(const Value& value) {
+  return value.type == Type::kInt ? Value::of_double(value.number()) : value;
+}
+
+}  // namespace
+
+std::optional<Demand> PredicateIndex::demand_of(const RulePlan& plan) {
+  std::optional<Demand> best;
+  if (!plan.where.empty() && plan.source == ast::SourceKind::kStream) {
+    collect(plan.where, static_cast<uint16_t>(plan.where.nodes.size() - 1), best);
+  }
+  return best;
+}
+
+PredicateIndex::Column& PredicateIndex::column(uint32_t index) {
+  const auto found = std::ranges::find(columns_, index, &Column::column);
+  if (found != columns_.end()) {
+    return *found;
+  }
+  columns_.emplace_back();
+  columns_.back().column = index;
+  return columns_.back();
+}
+
+void PredicateIndex::add(uint32_t reader, const RulePlan& plan) {
+  const auto demand = demand_of(plan);
+  if (!demand) {
+    always_.push_back(reader);
+    return;
+  }
+  Column& into = column(demand->column);
+  if (demand->op == Op::kEqual) {
+    into.equal[as_key(demand->constant)].push_back(reader);
+    return;
+  }
+  const bool inclusive = demand->op == Op::kGreaterEqual || demand->op == Op::kLessEqual;
+  const Threshold threshold{demand->constant.number(), inclusive, reader};
+  const bool above = demand->op == Op::kGreater || demand->op == Op::kGreaterEqual;
+  (above ? into.above : into.below).push_back(threshold);
+}
+
+void PredicateIndex::build() {
+  for (Column& column : columns_) {
+    std::ranges::stable_sort(column.above, {}, &Threshold::constant);
+    std::ranges::stable_sort(column.below, std::ranges::greater{}, &Threshold::constant);
+  }
+}
+
+void PredicateIndex::candidates(const Value* columns, std::vector<uint32_t>& out) const {
+  out.insert(out.end(), always_.begin(), always_.end());
+  for (const Column& column : columns_) {
+    const Value& value = columns[column.column];
+    if (!column.equal.empty() && !value.is_null()) {
+      if (const auto found = column.equal.find(as_key(value)); found != column.equal.end()) {
+        out.insert(out.end(), found->second.begin(), found->second.end());
+      }
+    }
+    if (!is_number(value)) {
+      continue;
+    }
+    const double x = value.number();
+    for (const Threshold& threshold : column.above) {
+      if (x < threshold.constant) {
+        break;
+      }
+      if (x > threshold.constant || threshold.inclusive || !is_exact(value)) {
+        out.push_back(threshold.reader);
+      }
+    }
+    for (const Threshold& threshold : column.below) {
+      if (x > threshold.constant) {
+        break;
+      }
+      if (x < threshold.constant || threshold.inclusive || !is_exact(value)) {
+        out.push_back(threshold.reader);
+      }
+    }
+  }
+}
+
+}  // namespace lambda::cep

@@ -382,7 +382,7 @@ TEST(StoredBlockHostile, AggregatesThatAreNotThoseOfThePointsAreRefused) {
   const auto at = std::search(forged.begin(), forged.end(), last, last + 8);
   ASSERT_NE(at, forged.end());
   *at ^= 1;
-  forged.resize(forged.size() - 4);
+  forged.erase(forged.end() - 4, forged.end());
   reference::append_checksum(&forged);
   BlockInfo info;
   std::vector<Point> read(kBlockPointsMax);

@@ -13,7 +13,7 @@ from make_vectors import DEC, F64, I64, STATE, T, at, bits, codes, crc32c, f64, 
 
 HERE = pathlib.Path(__file__).parent
 F32 = 2
-XOR64, DELTA64, XOR32, SLOPE64, PACKED = 1, 2, 4, 5, 6
+XOR64, DELTA64, XOR32, SLOPE64, PACKED, RUNS64 = 1, 2, 4, 5, 6, 7
 AGGREGATES, LONG = 16, 32
 
 
@@ -76,9 +76,40 @@ def codes32(points, tick):
     return out
 
 
+def run_code(run):
+    return "0" if run == 0 else first_that_fits(run - 1, [("10", 3), ("110", 6), ("111", 10)], False)
+
+
+def delta_code(d):
+    z = zigzag_int(signed(d)) - 1
+    return first_that_fits(z, [("0", 4), ("10", 8), ("110", 12), ("1110", 20), ("11110", 32), ("11111", 64)], False)
+
+
+def codes_of_runs(points, tick):
+    step = run = 0
+    out = []
+    for (t0, v0), (t1, v1) in zip(points, points[1:]):
+        now = (t1 - t0) // tick
+        if now == step and v0 == v1:
+            run += 1
+            continue
+        code = "1" + run_code(run)
+        run = 0
+        if now != step:
+            code += "1" + first_that_fits(now - step, [("0", 5), ("10", 9), ("110", 14), ("111", 22)], True)
+            code += "0" if v0 == v1 else "1"
+        else:
+            code += "0"
+        step = now
+        out.append(code + (delta_code(v1 - v0) if v0 != v1 else ""))
+    return out + (["0"] if run else [])
+
+
 def stream(points, codec, type, tick=1, **more):
     if codec == XOR32:
         text = codes32(points, tick)
+    elif codec == RUNS64:
+        text = codes_of_runs(points, tick)
     elif codec == SLOPE64:
         slopes = [0] + [(b - a) % (1 << 64) for (_, a), (_, b) in zip(points, points[1:])]
         text = codes([(t, v) for (t, _), v in zip(points, slopes)], False, tick)
@@ -152,6 +183,22 @@ def streams():
     save("slope64", "a counter", stream(p, SLOPE64, I64, tick=1000), p, type=I64)
     p = at(T, 1000, [-5, 5, 15])
     save("slope64_dec", "tenths that rise evenly", stream(p, SLOPE64, DEC, tick=1000, scale=1), p, type=DEC, scale=1)
+    p = list(zip([T, T + 1000, T + 2000, T + 3000, T + 4001, T + 5001], [1, 1, 1, 0, 0, 0]))
+    save("runs64", "the worked example of block.md: a switch that goes off, and a second that is late", stream(p, RUNS64, STATE), p, type=STATE)
+    p = at(T, 1000, [3])
+    save("runs64_one", "a point", stream(p, RUNS64, STATE), p, type=STATE)
+    p = at(T, 1000, [1] * 600)
+    save("runs64_steady", "ten minutes of one state", stream(p, RUNS64, STATE, tick=1000), p, type=STATE)
+    p = at(T, 500, [(n // 2 + 1) % 3 if n < 200 else n // 64 for n in range(1024)])
+    save("runs64_lengths", "runs of every length of code", stream(p, RUNS64, STATE, tick=500), p, type=STATE)
+    p = [(T, 0), (T, 0), (T, 0), (T + 600000, 1 << 63), (T + 1, (1 << 63) - 1), (T + 2, 0)]
+    p += [(T + 3 + i, 0) for i in range(1017)] + [(T, 1 << 62)]
+    save("runs64_worst", "the longest codes: from the lowest state to the highest, ten minutes ahead and back", stream(p, RUNS64, I64), p,
+         type=I64)
+    p = [(T, 4), (T, 5), (T, 5)]
+    save("runs64_byte", "codes that fill their byte, so that the 0 behind them takes another", stream(p, RUNS64, STATE), p, type=STATE)
+    p = at(T, 20, [-5, -5, -5, 7, 7])
+    save("runs64_dec", "tenths that stand still", stream(p, RUNS64, DEC, tick=20, scale=1), p, type=DEC, scale=1)
     p = at(T, 1800000, f64(1.0, 2.0, 2.0, 3.5))
     save("long", "half an hour a point", stream(p, XOR64, F64, tick=1800000), p)
     p = at(-(1 << 51), 0xFFFFFFFF, [7] * 3)
@@ -250,6 +297,28 @@ def malformed():
     bad("long", "long, but within ten minutes", "span", packed(p, I64, times + b"\0" + good, 1000, flags=LONG))
     bad("type_xor32", "xor32 holds no f64", "value_type", stream(at(T, 1, f32(1.0, 2.0)), XOR32, F32).replace(b"\xb1\4\2", b"\xb1\4\1"))
     bad("type_slope64", "slope64 holds no states", "value_type", stream(at(T, 1, [1, 2]), SLOPE64, STATE))
+    p = at(T, 1, [4, 4, 4, 9])
+    ok = stream(p, RUNS64, STATE)
+    start = len(head(p, RUNS64, STATE))
+    runs64 = lambda text: ok[:start] + pack(text)  # a step of 1, and 2 points on the value 9
+    assert runs64("1" + "0" + "1" + "000001" + "0" + "1" + "10000" + "0" + "01001") == ok
+    one = "1" + "0" + "1" + "000001" + "0"
+    bad("type_runs64", "runs64 holds no f64", "value_type", ok.replace(b"\xb1\7\5", b"\xb1\7\1"), STATE)
+    bad("runs64_last", "a run with no point left behind it", "bits", runs64(one + "1" + "10001" + "0" + "01001"), STATE)
+    bad("runs64_past", "a run of more points than there are", "bits", runs64(one + "1" + "1111111111111" + "0" + "01001"), STATE)
+    bad("runs64_cut", "no value behind the run", "bits", runs64(one + "1" + "10000" + "0")[:-1], STATE)
+    bad("runs64_end_missing", "nothing says that a run follows", "bits", ok[:start], STATE)
+    q = [(T, 4), (T, 5), (T, 5)]
+    whole = stream(q, RUNS64, STATE)
+    assert len(whole) == len(head(q, RUNS64, STATE)) + 2 and whole[-1] == 0
+    bad("runs64_end_cut", "the same, behind a whole byte of codes", "bits", whole[:-1], STATE)
+    bad("runs64_step", "a change of step by 0", "bits", runs64("1" + "0" + "1" + "000000" + "0"), STATE)
+    bad("runs64_left", "a byte is left", "bits", ok + b"\0", STATE)
+    bad("runs64_set", "a bit is set behind the end", "bits", runs64(one + "1" + "10000" + "0" + "01001" + "01"), STATE)
+    bad("runs64_wrap", "a change by 2^64", "bits", runs64(one + "1" + "10000" + "0" + "11111" + "1" * 64), STATE)
+    bad("runs64_times", "the run leaves the block's times", "times", runs64("1" + "0" + "1" + "000010" + "0"), STATE)
+    bad("runs64_end", "the last point is before t_max", "times", runs64(one + "1" + "10000" + "1" + "011111" + "0"), STATE)
+    p, times = steady([5, 6, 9])
     bad("span_ticks", "2^20 ticks", "span", stream([(0, 1), (1 << 20, 2)], DELTA64, I64))
     bad("tick_zero", "a tick of 0", "tick", packed(p, I64, times + b"\0" + good, 0))
     bad("form", "a form that there is not", "bits", packed(p, I64, times + b"\4" + good, 1000))

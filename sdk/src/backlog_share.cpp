@@ -13,7 +13,8 @@ uint32_t least(uint32_t a, uint32_t b) {
 
 }  // namespace
 
-BacklogShare::BacklogShare(uint32_t parcels_max) : parcels_max_(parcels_max > 1 ? parcels_max : 1) {
+BacklogShare::BacklogShare(uint32_t parcels_max)
+    : parcels_max_(parcels_max < 1 ? 1 : least(parcels_max, kBacklogParcelsMax)) {
   begin(0);
 }
 
@@ -58,7 +59,7 @@ void BacklogShare::answered(int64_t sent_ms, int64_t now_ms, bool used) {
   const uint32_t in_line_ms = took_ms > path ? took_ms - path : 0;
   if (in_line_ms > kBacklogDelayMs) {
     // As many as would just wait so long; not below half at once, for one slow sync of a disk says little.
-    const uint32_t fitting = static_cast<uint32_t>(uint64_t{parcels_} * kBacklogDelayMs / in_line_ms);
+    const uint32_t fitting = parcels_ * kBacklogDelayMs / in_line_ms;
     shrink_to(fitting > parcels_ / 2 ? fitting : parcels_ / 2, now_ms);
     return;
   }

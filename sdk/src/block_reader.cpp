@@ -1,7 +1,10 @@
 // Reads blocks that may have been made by anybody: nothing is believed before it is checked, and what cannot be checked
 // at once (that the times fill t_min to t_max) is checked with the last point.
+#include <new>
+
 #include "expect.h"
 #include "lambda/block.h"
+#include "lambda/codecs.h"
 #include "read_codes.h"
 #include "read_head.h"
 
@@ -47,25 +50,37 @@ const char* block_error_name(BlockError error) {
   return "unknown";
 }
 
-BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info) {
+namespace {
+
+LAMBDA_ONE_COPY void read_head(Cursor* in, BlockInfo* info, uint64_t context_boot, BlockCodings codings,
+                               const BlockCoding** coding, int32_t* span, int32_t* first) {
+  read_codec_and_shape(in, info, context_boot, codings, coding);
+  read_identity(in, info);
+  read_times(in, info, span, first);
+}
+
+}  // namespace
+
+BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info, BlockCodings codings) {
   if (bytes.size() < kBlockBytesMin) return {BlockError::kTooShort, bytes.size()};
   Cursor in(bytes.data() + 1, bytes.size() - 1);
   *info = BlockInfo();
-  BlockError error = read_codec_and_shape(&in, info, context_boot);
-  if (error == BlockError::kNone) error = read_identity(&in, info);
+  const BlockCoding* coding = nullptr;
   int32_t span;
   int32_t first;
-  if (error == BlockError::kNone) error = read_times(&in, info, &span, &first);
-  return {error, in.position() + 1};
+  read_head(&in, info, context_boot, codings, &coding, &span, &first);
+  return {in.error(), in.position() + 1};
 }
+
+BlockReader::BlockReader() = default;  // once, not wherever one is
 
 BlockStatus BlockReader::refuse(BlockError error, size_t offset) {
   status_ = {error, offset};
   return status_;
 }
 
-BlockStatus BlockReader::open(std::span<const uint8_t> bytes, uint64_t context_boot) {
-  *this = BlockReader();
+BlockStatus BlockReader::open(std::span<const uint8_t> bytes, uint64_t context_boot, BlockCodings codings) {
+  new (this) BlockReader();
   if (bytes.empty()) return refuse(BlockError::kTooShort, 0);
   if (bytes[0] >> 4 != 0xB) return refuse(BlockError::kMagic, 0);
   if ((bytes[0] & 0x0F) != 1) return refuse(BlockError::kVersion, 0);
@@ -75,11 +90,11 @@ BlockStatus BlockReader::open(std::span<const uint8_t> bytes, uint64_t context_b
   if (crc32c(bytes.first(body)) != read_checksum(bytes.data() + body)) return refuse(BlockError::kChecksum, body);
 
   Cursor in(bytes.data() + 1, body - 1);
-  BlockError error = read_codec_and_shape(&in, &info_, context_boot);
-  if (error == BlockError::kNone) error = read_identity(&in, &info_);
-  if (error == BlockError::kNone) error = read_times(&in, &info_, &span_, &now_);
-  if (error == BlockError::kNone) error = read_first_value(&in, info_.codec, &code_.last_bits);
-  if (error != BlockError::kNone) return refuse(error, in.position() + 1);
+  read_head(&in, &info_, context_boot, codings, &coding_, &span_, &now_);
+  read_first_value(&in, info_.codec, &code_.last_bits);
+  if (in.error() != BlockError::kNone) return refuse(in.error(), in.position() + 1);
+
+  if (kFurtherCodecs && coding_ != nullptr) coding_->start(code_.last_bits, &code_, &value_);
 
   bytes_ = bytes.data();
   size_ = bytes.size();
@@ -99,6 +114,9 @@ BlockReader BlockReader::over_open(const BlockWriter& writer) {
   reader.bit_ = kBlockHeaderBytesMax * 8;
   reader.bit_end_ = static_cast<uint64_t>(writer.position_) * 8 + writer.code_.fill;
   reader.code_.last_bits = writer.first_.bits;
+  reader.coding_ = writer.coding_;
+  reader.is_open_ = true;
+  if (reader.coding_ != nullptr) reader.coding_->start(writer.first_.bits, &reader.code_, &reader.value_);
   reader.now_ =
       static_cast<int32_t>(writer.first_.time_ms - writer.info_.t_min) / static_cast<int32_t>(writer.info_.tick_ms);
   reader.span_ =
@@ -111,7 +129,7 @@ BlockReader BlockReader::over_open(const BlockWriter& writer) {
 bool BlockReader::check_end() {
   const size_t offset = static_cast<size_t>(bit_ >> 3);
   const uint64_t left = bit_end_ - bit_;
-  if (left >= 8 || (left > 0 && bits_at(bytes_, size_, bit_, static_cast<unsigned>(left)) != 0)) {
+  if (left >= 8 || (left > 0 && window_at(bytes_, size_, bit_).take(static_cast<unsigned>(left)) != 0)) {
     refuse(BlockError::kBits, offset);
   } else if (low_ != 0 || high_ != span_ || unordered_ != info_.unordered) {
     refuse(BlockError::kTimes, offset);
@@ -123,15 +141,17 @@ size_t BlockReader::next(std::span<Point> points) {
   if (!status_.ok() || bytes_ == nullptr || taken_ == info_.count) return 0;
   if (points.size() > info_.count - taken_) points = points.first(info_.count - taken_);
   if (points.empty()) return 0;
-  size_t made = info_.codec == Codec::kXor64 ? decode<Codec::kXor64>(points) : decode<Codec::kDelta64>(points);
+  size_t made = kFurtherCodecs && coding_ != nullptr ? coding_->decode(this, points)
+                : info_.codec == Codec::kXor64       ? decode<Codec::kXor64>(points)
+                                                     : decode<Codec::kDelta64>(points);
   if (taken_ == info_.count && status_.ok() && !check_end()) --made;
   return made;
 }
 
 BlockStatus decode_block(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info,
-                         std::span<Point> points) {
+                         std::span<Point> points, BlockCodings codings) {
   BlockReader reader;
-  if (const BlockStatus status = reader.open(bytes, context_boot); !status.ok()) return status;
+  if (const BlockStatus status = reader.open(bytes, context_boot, codings); !status.ok()) return status;
   *info = reader.info();
   if (points.size() < info->count) return {BlockError::kCount, 0};
   reader.next(points);

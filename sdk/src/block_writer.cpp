@@ -3,6 +3,8 @@
 #include "codes.h"
 #include "expect.h"
 #include "lambda/block.h"
+#include "lambda/codecs.h"
+#include "wide_codes.h"
 
 namespace lambda {
 namespace {
@@ -12,36 +14,32 @@ constexpr uint8_t kShapeBoot = 1 << 4;
 constexpr uint8_t kShapeUnordered = 1 << 5;
 constexpr uint8_t kShapeClock = 1 << 6;
 
-uint8_t* put_varint(uint8_t* out, uint64_t value) {
-  for (; value >= 0x80; value >>= 7) *out++ = static_cast<uint8_t>(value | 0x80);
-  *out++ = static_cast<uint8_t>(value);
-  return out;
-}
-
-uint8_t* put_u64le(uint8_t* out, uint64_t value) {
-  for (int i = 0; i < 8; ++i, value >>= 8) *out++ = static_cast<uint8_t>(value);
+uint8_t* put_fixed(uint8_t* out, uint64_t value, int bytes) {
+  for (int i = 0; i < bytes; ++i, value >>= 8) *out++ = static_cast<uint8_t>(value);
   return out;
 }
 
 }  // namespace
 
-size_t write_head(const BlockInfo& info, Point first, uint8_t* out) {
+size_t write_head(const BlockInfo& info, const Point& first, uint8_t* out) {
   uint8_t* const begin = out;
   *out++ = kMagicAndVersion;
   *out++ = static_cast<uint8_t>(info.codec);
   *out++ = static_cast<uint8_t>(static_cast<uint8_t>(info.type) | (info.has_boot ? kShapeBoot : 0) |
                                 (info.unordered ? kShapeUnordered : 0) | (info.clock != 0 ? kShapeClock : 0));
-  if (info.has_boot) out = put_u64le(out, info.boot);
-  if (info.clock != 0) out = put_varint(out, info.clock);
+  if (info.has_boot) out = put_fixed(out, info.boot, 8);
+  if (info.clock != 0) out = write_varint(out, info.clock);
   if (info.type == ValueType::kDec) *out++ = info.scale;
-  out = put_varint(out, info.ref);
-  out = put_varint(out, info.first_ordinal);
-  out = put_varint(out, info.count);
-  out = put_varint(out, zigzag(static_cast<uint64_t>(info.t_min)));
-  out = put_varint(out, static_cast<uint64_t>(info.t_max - info.t_min));
-  out = put_varint(out, info.tick_ms);
-  if (info.unordered) out = put_varint(out, static_cast<uint32_t>(first.time_ms - info.t_min) / info.tick_ms);
-  out = info.codec == Codec::kXor64 ? put_u64le(out, first.bits) : put_varint(out, zigzag(first.bits));
+  out = write_varint(out, info.ref);
+  out = write_varint(out, info.first_ordinal);
+  out = write_varint(out, info.count);
+  out = write_varint(out, zigzag(static_cast<uint64_t>(info.t_min)));
+  out = write_varint(out, static_cast<uint64_t>(info.t_max - info.t_min));
+  out = write_varint(out, info.tick_ms);
+  if (info.unordered) out = write_varint(out, static_cast<uint32_t>(first.time_ms - info.t_min) / info.tick_ms);
+  out = info.codec == Codec::kXor64                     ? put_fixed(out, first.bits, 8)
+        : kFurtherCodecs && info.codec == Codec::kXor32 ? put_fixed(out, first.bits, 4)
+                                                        : write_varint(out, zigzag(first.bits));
   return static_cast<size_t>(out - begin);
 }
 
@@ -56,21 +54,23 @@ void write_checksum(uint32_t crc, uint8_t* out) {
 }
 
 BlockWriter::BlockWriter(std::span<uint8_t> space, const BlockOptions& options)
-    : space_(space.data()),
+    : coding_(options.coding),
+      space_(space.data()),
       space_bytes_(space.size() > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(space.size())),
       position_(kBlockHeaderBytesMax) {
   LAMBDA_EXPECT(space.size() >= block_bytes_max(1));
   LAMBDA_EXPECT(options.tick_ms >= 1 && options.tick_ms <= kTickMsMax);
   LAMBDA_EXPECT(options.first_ordinal <= (uint64_t{1} << 63) - kBlockPointsMax);
   LAMBDA_EXPECT(options.scale <= kScaleMax);
-  LAMBDA_EXPECT(options.type == ValueType::kF64 || options.type == ValueType::kI64 || options.type == ValueType::kDec ||
-                options.type == ValueType::kState);
+  LAMBDA_EXPECT(options.coding != nullptr ? options.coding->holds(options.type)
+                                          : options.type == ValueType::kF64 || options.type == ValueType::kI64 ||
+                                                options.type == ValueType::kDec || options.type == ValueType::kState);
   info_.boot = options.boot;
   info_.first_ordinal = options.first_ordinal;
   info_.ref = options.ref;
   info_.clock = options.clock;
   info_.tick_ms = options.tick_ms;
-  info_.codec = codec_of(options.type);
+  info_.codec = coding_ != nullptr ? coding_->codec : codec_of(options.type);
   info_.type = options.type;
   info_.scale = options.type == ValueType::kDec ? options.scale : 0;
   info_.has_boot = options.write_boot;
@@ -84,18 +84,21 @@ AppendResult BlockWriter::append(Point point) {
     info_.count = 1;
     code_.last_time = point.time_ms;
     code_.last_bits = point.bits;
+    if (coding_ != nullptr) coding_->start(point.bits, &code_, &value_);
     return AppendResult::kOk;
   }
   Step step;
   const Reach reach{info_.t_min, info_.t_max, info_.count, info_.tick_ms};
   if (!step_to(reach, code_.last_time, point.time_ms, &step)) return AppendResult::kFull;
-  // Behind the reach, a byte being filled and the checksum must still fit: the reach covers both, as a point takes at
-  // most 13 bytes of it.
+  // Behind the reach, a byte being filled and the checksum must still fit: the reach covers both, as a code takes at
+  // most kCodeBytesMax of it.
+  static_assert(kCodeBytesMax + 1 + kChecksumBytes <= kEncodeReach + 1);
   if (position_ + kEncodeReach + 1 > space_bytes_) return AppendResult::kFull;
   uint8_t* const out = space_ + position_;
-  uint8_t* const end = info_.codec == Codec::kXor64
-                           ? encode_point<Codec::kXor64>(&code_, step.ticks, point.bits, out)
-                           : encode_point<Codec::kDelta64>(&code_, step.ticks, point.bits, out);
+  uint8_t* const end = coding_ != nullptr ? coding_->encode(&code_, &value_, step.ticks, point.bits, out)
+                       : info_.codec == Codec::kXor64
+                           ? encode_point_here<Codec::kXor64>(&code_, step.ticks, point.bits, out)
+                           : encode_point_here<Codec::kDelta64>(&code_, step.ticks, point.bits, out);
   position_ += static_cast<uint32_t>(end - out);
   code_.last_time = point.time_ms;
   info_.t_min = step.t_min;
@@ -111,7 +114,7 @@ std::span<const uint8_t> BlockWriter::seal() {
   const size_t head_bytes = write_head(info_, first_, head);
   uint8_t* const begin = space_ + kBlockHeaderBytesMax - head_bytes;
   __builtin_memcpy(begin, head, head_bytes);
-  uint8_t* const end = space_ + position_ + (code_.fill > 0 ? 1 : 0);
+  uint8_t* const end = space_ + position_ + (has_partial_byte(info_.codec, code_) ? 1 : 0);
   const auto body_bytes = static_cast<size_t>(end - begin);
   write_checksum(crc32c({begin, body_bytes}), end);
   return {begin, body_bytes + kChecksumBytes};

@@ -3,29 +3,55 @@
 #pragma once
 
 #include "lambda/block.h"
+#include "varint.h"
 
 // On a host the inner steps are worth their copies; where size counts the compiler decides.
 #if defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
 #define LAMBDA_HOT [[gnu::always_inline]]
+#if __SIZEOF_POINTER__ == 8 && !defined(LAMBDA_PORTABLE)
+#define LAMBDA_WIDE_CODES 1  // wide_codes.h
+#if defined(__x86_64__) && defined(__GNUC__)
+// Compiled a second time for x86 where shifts and counting zeros are single instructions; taken where
+// __builtin_cpu_supports() has avx2 and bmi2, which lzcnt came with.
+#define LAMBDA_BMI __attribute__((target("bmi,bmi2,lzcnt")))
+#endif
+#endif
 #else
 #define LAMBDA_HOT
+#endif
+#ifdef LAMBDA_WIDE_CODES
+#define LAMBDA_HOT_OR_ONE_COPY LAMBDA_HOT
+#else
+#define LAMBDA_HOT_OR_ONE_COPY LAMBDA_ONE_COPY
 #endif
 
 namespace lambda {
 
-// encode_point() writes at most this far behind where it starts.
-inline constexpr size_t kEncodeReach = 17;
+// encode_point() and a coding's encode() write at most this far behind where they start.
+inline constexpr size_t kEncodeReach = 18;
+// The longest code: of runs64, 1 + 3 + 10 of run, 1 + 3 + 22 of step, 1 + 5 + 64 of value are 110 bits.
+inline constexpr size_t kCodeBytesMax = 14;
 inline constexpr size_t kChecksumBytes = 4;
 
+// What a series is written in when nothing else is asked for.
 constexpr Codec codec_of(ValueType type) {
-  return type == ValueType::kF64 ? Codec::kXor64 : Codec::kDelta64;
+  return type == ValueType::kF64 ? Codec::kXor64 : type == ValueType::kF32 ? Codec::kXor32 : Codec::kDelta64;
 }
 // f32 is written as the upper half of 64 bits, so that one window serves both; only the length of a window is shorter.
 constexpr bool is_xor(Codec codec) {
-  return codec == Codec::kXor64 || codec == Codec::kXor32;
+  return codec == Codec::kXor64 || (kFurtherCodecs && codec == Codec::kXor32);
 }
 constexpr unsigned window_length_bits(Codec codec) {
-  return codec == Codec::kXor64 ? 6 : 5;
+  return !kFurtherCodecs || codec == Codec::kXor64 ? 6 : 5;
+}
+
+// runs64: points since the last code, which no bits stand for yet. A window is no part of this codec.
+inline uint32_t run_of(const CodeState& state) {
+  return state.window_lead | static_cast<uint32_t>(state.window_bits) << 8;
+}
+// Whether the byte being filled belongs to the block. Behind the last code of runs64 a 0 says that a run follows.
+inline bool has_partial_byte(Codec codec, const CodeState& state) {
+  return state.fill > 0 || (kFurtherCodecs && codec == Codec::kRuns64 && run_of(state) > 0);
 }
 
 inline uint64_t load_u64be(const uint8_t* from) {
@@ -37,6 +63,15 @@ inline uint64_t load_u64be(const uint8_t* from) {
   return value;
 }
 
+inline uint32_t load_u32be(const uint8_t* from) {
+  uint32_t value;
+  __builtin_memcpy(&value, from, 4);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  value = __builtin_bswap32(value);
+#endif
+  return value;
+}
+
 inline void store_u64be(uint8_t* to, uint64_t value) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
   value = __builtin_bswap64(value);
@@ -44,11 +79,11 @@ inline void store_u64be(uint8_t* to, uint64_t value) {
   __builtin_memcpy(to, &value, 8);
 }
 
-constexpr uint64_t zigzag(uint64_t n) {
-  return (n << 1) ^ (0 - (n >> 63));
-}
-constexpr uint64_t unzigzag(uint64_t z) {
-  return (z >> 1) ^ (0 - (z & 1));
+inline void store_u32be(uint8_t* to, uint32_t value) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  value = __builtin_bswap32(value);
+#endif
+  __builtin_memcpy(to, &value, 4);
 }
 
 class BitSink {
@@ -114,79 +149,119 @@ inline void add_step_change(Head* head, int32_t change) {
   }
 }
 
-template <Codec codec>
-LAMBDA_HOT inline void put_xor(BitSink* sink, Head head, uint64_t x, CodeState* state) {
-  constexpr unsigned kLength = window_length_bits(codec);
-  unsigned lead = static_cast<unsigned>(__builtin_clzll(x));
-  if (lead > 31) lead = 31;
-  const auto trail = static_cast<unsigned>(__builtin_ctzll(x));
-  const unsigned bits = 64 - lead - trail;
-  const unsigned window_lead = state->window_lead;
-  const unsigned window_bits = state->window_bits;  // 0, no window, covers nothing: trail < 64 - window_lead always
-  const unsigned window_trail = 64 - window_lead - window_bits;
-  if (lead >= window_lead && trail >= window_trail && window_bits <= 5 + kLength + bits) {
-    head.add(0, 1);
-    sink->put_two(head.bits, head.count, x >> window_trail, window_bits);
-    return;
-  }
-  head.add(1u << (5 + kLength) | lead << kLength | (bits - 1), 1 + 5 + kLength);
-  state->window_lead = static_cast<uint8_t>(lead);
-  state->window_bits = static_cast<uint8_t>(bits);
-  sink->put_two(head.bits, head.count, x >> trail, bits);
+// Codes in words of the width that small processors have, which shift 64 bits in a dozen steps. 1..24 bits.
+inline uint8_t* put_short(CodeState* state, uint32_t bits, unsigned count, uint8_t* out) {
+  const unsigned fill = state->fill + count;
+  uint32_t word = static_cast<uint32_t>(state->partial) << 24 | bits << (32 - fill);
+  store_u32be(out, word);
+  word <<= fill & ~7u;
+  state->partial = static_cast<uint8_t>(word >> 24);
+  state->fill = static_cast<uint8_t>(fill & 7);
+  return out + (fill >> 3);
 }
 
-LAMBDA_HOT inline void put_delta(BitSink* sink, Head head, uint64_t delta) {
-  const uint64_t z = zigzag(delta) - 1;
-  if (z < 1u << 4) {
-    head.add(z, 1 + 4);
-  } else if (z < 1u << 8) {
-    head.add(0b10u << 8 | z, 2 + 8);
-  } else if (z < 1u << 12) {
-    head.add(0b110u << 12 | z, 3 + 12);
-  } else if (z < 1u << 20) {
-    head.add(0b1110u, 4);
-    return sink->put_two(head.bits, head.count, z, 20);
-  } else if (z <= 0xFFFFFFFF) {
-    head.add(0b11110u, 5);
-    return sink->put_two(head.bits, head.count, z, 32);
-  } else {
-    head.add(0b11111u, 5);
-    return sink->put_two(head.bits, head.count, z, 64);
+// The change of the step, behind the `head_bits` bits of `head`, and whether the value changes too.
+inline uint8_t* put_step(CodeState* state, uint32_t head, unsigned head_bits, int32_t change, uint32_t changed,
+                         uint8_t* out) {
+  const uint32_t bits = static_cast<uint32_t>(change) << 1 | changed;
+  if (change >= -16 && change < 16) return put_short(state, head << 7 | (bits & 0x3F), head_bits + 1 + 5 + 1, out);
+  if (change >= -256 && change < 256) {
+    return put_short(state, (head << 2 | 0b10u) << 10 | (bits & 0x3FF), head_bits + 2 + 9 + 1, out);
   }
-  sink->put(head.bits, head.count);
+  if (change >= -8192 && change < 8192) {
+    return put_short(state, (head << 3 | 0b110u) << 15 | (bits & 0x7FFF), head_bits + 3 + 14 + 1, out);
+  }
+  out = put_short(state, head << 3 | 0b111u, head_bits + 3, out);
+  return put_short(state, bits & 0x7FFFFF, 22 + 1, out);
+}
+
+// A changed integer, behind the `head_bits` bits of `head`.
+inline uint8_t* put_near(CodeState* state, uint32_t head, unsigned head_bits, uint64_t delta, uint8_t* out) {
+  const uint64_t wide = zigzag(delta) - 1;
+  const auto z = static_cast<uint32_t>(wide);
+  if (wide >> 32 != 0) {
+    out = put_short(state, head << 5 | 0b11111u, head_bits + 5, out);
+    out = put_short(state, static_cast<uint32_t>(wide >> 48), 16, out);
+    out = put_short(state, static_cast<uint32_t>(wide >> 32) & 0xFFFF, 16, out);
+  } else if (z < 1u << 4) {
+    return put_short(state, head << 5 | z, head_bits + 1 + 4, out);
+  } else if (z < 1u << 8) {
+    return put_short(state, (head << 2 | 0b10u) << 8 | z, head_bits + 2 + 8, out);
+  } else if (z < 1u << 12) {
+    return put_short(state, (head << 3 | 0b110u) << 12 | z, head_bits + 3 + 12, out);
+  } else if (z < 1u << 20) {
+    out = put_short(state, head << 4 | 0b1110u, head_bits + 4, out);
+    return put_short(state, z, 20, out);
+  } else {
+    out = put_short(state, head << 5 | 0b11110u, head_bits + 5, out);
+  }
+  out = put_short(state, z >> 16, 16, out);
+  return put_short(state, z & 0xFFFF, 16, out);
+}
+
+// encode_point() of delta64.
+inline uint8_t* encode_near(CodeState* state, int32_t step, uint64_t bits, uint8_t* out) {
+  const uint64_t delta = bits - state->last_bits;
+  const int32_t change = step - state->step;
+  const uint32_t changed = delta != 0 ? 1 : 0;
+  uint32_t head = 0b10;
+  unsigned head_bits = 2;
+  if (change != 0) {
+    state->step = step;
+    out = put_step(state, 0b11, 2, change, changed, out);
+    head = head_bits = 0;
+  } else if (changed == 0) {
+    return put_short(state, 0, 1, out);
+  }
+  if (changed == 0) return out;
+  state->last_bits = bits;
+  return put_near(state, head, head_bits, delta, out);
+}
+
+// encode_point() of xor64 and xor32; `length_bits` is that of a window.
+inline uint8_t* encode_xor(CodeState* state, int32_t step, uint64_t bits, unsigned length_bits, uint8_t* out) {
+  uint64_t x = bits ^ state->last_bits;
+  const int32_t change = step - state->step;
+  const uint32_t changed = x != 0 ? 1 : 0;
+  if (change != 0) {
+    state->step = step;
+    out = put_step(state, 0b11, 2, change, changed, out);
+  } else {
+    out = put_short(state, changed << 1, 1 + changed, out);
+  }
+  if (changed == 0) return out;
+  state->last_bits = bits;
+  unsigned lead = static_cast<unsigned>(__builtin_clzll(x));
+  if (lead > 31) lead = 31;
+  unsigned trail = static_cast<unsigned>(__builtin_ctzll(x));
+  unsigned count = 64 - lead - trail;
+  const unsigned window_bits = state->window_bits;  // 0, no window, covers nothing: trail < 64 - window_lead always
+  const unsigned window_trail = 64 - state->window_lead - window_bits;
+  if (lead >= state->window_lead && trail >= window_trail && window_bits <= 5 + length_bits + count) {
+    trail = window_trail;
+    count = window_bits;
+    out = put_short(state, 0, 1, out);
+  } else {
+    state->window_lead = static_cast<uint8_t>(lead);
+    state->window_bits = static_cast<uint8_t>(count);
+    out = put_short(state, (1u << 5 | lead) << length_bits | (count - 1), 1 + 5 + length_bits, out);
+  }
+  for (x >>= trail; count > 16;) {
+    count -= 16;
+    out = put_short(state, static_cast<uint32_t>(x >> count) & 0xFFFF, 16, out);
+  }
+  return put_short(state, static_cast<uint32_t>(x) & ((1u << count) - 1), count, out);
 }
 
 // Writes the code of one more point at `out` (kEncodeReach bytes must be writable) and returns where the byte being
 // filled is now. `step` is the time since the last point in ticks; last_time is the caller's.
 template <Codec codec>
-LAMBDA_HOT inline uint8_t* encode_point(CodeState* state, int32_t step, uint64_t bits, uint8_t* out) {
-  BitSink sink(out, *state);
-  const int32_t change = step - state->step;
-  const uint64_t last = state->last_bits;
-  if (change == 0 && bits == last) {
-    sink.put(0, 1);
-    return sink.end(state);
-  }
-  Head head;
-  if (change == 0) {
-    head.add(0b10, 2);
-  } else {
-    head.add(0b11, 2);
-    add_step_change(&head, change);
-    state->step = step;
-    head.add(bits != last ? 1 : 0, 1);
-  }
-  if (bits == last) {
-    sink.put(head.bits, head.count);
-    return sink.end(state);
-  }
-  state->last_bits = bits;
+inline uint8_t* encode_point(CodeState* state, int32_t step, uint64_t bits, uint8_t* out) {
   if constexpr (is_xor(codec)) {
-    put_xor<codec>(&sink, head, bits ^ last, state);
+    return encode_xor(state, step, bits, window_length_bits(codec), out);
   } else {
-    put_delta(&sink, head, bits - last);
+    return encode_near(state, step, bits, out);
   }
-  return sink.end(state);
 }
 
 // What a block with at least one point has reached, and whether it takes one more at `time_ms`: then `step` is how far
@@ -216,12 +291,13 @@ inline bool step_to(const Reach& reach, int64_t last_time, int64_t time_ms, Step
 }
 
 // Writes everything of a block that stands before its bits; returns its length, at most kBlockHeaderBytesMax.
-size_t write_head(const BlockInfo& info, Point first, uint8_t* out);
+size_t write_head(const BlockInfo& info, const Point& first, uint8_t* out);
 void write_checksum(uint32_t crc, uint8_t* out);
 // Bytes of `value` as a varint.
 size_t varint_bytes(uint64_t value);
 
 // What a block says of itself, from its first bytes (all, or kBlockHeaderBytesMax); the checksum is not looked at.
-BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info);
+BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info,
+                      BlockCodings codings = {});
 
 }  // namespace lambda

@@ -1,6 +1,7 @@
 // A device's memory, series and time; its parcels are in device_parcels.cpp.
 #include "device.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include <new>
@@ -10,8 +11,8 @@
 namespace lambda {
 namespace {
 
-constexpr int64_t kClockStepMs = 2'000;  // a wall clock that differs by more has stepped: a new clock segment
-constexpr int64_t kSlewDivisor = 100;    // else it is followed by at most a hundredth of the time that passed
+constexpr int32_t kClockStepMs = 2'000;  // a wall clock that differs by more has stepped: a new clock segment
+constexpr int32_t kSlewDivisor = 100;    // else it is followed by at most a hundredth of the time that passed
 constexpr uint32_t kPollMsMax = 60'000;
 constexpr size_t kDeclarationBytesMax = 512;
 
@@ -29,30 +30,45 @@ bool is_id(const char* text) {
   return size > 0;
 }
 
-void set_default(uint32_t* value, uint32_t standard) {
-  if (*value == 0) *value = standard;
+// As strcmp() has it, which is 440 bytes for nothing but speed.
+bool is_before(const char* a, const char* b) {
+  for (; *a == *b && *a != '\0'; ++a, ++b) {
+  }
+  return static_cast<unsigned char>(*a) < static_cast<unsigned char>(*b);
 }
 
-lam_config with_defaults(lam_config config) {
-  if (config.software == nullptr) config.software = "";
-  set_default(&config.parcels_max, 4);
-  set_default(&config.parcel_bytes_max, 2048);
-  set_default(&config.block_bytes_max, 512);
-  set_default(&config.page_bytes, 128);
-  set_default(&config.seal_age_ms, 60'000);
-  set_default(&config.parcel_age_ms, 2'000);
-  set_default(&config.retention_ms, 600'000);
-  set_default(&config.answer_timeout_ms, 5'000);
-  return config;
-}
+// A number of the configuration: what 0 stands for, and its bounds.
+struct Bounds {
+  uint8_t offset;
+  uint32_t standard, least, most;
+};
+constexpr Bounds kBounds[] = {
+    {offsetof(lam_config, series_max), 0, 1, 4096},
+    {offsetof(lam_config, parcels_max), 4, 2, 32},
+    {offsetof(lam_config, parcel_bytes_max), 2048, 2048, 65'536},
+    {offsetof(lam_config, block_bytes_max), 512, 256, 16'384},
+    {offsetof(lam_config, page_bytes), 128, 128, 4096},
+    {offsetof(lam_config, seal_age_ms), 60'000, 1, 600'000},
+    {offsetof(lam_config, parcel_age_ms), 2'000, 1, UINT32_MAX},
+    {offsetof(lam_config, retention_ms), 600'000, 1, UINT32_MAX},
+    {offsetof(lam_config, answer_timeout_ms), 5'000, 1, UINT32_MAX},
+    {offsetof(lam_config, codec_count), 0, 0, kFurtherCodecs ? 8 : 0},
+};
 
-bool is_valid(const lam_config& config) {
-  return is_id(config.site) && is_id(config.device) && strlen(config.software) <= 64 && config.series_max >= 1 &&
-         config.series_max <= 4096 && config.parcels_max >= 2 && config.parcels_max <= 32 &&
-         config.parcel_bytes_max >= 2048 && config.parcel_bytes_max <= 65'536 && config.block_bytes_max >= 256 &&
-         config.block_bytes_max <= config.parcel_bytes_max / 2 && config.block_bytes_max <= 16'384 &&
-         config.page_bytes >= 128 && config.page_bytes <= 4096 && config.page_bytes % 8 == 0 &&
-         config.seal_age_ms <= 600'000;
+// Puts defaults in; false: the configuration is not valid.
+bool complete(lam_config* config) {
+  for (const Bounds& bounds : kBounds) {
+    uint32_t& value = *reinterpret_cast<uint32_t*>(reinterpret_cast<uint8_t*>(config) + bounds.offset);
+    if (value == 0) value = bounds.standard;
+    if (value < bounds.least || value > bounds.most) return false;
+  }
+  if (config->software == nullptr) config->software = "";
+  if (config->codec_count > 0 && config->codecs == nullptr) return false;
+  for (uint32_t i = 0; kFurtherCodecs && i < config->codec_count; ++i) {
+    if (config->codecs[i] == nullptr) return false;
+  }
+  return is_id(config->site) && is_id(config->device) && strlen(config->software) <= 64 &&
+         config->block_bytes_max <= config->parcel_bytes_max / 2 && config->page_bytes % 8 == 0;
 }
 
 SeriesStoreOptions store_options(const lam_config& config) {
@@ -62,6 +78,8 @@ SeriesStoreOptions store_options(const lam_config& config) {
   options.block_bytes_max = config.block_bytes_max;
   options.retention_ms = config.retention_ms;
   options.seal_age_ms = config.seal_age_ms;
+  options.codings = {config.codecs, config.codec_count};
+  if (config.pressure != nullptr) options.thinning = config.pressure->thinning;
   return options;
 }
 
@@ -75,53 +93,57 @@ UplinkOptions uplink_options(const lam_config& config) {
 
 }  // namespace
 
-// Where things lie in the memory, each at a multiple of 8: the Device first, the store's arena last.
+// The configuration, and where things lie in the memory, each at a multiple of 8: the Device first, the store's arena
+// last.
 struct Device::Layout {
-  explicit Layout(const lam_config& config) {
-    size_t at = round_up(sizeof(Device));
+  explicit Layout(const lam_config& given) : config(given) {
+    if (!complete(&config)) return;
+    store = store_options(config);
     const auto place = [&](size_t* offset, size_t bytes) {
-      *offset = at;
-      at += round_up(bytes);
+      *offset = arena;
+      arena += round_up(bytes);
     };
-    table_places = 2 * size_t{config.parcels_max} < 4 ? 4 : 2 * size_t{config.parcels_max};
+    table_places = 2 * size_t{config.parcels_max};  // at least four
     scratch_bytes = config.block_bytes_max > kHelloBytesMax ? config.block_bytes_max : kHelloBytesMax;
     place(&series, config.series_max * sizeof(Series));
     place(&slots, config.parcels_max * sizeof(Slot));
     place(&table, table_places * sizeof(UplinkParcel));
     place(&parcels, size_t{config.parcels_max} * config.parcel_bytes_max);
     place(&scratch, scratch_bytes);
-    arena = at;
+    const size_t pages = 2 * size_t{config.series_max} + 2;
+    bytes_min = arena + round_up(SeriesStore::arena_bytes(store, pages));
   }
-  size_t series, slots, table, table_places, parcels, scratch, scratch_bytes, arena;
-  size_t arena_bytes = 0;
+  lam_config config;  // with its defaults
+  SeriesStoreOptions store;
+  size_t series, slots, table, table_places, parcels, scratch, scratch_bytes;
+  size_t arena = (sizeof(Device) + 7) / 8 * 8;
+  size_t bytes_min = 0;  // 0: the configuration is not valid
 };
 
-size_t Device::memory_min(const lam_config& given) {
-  const lam_config config = with_defaults(given);
-  if (!is_valid(config)) return 0;
-  const size_t pages = 2 * size_t{config.series_max} + 2;
-  return Layout(config).arena + round_up(SeriesStore::arena_bytes(store_options(config), pages));
+size_t Device::memory_min(const lam_config& config) {
+  return Layout(config).bytes_min;
 }
 
-Device* Device::make(void* memory, size_t size, const lam_config& given, const lam_port& port) {
-  const lam_config config = with_defaults(given);
-  Layout layout(config);
-  layout.arena_bytes = size - layout.arena;
-  return new (memory) Device(layout, static_cast<uint8_t*>(memory), config, port);
+lam_status Device::make(void* memory, size_t size, const lam_config& config, const lam_port& port, Device** device) {
+  const Layout layout(config);
+  if (layout.bytes_min == 0) return LAM_E_INVALID;
+  if (size < layout.bytes_min) return LAM_E_MEMORY;
+  *device = new (memory) Device(layout, {static_cast<uint8_t*>(memory), size}, port);
+  return LAM_OK;
 }
 
-Device::Device(const Layout& layout, uint8_t* memory, const lam_config& config, const lam_port& port)
-    : config_(config),
+Device::Device(const Layout& layout, std::span<uint8_t> memory, const lam_port& port)
+    : config_(layout.config),
       port_(port),
       hash_{port.sha256_start, port.sha256_update, port.sha256_finish},
-      series_(new (memory + layout.series) Series[config.series_max]()),
-      slots_(new (memory + layout.slots) Slot[config.parcels_max]()),
-      parcels_(memory + layout.parcels),
-      scratch_(memory + layout.scratch),
+      series_(new (&memory[layout.series]) Series[config_.series_max]()),
+      slots_(new (&memory[layout.slots]) Slot[config_.parcels_max]()),
+      parcels_(&memory[layout.parcels]),
+      scratch_(&memory[layout.scratch]),
       scratch_bytes_(layout.scratch_bytes),
-      store_({memory + layout.arena, layout.arena_bytes}, store_options(config), hash_, draw(this)),
-      uplink_(*this, {this, publish_up, [](void* context) { return draw(context); }}, uplink_options(config),
-              {new (memory + layout.table) UplinkParcel[layout.table_places](), layout.table_places}) {
+      store_(memory.subspan(layout.arena), layout.store, hash_, draw(this)),
+      uplink_(*this, {this, publish_up, draw}, uplink_options(config_),
+              {new (&memory[layout.table]) UplinkParcel[layout.table_places](), layout.table_places}) {
   Boot& first = boots_[0];
   first.id = store_.boot();
   first.order = boots_begun_ = 1;
@@ -166,8 +188,7 @@ const lam_series_spec* Device::spec(lam_series ref) const {
 }
 
 lam_status Device::declare(const lam_series_spec* spec, lam_series* series) {
-  const bool known_type =
-      spec->type == LAM_F64 || spec->type == LAM_I64 || spec->type == LAM_DEC || spec->type == LAM_STATE64;
+  const bool known_type = store_.has_codec_for(static_cast<ValueType>(spec->type));
   const bool known_kind = spec->kind == LAM_GAUGE || spec->kind == LAM_COUNTER || spec->kind == LAM_STATE;
   if (spec->name == nullptr || spec->name[0] == '\0' || !known_type || !known_kind || spec->scale > kScaleMax ||
       (spec->scale != 0 && spec->type != LAM_DEC) || spec->label_count > LAM_LABELS_MAX ||
@@ -178,13 +199,15 @@ lam_status Device::declare(const lam_series_spec* spec, lam_series* series) {
   for (size_t i = 0; i < spec->label_count; ++i) {
     const lam_label& label = spec->labels[i];
     if (label.name == nullptr || label.value == nullptr) return LAM_E_INVALID;
-    if (i > 0 && strcmp(spec->labels[i - 1].name, label.name) >= 0) return LAM_E_INVALID;
+    if (i > 0 && !is_before(spec->labels[i - 1].name, label.name)) return LAM_E_INVALID;
     bytes += strlen(label.name) + strlen(label.value) + 12;
   }
   if (bytes > kDeclarationBytesMax) return LAM_E_INVALID;
   uint32_t ref = 0;
-  if (!store_.add({static_cast<ValueType>(spec->type), spec->scale, 1}, &ref)) return LAM_E_FULL;
+  if (!store_.add({static_cast<ValueType>(spec->type), spec->scale, 1, spec->kind == LAM_GAUGE}, &ref))
+    return LAM_E_FULL;
   series_[ref - 1].spec = spec;
+  if constexpr (kFurtherCodecs) choose_codec(ref);
   *series = ref;
   return LAM_OK;
 }
@@ -241,9 +264,12 @@ void Device::follow_clock() {
     begin_clock(false, utc_ms - mono);
     return;
   }
-  const int64_t most = (mono - clock_read_ms_) / kSlewDivisor;
-  if (most <= 0) return;  // too little has passed to make anything of it
+  const int64_t passed = mono - clock_read_ms_;
+  if (passed < kSlewDivisor) return;  // too little to make anything of it
   clock_read_ms_ = mono;
+  // After so long all of what is no step is made good.
+  const int32_t most =
+      passed < kClockStepMs * kSlewDivisor ? static_cast<int32_t>(passed) / kSlewDivisor : kClockStepMs;
   clock_offset_ms_ += ahead > most ? most : ahead < -most ? -most : ahead;
 }
 
@@ -257,18 +283,33 @@ void Device::begin_clock(bool relative, int64_t offset_ms) {
 }
 
 // Keeps the record for the next parcel, in place of what was known of the segment. When there is no place, first what
-// was sent goes, then segments that need no offset: a clock that steps again and again costs no relative one its place.
+// was sent goes, then segments that need no offset, in each case those without an offset before the others: a clock
+// that steps again and again costs no relative one its place.
 void Device::note_clock(const ClockView& view) {
   Clock* place = nullptr;
   int best = -1;
   for (Clock& clock : clocks_) {
     const bool same = clock.used && clock.boot == present_ && clock.view.segment == view.segment;
-    const int fit = same ? 4 : !clock.used ? 3 : !clock.to_send ? 2 : !clock.view.relative ? 1 : 0;
+    const bool plain = !clock.view.relative;
+    const int fit = same ? 5 : !clock.used ? 4 : !clock.to_send ? (plain ? 3 : 2) : plain ? 1 : 0;
     if (fit <= best) continue;
     best = fit;
     place = &clock;
   }
   *place = {view, present_, true, true};
+}
+
+// Only a boot's first segment may be relative: a device that learned the time does not forget it.
+bool Device::clock(uint64_t boot, uint32_t segment, ClockView* out) const {
+  *out = {segment, false, 0, true};
+  if (segment != 0) return true;
+  for (const Clock& clock : clocks_) {
+    if (!clock.used || clock.view.segment != 0 || boots_[clock.boot].id != boot) continue;
+    *out = clock.view;
+    return true;
+  }
+  const int place = find_boot(boot);
+  return place >= 0 && boots_[place].started_ms != 0;
 }
 
 // A gateway's clock is good enough to place what a device without one has measured; its own steps do not concern us.
@@ -285,6 +326,7 @@ void Device::gateway_time(int64_t utc_ms) {
 // ---- Work
 
 void Device::incoming(lam_topic topic, std::span<const uint8_t> message) {
+  if (topic == LAM_DOWN && questions_ != nullptr && questions_->incoming(message, mono_ms())) return;
   if (topic == LAM_DOWN) uplink_.down(message, mono_ms());
   if (topic == LAM_INTEREST) uplink_.interest(message, mono_ms());
 }
@@ -299,6 +341,8 @@ uint32_t Device::poll() {
   if (build_at > mono && build_at < due) due = build_at;
   const int64_t uplink_due = uplink_.tick(mono);
   if (uplink_due < due) due = uplink_due;
+  const int64_t questions_due = questions_ != nullptr ? questions_->tick(mono) : due;
+  if (questions_due < due) due = questions_due;
   const int64_t wait = due - mono;
   return wait < 1 ? 1 : wait > int64_t{kPollMsMax} ? kPollMsMax : static_cast<uint32_t>(wait);
 }
@@ -312,6 +356,7 @@ void Device::counters(lam_counters* out) const {
   out->points_refused = points_refused_;
   out->points_dropped = store.points_dropped;
   out->points_rejected = points_rejected_;
+  out->points_thinned = store.points_thinned;
   for (size_t i = 0; i < config_.parcels_max; ++i) {
     if (slots_[i].state == Slot::State::kHeld) out->points_waiting += slots_[i].points;
   }

@@ -19,11 +19,38 @@
 
 namespace lambda {
 
+// Answers questions, where the firmware asked for it (device_questions.cpp): a device without does not link it.
+class DeviceQuestions {
+ public:
+  virtual bool incoming(std::span<const uint8_t> message, int64_t mono_ms) = 0;  // false: no question
+  virtual int64_t tick(int64_t mono_ms) = 0;
+  virtual void disconnected() = 0;
+  virtual void counters(lam_question_counters* counters) const = 0;
+
+ protected:
+  ~DeviceQuestions() = default;
+};
+
+class Device;
+
+// What a device does with thinned blocks, where its owner chose so (device_thinning.cpp): one without does not link it.
+struct DevicePressure {
+  const Thinning* thinning;
+  // Makes room in the plan for the gap that goes with a block. False: there is none.
+  bool (*plan)(const SealedBlock& block, ParcelPlan* plan);
+  // Says the gaps that go with the blocks of `boot` that are ready, so many of them.
+  void (*tell)(const Device& device, uint8_t boot, uint32_t blocks, ParcelBuilder* parcel);
+};
+// By its name in C, see lambda/lambda.h.
+extern "C" {
+extern const DevicePressure lam_pressure_thin;
+}
+
 class Device final : private Shelf {
  public:
-  static size_t memory_min(const lam_config& config);
-  // The configuration must be valid (memory_min() is not 0) and `size` at least that.
-  static Device* make(void* memory, size_t size, const lam_config& config, const lam_port& port);
+  static size_t memory_min(const lam_config& config);  // 0: the configuration is not valid
+  // LAM_E_INVALID: the configuration; LAM_E_MEMORY: less than memory_min(). The port is whole.
+  static lam_status make(void* memory, size_t size, const lam_config& config, const lam_port& port, Device** device);
 
   lam_status declare(const lam_series_spec* spec, lam_series* series);
   lam_status append(lam_series ref, lam_type type, uint64_t bits);
@@ -34,19 +61,34 @@ class Device final : private Shelf {
     flushing_ = true;
   }
   void connected() { uplink_.connected(mono_ms()); }
-  void disconnected() { uplink_.disconnected(mono_ms()); }
+  void disconnected() {
+    uplink_.disconnected(mono_ms());
+    if (questions_ != nullptr) questions_->disconnected();
+  }
   void incoming(lam_topic topic, std::span<const uint8_t> message);
   int64_t now_ms();
   uint64_t boot() const { return present().id; }
+  const lam_config& config() const { return config_; }
 
   const SeriesStore& store() const { return store_; }
   const lam_series_spec* spec(lam_series ref) const;
   bool last(lam_series ref, uint64_t* ordinal, Point* point) const;
   void counters(lam_counters* counters) const;
 
+  void set_questions(DeviceQuestions* questions) { questions_ = questions; }
+  const DeviceQuestions* questions() const { return questions_; }
+  DeclarationView declaration_of(lam_series ref, LabelView labels[LAM_LABELS_MAX]) const;
+  // What is added to the times of a clock segment, if that is known (still).
+  bool clock(uint64_t boot, uint32_t segment, ClockView* clock) const;
+  static bool publish_up(void* device, std::span<const uint8_t> message);
+
  private:
+  friend class DeviceFlash;     // device_flash.h: what outlives a reset
+  friend class ThinnedParcels;  // device_thinning.cpp
+
   static constexpr size_t kPendingGapsMax = 16;
   static constexpr size_t kClocksMax = 4;
+  static constexpr int kAnyBoot = -1;
 
   struct Series {
     const lam_series_spec* spec;
@@ -60,7 +102,7 @@ class Device final : private Shelf {
   struct Boot {
     uint64_t id = 0;
     uint64_t previous = 0;
-    uint64_t order = 0;      // boots begin 1, 2, 3 ...; 0: a free place
+    uint32_t order = 0;      // boots begin 1, 2, 3 ...; 0: a free place
     int64_t started_ms = 0;  // UTC, 0: not known then
     uint64_t next_seq = 1;
     bool has_digest = false;
@@ -94,11 +136,10 @@ class Device final : private Shelf {
   };
   struct Layout;
 
-  Device(const Layout& layout, uint8_t* memory, const lam_config& config, const lam_port& port);
+  Device(const Layout& layout, std::span<uint8_t> memory, const lam_port& port);
 
   int64_t mono_ms() const { return port_.mono_ms(port_.context); }
   static uint64_t draw(void* context);
-  static bool publish_up(void* context, std::span<const uint8_t> message);
   static bool sign(void* context, const uint8_t digest[kDigestBytes], uint8_t signature[kSignatureBytes]);
 
   // Time: device.cpp.
@@ -121,20 +162,21 @@ class Device final : private Shelf {
   std::span<const uint8_t> write(const ParcelHead& head, const ParcelPlan& plan, const Choice& choice,
                                  std::span<uint8_t> space, uint8_t digest[kDigestBytes]);
   uint32_t commit(const Choice& choice);
-  bool first_loose(uint8_t boot, SealedBlock* block) const;
-  bool next_loose(uint8_t boot, SealedBlock* block) const;
+  // Do the gateways take it?
+  bool is_taken(const SealedBlock& block) const;
+  // The next loose block that the gateways take, of one boot or of kAnyBoot; from a new `block` on the first.
+  bool next_ready(int boot, SealedBlock* block) const;
   bool enough_loose(bool* any) const;
-  bool any_wanted() const;
+  int wanted_boot() const;
+  BlockCodings codings() const { return {config_.codecs, config_.codec_count}; }
+  void choose_codec(lam_series ref);
   uint64_t floor_of(uint8_t boot) const;
-  DeclarationView declaration_of(lam_series ref, LabelView labels[LAM_LABELS_MAX]) const;
+  Slot* next_slot(const Slot* after, Slot::State state, int boot = kAnyBoot) const;
+  bool held(uint8_t boot) const { return next_slot(nullptr, Slot::State::kHeld, boot) != nullptr; }
   Slot* find_slot(ParcelKey key);
   Slot* free_slot(const Choice& choice);
-  std::span<uint8_t> space_of(const Slot& slot) {
-    return {parcels_ + size_t(&slot - slots_) * config_.parcel_bytes_max, config_.parcel_bytes_max};
-  }
-  std::span<const uint8_t> message_of(const Slot& slot) const {
-    return {parcels_ + size_t(&slot - slots_) * config_.parcel_bytes_max, slot.bytes};
-  }
+  uint8_t* space_of(const Slot& slot) const;  // parcel_bytes_max
+  std::span<const uint8_t> message_of(const Slot& slot) const { return {space_of(slot), slot.bytes}; }
   void take_gaps();
   void settle(Slot* slot);
 
@@ -148,6 +190,22 @@ class Device final : private Shelf {
   void declare(uint64_t boot, std::span<const uint32_t> refs) override;
   void new_boot() override;
   void gateway_time(int64_t utc_ms) override;
+  void gateways_take(uint32_t codecs) override;
+
+  // What is small stands first: a small core reaches members near the start with shorter instructions.
+  int64_t clock_offset_ms_ = 0;  // point time - monotonic time
+  int64_t clock_read_ms_ = 0;    // monotonic
+  int64_t loose_since_ms_ = 0;   // monotonic, while loose_waits_
+  int64_t build_again_ms_ = 0;   // not before this, after the signer would not
+  int64_t gap_parcel_ms_ = 0;    // not before this a parcel of nothing but gaps
+  uint32_t clock_segment_ = 0;
+  uint32_t codecs_ = kCodecsOfEverybody;  // that the gateways take
+  size_t gap_count_ = 0;
+  uint8_t present_ = 0;  // place in boots_
+  bool clock_relative_ = false;
+  bool flushing_ = false;  // until nothing is loose, parcels need not be full
+  bool loose_waits_ = false;
+  DeviceQuestions* questions_ = nullptr;
 
   const lam_config config_;
   const lam_port port_;
@@ -157,32 +215,20 @@ class Device final : private Shelf {
   uint8_t* const parcels_;  // parcels_max x parcel_bytes_max
   uint8_t* const scratch_;  // one block, or one hello
   size_t scratch_bytes_;
-  SeriesStore store_;
-  UplinkMachine uplink_;
 
-  Boot boots_[SeriesStore::kBootsMax];
-  uint8_t present_ = 0;
-  uint64_t boots_begun_ = 0;
-  StoreGap gaps_[kPendingGapsMax];
-  size_t gap_count_ = 0;
-
-  Clock clocks_[kClocksMax];  // of the last segments; the oldest makes room
-  uint32_t clock_segment_ = 0;
-  bool clock_relative_ = false;
-  int64_t clock_offset_ms_ = 0;  // point time - monotonic time
-  int64_t clock_read_ms_ = 0;    // monotonic
-
-  bool flushing_ = false;  // until nothing is loose, parcels need not be full
-  bool loose_waits_ = false;
-  int64_t loose_since_ms_ = 0;  // monotonic, while loose_waits_
-  int64_t build_again_ms_ = 0;  // not before this, after the signer would not
-  int64_t gap_parcel_ms_ = 0;   // not before this a parcel of nothing but gaps
+  uint32_t boots_begun_ = 0;
   uint64_t points_settled_ = 0;
   uint64_t points_refused_ = 0;
   uint64_t points_rejected_ = 0;
   uint64_t parcels_made_ = 0;
   uint64_t sign_failures_ = 0;
   uint64_t publish_failures_ = 0;
+
+  Boot boots_[SeriesStore::kBootsMax];
+  SeriesStore store_;
+  UplinkMachine uplink_;
+  Clock clocks_[kClocksMax];  // of the last segments; the oldest makes room
+  StoreGap gaps_[kPendingGapsMax];
 };
 
 }  // namespace lambda

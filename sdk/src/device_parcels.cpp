@@ -3,8 +3,7 @@
 
 #include "device.h"
 #include "expect.h"
-#include "proto/lambda.npb.h"
-#include "wire.h"
+#include "message_parts.h"
 
 namespace lambda {
 namespace {
@@ -17,49 +16,47 @@ uint8_t bit(uint8_t boot) {
   return static_cast<uint8_t>(1u << boot);
 }
 
-// Calls back for what a parcel of ours names: blocks, gaps, refs it declares.
-template <class OnBlock, class OnGap, class OnDeclaration>
-void walk(std::span<const uint8_t> up, OnBlock on_block, OnGap on_gap, OnDeclaration on_declaration) {
-  std::span<const uint8_t> parcel, item;
-  wire::FieldReader outer(up);
-  while (const uint32_t tag = outer.next()) {
-    if (tag == lambda_v1_Up_parcel_tag) outer.bytes(&parcel);
-  }
-  wire::FieldReader in(parcel);
-  while (const uint32_t tag = in.next()) {
-    const bool wanted = tag == lambda_v1_Parcel_blocks_tag || tag == lambda_v1_Parcel_gaps_tag ||
-                        tag == lambda_v1_Parcel_declarations_tag;
-    if (!wanted || !in.bytes(&item)) continue;
-    if (tag == lambda_v1_Parcel_blocks_tag) {
-      BlockReader block;
-      if (block.open(item).ok()) on_block(block.info());
-      continue;
-    }
-    wire::FieldReader fields(item);
-    if (tag == lambda_v1_Parcel_declarations_tag) {
-      uint32_t ref = 0;
-      while (const uint32_t field = fields.next()) {
-        if (field == lambda_v1_Declaration_ref_tag) fields.varint(&ref);
-      }
-      on_declaration(ref);
-      continue;
-    }
-    GapView gap;
-    uint32_t reason = 0;
-    while (const uint32_t field = fields.next()) {
-      if (field == lambda_v1_Gap_ref_tag) fields.varint(&gap.ref);
-      if (field == lambda_v1_Gap_first_ordinal_tag) fields.varint(&gap.first_ordinal);
-      if (field == lambda_v1_Gap_count_tag) fields.varint(&gap.count);
-      if (field == lambda_v1_Gap_reason_tag) fields.varint(&reason);
-    }
-    gap.reason = static_cast<GapReason>(reason);
-    on_gap(gap);
-  }
-}
+// Walks over what a parcel of ours names: points, in blocks and gaps, and the series it declares.
+class Named {
+ public:
+  Named(BlockCodings codings, std::span<const uint8_t> up) : codings_(codings), in_(parcel_of(up)) {}
 
-GapView refused_gap(const BlockInfo& info) {
-  return {info.ref, info.first_ordinal, info.count, GapReason::kRefused};
-}
+  // False at the end. A block's points are a gap of what was refused; of a declaration there is the ref, and no points.
+  bool next(GapView* gap) {
+    static_assert(lambda_v1_Parcel_declarations_tag < lambda_v1_Parcel_blocks_tag &&
+                  lambda_v1_Parcel_blocks_tag < lambda_v1_Parcel_gaps_tag);
+    while (const uint32_t tag = in_.next()) {
+      if (tag < lambda_v1_Parcel_declarations_tag || tag > lambda_v1_Parcel_gaps_tag || !in_.is_bytes()) continue;
+      *gap = GapView();
+      if (tag != lambda_v1_Parcel_blocks_tag) {
+        const bool is_gap = tag == lambda_v1_Parcel_gaps_tag;
+        static_assert(lambda_v1_Declaration_ref_tag == lambda_v1_Gap_ref_tag);
+        wire::read_fields(in_.bytes(), is_gap ? kGapShape : kRefShape, gap);
+        return true;
+      }
+      BlockReader block;
+      if (!block.open(in_.bytes(), 0, codings_).ok()) continue;
+      const BlockInfo& info = block.info();
+      *gap = {info.ref, info.first_ordinal, info.count, GapReason::kRefused};
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  static std::span<const uint8_t> parcel_of(std::span<const uint8_t> up) {
+    wire::FieldReader outer(up);
+    std::span<const uint8_t> parcel;
+    while (const uint32_t tag = outer.next()) {
+      if (tag == lambda_v1_Up_parcel_tag) parcel = outer.bytes();
+    }
+    return parcel;
+  }
+
+  const BlockCodings codings_;
+  wire::FieldReader in_;
+};
+
 GapView memory_gap(const StoreGap& gap) {
   return {gap.ref, gap.first_ordinal, gap.count, GapReason::kMemory};
 }
@@ -78,14 +75,15 @@ int Device::find_boot(uint64_t id) const {
 bool Device::in_use(uint8_t boot) const {
   if (boots_[boot].order == 0) return false;
   if (boot == present_) return true;
-  for (size_t i = 0; i < config_.parcels_max; ++i) {
-    if (slots_[i].state != Slot::State::kFree && slots_[i].boot == boot) return true;
-  }
+  if (held(boot) || next_slot(nullptr, Slot::State::kRefused, boot) != nullptr) return true;
   for (size_t i = 0; i < gap_count_; ++i) {
     if (gaps_[i].boot == boots_[boot].id) return true;
   }
+  if (store_.gap_count() > 0) return true;
   SealedBlock block;
-  return store_.gap_count() > 0 || first_loose(boot, &block);
+  bool more = store_.first(BlockState::kLoose, &block);
+  while (more && block.info.boot != boots_[boot].id) more = store_.next(BlockState::kLoose, block.id, &block);
+  return more;
 }
 
 // The store and the table of boots have as many places; a device that was told to begin anew so often, and got rid of
@@ -120,40 +118,61 @@ void Device::begin_boot() {
 // Lower seqs will not come any more.
 uint64_t Device::floor_of(uint8_t boot) const {
   uint64_t floor = boots_[boot].next_seq;
-  for (size_t i = 0; i < config_.parcels_max; ++i) {
-    const Slot& slot = slots_[i];
-    if (slot.state == Slot::State::kHeld && slot.boot == boot && slot.seq < floor) floor = slot.seq;
+  const Slot* slot = nullptr;
+  while ((slot = next_slot(slot, Slot::State::kHeld, boot)) != nullptr) {
+    if (slot->seq < floor) floor = slot->seq;
   }
   return floor;
 }
 
+uint8_t* Device::space_of(const Slot& slot) const {
+  return parcels_ + static_cast<size_t>(&slot - slots_) * config_.parcel_bytes_max;
+}
+
+// The next slot behind `after`, or the first; null: no more.
+Device::Slot* Device::next_slot(const Slot* after, Slot::State state, int boot) const {
+  for (Slot* slot = after == nullptr ? slots_ : slots_ + (after - slots_) + 1; slot != slots_ + config_.parcels_max;
+       ++slot) {
+    if (slot->state == state && (boot == kAnyBoot || slot->boot == boot)) return slot;
+  }
+  return nullptr;
+}
+
 // ---- What goes into the next parcel
 
-bool Device::first_loose(uint8_t boot, SealedBlock* block) const {
-  if (!store_.first(BlockState::kLoose, block)) return false;
-  return block->info.boot == boots_[boot].id || next_loose(boot, block);
+bool Device::is_taken(const SealedBlock& block) const {
+  const uint32_t codec = kFurtherCodecs ? codec_bit(block.info.codec) : 0;
+  const uint32_t needed = codec | (block.thinned != 0 ? kTakesThinned : 0);
+  return (codecs_ & needed) == needed;
 }
 
-bool Device::next_loose(uint8_t boot, SealedBlock* block) const {
-  while (store_.next(BlockState::kLoose, block->id, block)) {
-    if (block->info.boot == boots_[boot].id) return true;
+// A block that some gateway would not take waits for one that does, as it would for a gateway that is away: the others
+// need not wait behind it.
+bool Device::next_ready(int boot, SealedBlock* block) const {
+  bool more = block->id == BlockId() ? store_.first(BlockState::kLoose, block)
+                                     : store_.next(BlockState::kLoose, block->id, block);
+  for (; more; more = store_.next(BlockState::kLoose, block->id, block)) {
+    const bool of_boot = boot == kAnyBoot || block->info.boot == boots_[boot].id;
+    if (of_boot && is_taken(*block)) return true;
   }
   return false;
 }
 
-bool Device::any_wanted() const {
+// A boot whose declarations a gateway asked for; -1: none.
+int Device::wanted_boot() const {
   for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
-    if (series_[ref - 1].wanted != 0) return true;
+    if (series_[ref - 1].wanted != 0) return __builtin_ctz(series_[ref - 1].wanted);
   }
-  return false;
+  return -1;
 }
 
-// Whether what is loose fills a parcel.
+// Whether what is loose, and may go, fills a parcel.
 bool Device::enough_loose(bool* any) const {
   size_t bytes = 0;
   SealedBlock block;
-  *any = store_.first(BlockState::kLoose, &block);
-  for (bool more = *any; more; more = store_.next(BlockState::kLoose, block.id, &block)) {
+  *any = false;
+  while (next_ready(kAnyBoot, &block)) {
+    *any = true;
     bytes += block.bytes;
     if (bytes + kNearlyFullBytes >= config_.parcel_bytes_max) return true;
   }
@@ -170,31 +189,22 @@ int64_t Device::build_due(int64_t mono) {
     loose_waits_ = true;
     loose_since_ms_ = mono;
   }
-  if (enough || (any_loose && flushing_) || any_wanted()) return mono;
+  if (enough || (any_loose && flushing_) || wanted_boot() >= 0) return mono;
   int64_t due = any_loose ? loose_since_ms_ + config_.parcel_age_ms : INT64_MAX;
-  bool any_gap = gap_count_ > 0;
-  for (size_t i = 0; i < config_.parcels_max; ++i) any_gap = any_gap || slots_[i].state == Slot::State::kRefused;
+  const bool any_gap = gap_count_ > 0 || next_slot(nullptr, Slot::State::kRefused) != nullptr;
   if (any_gap && gap_parcel_ms_ < due) due = gap_parcel_ms_;
   return due;
 }
 
 // Declarations that were asked for come first, then the boot of the oldest loose block, then gaps.
 bool Device::choose_boot(Choice* choice) const {
-  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
-    for (uint8_t boot = 0; boot < SeriesStore::kBootsMax; ++boot) {
-      if ((series_[ref - 1].wanted & bit(boot)) == 0) continue;
-      choice->boot = boot;
-      choice->declares_only = true;
-      return true;
-    }
-  }
+  int boot = wanted_boot();
+  choice->declares_only = boot >= 0;
   SealedBlock block;
-  int boot = -1;
-  if (store_.first(BlockState::kLoose, &block)) boot = find_boot(block.info.boot);
+  if (boot < 0 && next_ready(kAnyBoot, &block)) boot = find_boot(block.info.boot);
   if (boot < 0 && gap_count_ > 0) boot = find_boot(gaps_[0].boot);
-  for (size_t i = 0; boot < 0 && i < config_.parcels_max; ++i) {
-    if (slots_[i].state == Slot::State::kRefused) boot = slots_[i].boot;
-  }
+  const Slot* const refused = next_slot(nullptr, Slot::State::kRefused);
+  if (boot < 0 && refused != nullptr) boot = refused->boot;
   if (boot < 0) return false;
   choice->boot = static_cast<uint8_t>(boot);
   return true;
@@ -222,16 +232,20 @@ void Device::choose_wanted(ParcelPlan* plan, uint8_t boot) {
   }
 }
 
-// The oldest blocks of the boot that fit, each series declared with its first.
+// The oldest blocks of the boot that fit, each series declared with its first, each thinned block with its gap.
 void Device::choose_blocks(ParcelPlan* plan, Choice* choice) {
   LabelView labels[LAM_LABELS_MAX];
   SealedBlock block;
-  for (bool more = first_loose(choice->boot, &block); more; more = next_loose(choice->boot, &block)) {
+  while (next_ready(choice->boot, &block)) {
     Series& series = series_[block.info.ref - 1];
     const bool declared = (series.declared & bit(choice->boot)) != 0 || series.in_plan;
+    const ParcelPlan before = *plan;
     const bool fits =
         declared ? plan->add_block(block.bytes) : plan->add_block(block.bytes, declaration_of(block.info.ref, labels));
-    if (!fits) return;
+    if (!fits || (config_.pressure != nullptr && !config_.pressure->plan(block, plan))) {
+      *plan = before;
+      return;
+    }
     series.in_plan = series.in_plan || !declared;
     ++choice->blocks;
   }
@@ -250,18 +264,16 @@ void Device::choose(ParcelPlan* plan, Choice* choice) {
   for (size_t i = 0; i < gap_count_; ++i) {
     if (gaps_[i].boot == boots_[choice->boot].id && plan->add(memory_gap(gaps_[i]))) choice->gaps |= 1u << i;
   }
-  for (size_t i = 0; i < config_.parcels_max; ++i) {
-    const Slot& slot = slots_[i];
-    if (slot.state != Slot::State::kRefused || slot.boot != choice->boot) continue;
+  const Slot* slot = nullptr;
+  while ((slot = next_slot(slot, Slot::State::kRefused, choice->boot)) != nullptr) {
     // All that it held or nothing, so that the slot is free afterwards.
     ParcelPlan with = *plan;
     bool fits = true;
-    walk(
-        message_of(slot), [&](const BlockInfo& info) { fits = fits && with.add(refused_gap(info)); },
-        [&](const GapView& gap) { fits = fits && with.add(gap); }, [](uint32_t) {});
+    GapView gap;
+    for (Named named(codings(), message_of(*slot)); fits && named.next(&gap);) fits = gap.count == 0 || with.add(gap);
     if (!fits) continue;
     *plan = with;
-    choice->refused |= 1u << i;
+    choice->refused |= 1u << (slot - slots_);
   }
   choose_blocks(plan, choice);
 }
@@ -299,7 +311,8 @@ bool Device::build() {
   Slot* slot = free_slot(choice);
   if (slot == nullptr) return false;
   uint8_t digest[kDigestBytes];
-  const std::span<const uint8_t> message = write(head, plan, choice, space_of(*slot), digest);
+  const std::span<const uint8_t> message =
+      write(head, plan, choice, {space_of(*slot), config_.parcel_bytes_max}, digest);
   if (message.empty()) {
     build_again_ms_ = mono + kSignAgainMs;
     return false;
@@ -325,22 +338,22 @@ std::span<const uint8_t> Device::write(const ParcelHead& head, const ParcelPlan&
     if (series_[ref - 1].in_plan) parcel.declaration(declaration_of(ref, labels));
   }
   SealedBlock block;
-  bool more = choice.blocks > 0 && first_loose(choice.boot, &block);
   for (uint32_t i = 0; i < choice.blocks; ++i) {
-    LAMBDA_EXPECT(more);
+    LAMBDA_EXPECT(next_ready(choice.boot, &block));
     const size_t size = store_.copy(block.id, {scratch_, scratch_bytes_});
     LAMBDA_EXPECT(size == block.bytes);
     parcel.block(block.info, block.root, {scratch_, size});
-    more = next_loose(choice.boot, &block);
   }
+  if (config_.pressure != nullptr) config_.pressure->tell(*this, choice.boot, choice.blocks, &parcel);
   for (size_t i = 0; i < gap_count_; ++i) {
     if ((choice.gaps >> i & 1) != 0) parcel.gap(memory_gap(gaps_[i]));
   }
   for (size_t i = 0; i < config_.parcels_max; ++i) {
     if ((choice.refused >> i & 1) == 0) continue;
-    walk(
-        message_of(slots_[i]), [&](const BlockInfo& info) { parcel.gap(refused_gap(info)); },
-        [&](const GapView& gap) { parcel.gap(gap); }, [](uint32_t) {});
+    GapView gap;
+    for (Named named(codings(), message_of(slots_[i])); named.next(&gap);) {
+      if (gap.count > 0) parcel.gap(gap);
+    }
   }
   for (size_t i = 0; i < kClocksMax; ++i) {
     if ((choice.clocks >> i & 1) != 0) parcel.clock(clocks_[i].view);
@@ -357,9 +370,9 @@ uint32_t Device::commit(const Choice& choice) {
     series.wanted &= static_cast<uint8_t>(~bit(choice.boot));
   }
   uint32_t points = 0;
-  SealedBlock block;
   for (uint32_t i = 0; i < choice.blocks; ++i) {
-    LAMBDA_EXPECT(first_loose(choice.boot, &block));
+    SealedBlock block;
+    LAMBDA_EXPECT(next_ready(choice.boot, &block));
     points += block.info.count;
     store_.safe(block.id);
   }
@@ -384,9 +397,10 @@ void Device::take_gaps() {
 // ---- The shelf
 
 Device::Slot* Device::find_slot(ParcelKey key) {
-  for (size_t i = 0; i < config_.parcels_max; ++i) {
-    Slot& slot = slots_[i];
-    if (slot.state == Slot::State::kHeld && slot.seq == key.seq && boots_[slot.boot].id == key.boot) return &slot;
+  const int place = find_boot(key.boot);
+  Slot* slot = nullptr;
+  while (place >= 0 && (slot = next_slot(slot, Slot::State::kHeld, place)) != nullptr) {
+    if (slot->seq == key.seq) return slot;
   }
   return nullptr;
 }
@@ -395,15 +409,16 @@ Device::Slot* Device::find_slot(ParcelKey key) {
 bool Device::next(Lane lane, ParcelKey after, ParcelKey* key, size_t* bytes) {
   if (lane == Lane::kBacklog) return false;
   const int after_boot = after.seq != 0 ? find_boot(after.boot) : -1;
-  const uint64_t after_order = after_boot >= 0 ? boots_[after_boot].order : 0;
+  const uint32_t after_order = after_boot >= 0 ? boots_[after_boot].order : 0;
   const Slot* best = nullptr;
-  for (size_t i = 0; i < config_.parcels_max; ++i) {
-    const Slot& slot = slots_[i];
-    if (slot.state != Slot::State::kHeld) continue;
-    const uint64_t order = boots_[slot.boot].order;
-    if (order < after_order || (order == after_order && slot.seq <= after.seq)) continue;
-    const uint64_t best_order = best != nullptr ? boots_[best->boot].order : 0;
-    if (best == nullptr || order < best_order || (order == best_order && slot.seq < best->seq)) best = &slot;
+  const auto before = [](uint32_t order, uint64_t seq, uint32_t other_order, uint64_t other_seq) {
+    return order < other_order || (order == other_order && seq < other_seq);
+  };
+  const Slot* slot = nullptr;
+  while ((slot = next_slot(slot, Slot::State::kHeld)) != nullptr) {
+    const uint32_t order = boots_[slot->boot].order;
+    if (!before(after_order, after.seq, order, slot->seq)) continue;
+    if (best == nullptr || before(order, slot->seq, boots_[best->boot].order, best->seq)) best = slot;
   }
   if (best == nullptr) return false;
   *key = {boots_[best->boot].id, best->seq};
@@ -421,11 +436,7 @@ bool Device::boot(size_t index, uint64_t* boot) {
   if (index == 0) return true;
   for (uint8_t place = 0; place < SeriesStore::kBootsMax; ++place) {
     if (place == present_ || boots_[place].order == 0) continue;
-    bool holds = false;
-    for (size_t i = 0; i < config_.parcels_max; ++i) {
-      holds = holds || (slots_[i].state == Slot::State::kHeld && slots_[i].boot == place);
-    }
-    if (!holds || --index > 0) continue;
+    if (!held(place) || --index > 0) continue;
     *boot = boots_[place].id;
     return true;
   }
@@ -436,27 +447,27 @@ std::span<const uint8_t> Device::hello(uint64_t id, uint64_t nonce) {
   const int place = find_boot(id);
   if (place < 0) return {};
   Boot& boot = boots_[place];
-  if (!boot.has_signature) {
-    uint8_t digest[kDigestBytes];
-    hello_digest(hash_, config_.site, config_.device, boot.id, boot.previous, boot.started_ms, digest);
-    if (!sign(this, digest, boot.signature)) return {};
-    boot.has_signature = true;
-  }
   HelloView hello;
   hello.site = config_.site;
   hello.device = config_.device;
   hello.boot = boot.id;
   hello.previous_boot = boot.previous;
   hello.started_ms = boot.started_ms;
+  if (!boot.has_signature) {
+    uint8_t digest[kDigestBytes];
+    hello_digest(hash_, hello, digest);
+    if (!sign(this, digest, boot.signature)) return {};
+    boot.has_signature = true;
+  }
   hello.signature = boot.signature;
   hello.nonce = nonce;
   hello.sent_ms = clock_relative_ ? 0 : mono_ms() + clock_offset_ms_;
   hello.next_seq = boot.next_seq;
   hello.floor_seq = floor_of(static_cast<uint8_t>(place));
-  for (size_t i = 0; i < config_.parcels_max; ++i) {
-    if (slots_[i].state != Slot::State::kHeld || slots_[i].boot != place) continue;
+  const Slot* slot = nullptr;
+  while ((slot = next_slot(slot, Slot::State::kHeld, place)) != nullptr) {
     hello.backlog_parcels += 1;
-    hello.backlog_bytes += slots_[i].bytes;
+    hello.backlog_bytes += slot->bytes;
   }
   hello.software = config_.software;
   return {scratch_, encode_hello(hello, {scratch_, scratch_bytes_})};
@@ -475,9 +486,9 @@ void Device::settled(ParcelKey key) {
 void Device::settled_through(uint64_t id, uint64_t seq) {
   const int place = find_boot(id);
   if (place < 0) return;
-  for (size_t i = 0; i < config_.parcels_max; ++i) {
-    Slot& slot = slots_[i];
-    if (slot.state == Slot::State::kHeld && slot.boot == place && slot.seq <= seq) settle(&slot);
+  Slot* slot = nullptr;
+  while ((slot = next_slot(slot, Slot::State::kHeld, place)) != nullptr) {
+    if (slot->seq <= seq) settle(slot);
   }
   if (seq != UINT64_MAX && boots_[place].next_seq <= seq) boots_[place].next_seq = seq + 1;
 }
@@ -488,11 +499,14 @@ void Device::refused(ParcelKey key, RefusalCode) {
   if (slot == nullptr) return;
   points_refused_ += slot->points;
   bool names_points = false;
-  walk(
-      message_of(*slot), [&](const BlockInfo&) { names_points = true; }, [&](const GapView&) { names_points = true; },
-      [&](uint32_t ref) {
-        if (ref - 1 < store_.series_count()) series_[ref - 1].declared &= static_cast<uint8_t>(~bit(slot->boot));
-      });
+  GapView named;
+  for (Named names(codings(), message_of(*slot)); names.next(&named);) {
+    if (named.count > 0) {
+      names_points = true;
+    } else if (named.ref - 1 < store_.series_count()) {
+      series_[named.ref - 1].declared &= static_cast<uint8_t>(~bit(slot->boot));
+    }
+  }
   for (Clock& clock : clocks_) clock.to_send = clock.to_send || (clock.used && clock.boot == slot->boot);
   if (names_points) {
     slot->state = Slot::State::kRefused;
@@ -511,6 +525,23 @@ void Device::declare(uint64_t id, std::span<const uint32_t> refs) {
 
 void Device::new_boot() {
   begin_boot();
+}
+
+void Device::gateways_take(uint32_t codecs) {
+  const bool changed = codecs != codecs_;
+  codecs_ = codecs;
+  if (!kFurtherCodecs || !changed) return;
+  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) choose_codec(ref);
+}
+
+// By kind and type; what is not linked, or not taken, leaves the codec of everybody. (Of f32 there is but one.)
+void Device::choose_codec(lam_series ref) {
+  const lam_series_spec& spec = *series_[ref - 1].spec;
+  const bool is_state = spec.kind == LAM_STATE || spec.type == LAM_STATE64;
+  const Codec wanted = is_state ? Codec::kRuns64 : Codec::kSlope64;
+  const bool helps = is_state || spec.kind == LAM_COUNTER;
+  if (helps && (codecs_ & codec_bit(wanted)) != 0 && store_.write_in(ref, wanted)) return;
+  store_.write_in(ref, Codec::kDelta64);
 }
 
 }  // namespace lambda

@@ -1,11 +1,13 @@
-// The loop that reads the codes of proto/block.md, for each codec. Private to those who instantiate it: a device has
-// the codecs of block_reader.cpp, hosts those of stored_block.cpp as well.
+// The loop that reads the codes of proto/block.md, for each codec. Private to those who instantiate it: everybody has
+// the codecs of block_reader.cpp; those of codec_*.cpp are linked by who names them.
 #pragma once
 
 #include "codes.h"
 #include "lambda/block.h"
 
 namespace lambda {
+
+#ifdef LAMBDA_WIDE_CODES
 
 // Eight bytes from bit `at`: at least 57 valid bits, at the top. Behind the end come zeros. `size` is at least 8.
 inline uint64_t peek(const uint8_t* bytes, size_t size, uint64_t at) {
@@ -28,7 +30,10 @@ inline uint64_t bits_at(const uint8_t* bytes, size_t size, uint64_t at, unsigned
 }
 
 // The bits behind the start of a code, and how many are used up.
-struct Window {
+struct CodeWindow {
+  const uint8_t* bytes;
+  size_t size;
+  uint64_t bit;  // where the code starts
   uint64_t word;
   unsigned used;
   uint64_t take(unsigned count) {
@@ -43,70 +48,174 @@ struct Window {
     used += count;
     return static_cast<int32_t>(value);
   }
+  // 1..64; the word is not moved on: they are the last of a code.
+  uint64_t take_last(unsigned count) {
+    const uint64_t value = count + used <= 57 ? top(word, count) : bits_at(bytes, size, bit + used, count);
+    used += count;
+    return value;
+  }
   bool flag() { return take(1) != 0; }
 };
+LAMBDA_HOT inline CodeWindow window_at(const uint8_t* bytes, size_t size, uint64_t bit) {
+  return {bytes, size, bit, peek(bytes, size, bit), 0};
+}
 
-inline int32_t take_step_change(Window* window) {
+inline int32_t take_step_change(CodeWindow* window) {
   if (!window->flag()) return window->take_signed(5);
   if (!window->flag()) return window->take_signed(9);
   if (!window->flag()) return window->take_signed(14);
   return window->take_signed(22);
 }
 
-template <Codec codec>
-size_t BlockReader::decode(std::span<Point> points) {
-  const uint8_t* const bytes = bytes_;
-  const size_t size = size_;
-  const auto tick = static_cast<int64_t>(info_.tick_ms);
-  const int64_t t_min = info_.t_min;
-  const auto span = static_cast<uint32_t>(span_);
-  uint64_t bit = bit_;
-  uint64_t value = code_.last_bits;
-  int32_t step = code_.step;
-  int32_t now = now_;
-  int32_t low = low_;
-  int32_t high = high_;
-  bool unordered = unordered_;
-  BlockError error = BlockError::kNone;
-  size_t made = 0;
+// 1..64, as '0' u4 | '10' u8 ...: what proto/block.md calls `changed` of delta64. False: no such number.
+inline bool take_delta(CodeWindow* window, uint64_t* delta) {
+  uint64_t z;
+  if (!window->flag()) {
+    z = window->take(4);
+  } else if (!window->flag()) {
+    z = window->take(8);
+  } else if (!window->flag()) {
+    z = window->take(12);
+  } else {
+    z = window->take_last(!window->flag() ? 20 : !window->flag() ? 32 : 64);
+    if (z == UINT64_MAX) return false;
+  }
+  *delta = unzigzag(z + 1);
+  return true;
+}
 
-  if (taken_ == 0) points[made++] = {t_min + now * tick, value};
-  for (; made < points.size(); ++made) {
-    Window window{peek(bytes, size, bit), 0};
+#else
+
+// The bits behind the start of a code, and how many are used up; a word at a time, as small processors have them.
+struct CodeWindow {
+  const uint8_t* bytes;
+  size_t size;
+  size_t bit;  // where the code starts
+  unsigned used;
+
+  // 1..24. Behind the end come zeros. `size` is at least 4.
+  uint32_t take(unsigned count) {
+    const size_t at = bit + used;
+    used += count;
+    const size_t byte = at >> 3;
+    uint32_t word = 0;
+    if (byte + 4 <= size) {
+      word = load_u32be(bytes + byte);
+    } else if (byte < size) {
+      word = load_u32be(bytes + size - 4) << ((byte + 4 - size) * 8);
+    }
+    return word << (at & 7) >> (32 - count);
+  }
+  int32_t take_signed(unsigned count) { return static_cast<int32_t>(take(count) << (32 - count)) >> (32 - count); }
+  // 1..64.
+  uint64_t take_last(unsigned count) {
+    uint64_t value = 0;
+    for (; count > 16; count -= 16) value = value << 16 | take(16);
+    return value << count | take(count);
+  }
+  bool flag() { return take(1) != 0; }
+};
+inline CodeWindow window_at(const uint8_t* bytes, size_t size, uint64_t bit) {
+  return {bytes, size, static_cast<size_t>(bit), 0};
+}
+
+inline int32_t take_step_change(CodeWindow* window) {
+  const unsigned count = !window->flag() ? 5 : !window->flag() ? 9 : !window->flag() ? 14 : 22;
+  return window->take_signed(count);
+}
+
+// 1..64, as '0' u4 | '10' u8 ...: what proto/block.md calls `changed` of delta64. False: no such number.
+inline bool take_delta(CodeWindow* window, uint64_t* delta) {
+  const unsigned count = !window->flag()   ? 4
+                         : !window->flag() ? 8
+                         : !window->flag() ? 12
+                         : !window->flag() ? 20
+                         : !window->flag() ? 32
+                                           : 64;
+  const uint64_t z = window->take_last(count);
+  if (z == UINT64_MAX) return false;
+  *delta = unzigzag(z + 1);
+  return true;
+}
+
+#endif
+
+// How each codec of codec_*.cpp gives out the next points; see BlockReader::next().
+struct CodecReader {
+  static size_t xor32(BlockReader* reader, std::span<Point> points);
+  static size_t slope64(BlockReader* reader, std::span<Point> points);
+  static size_t runs64(BlockReader* reader, std::span<Point> points);
+};
+#ifdef LAMBDA_WIDE_CODES
+// Where a reader stands and what it found so far.
+struct ReadState {
+  uint64_t bit;  // of the next code
+  uint64_t value;
+  int32_t step;
+  int32_t now;
+  unsigned window_lead;
+  unsigned window_bits;
+};
+struct ReadRun {
+  const uint8_t* bytes;
+  uint64_t bit_last;  // a code that begins up to here lies, with all that is looked at, within what may be read
+  int64_t t_min;
+  int64_t tick;
+  uint32_t span;
+};
+// From the first bit of a code on: what may be looked at, in bytes, and the longest code, in bits.
+inline constexpr size_t kLooksAtBytes = 18;
+inline constexpr uint64_t kCodeBitsMax = 104;
+
+inline uint64_t peek_far(const ReadRun& run, uint64_t at) {
+  return load_u64be(run.bytes + (at >> 3)) << (at & 7);
+}
+inline uint64_t bits_far(const ReadRun& run, uint64_t at, unsigned count) {
+  if (count <= 57) return peek_far(run, at) >> (64 - count);
+  return peek_far(run, at) >> 32 << (count - 32) | peek_far(run, at + 32) >> (96 - count);
+}
+
+// Reads points where all is as it nearly always is: far from the end, times rise, nothing is wrong. Points up to
+// `count`, the first `made` being there; returns how many there are now. If something is not so, that is `made`,
+// nothing is done, and the careful reader is asked, who says what is wrong if something is.
+template <Codec codec>
+LAMBDA_HOT inline size_t read_rising(const ReadRun& run, ReadState* state, Point* points, size_t made, size_t count) {
+  ReadState at = *state;
+  if (at.bit > run.bit_last || (at.step <= 0 && peek_far(run, at.bit) >> 62 != 0b11)) return made;
+  int64_t time = run.t_min + at.now * run.tick;
+  int64_t step_ms = at.step * run.tick;
+  const size_t before = made;
+  for (; made < count && at.bit <= run.bit_last; ++made) {
+    CodeWindow window{nullptr, 0, 0, peek_far(run, at.bit), 0};
     bool changed = false;
     if (window.flag()) {
       if (!window.flag()) {
         changed = true;
       } else {
         const int32_t change = take_step_change(&window);
-        if (change == 0) [[unlikely]] {
-          error = BlockError::kBits;
-          break;
-        }
-        step += change;
+        at.step += change;
+        if (change == 0 || at.step <= 0) [[unlikely]]
+          return before;
+        step_ms = at.step * run.tick;
         changed = window.flag();
       }
     }
     if (changed) {
       if constexpr (is_xor(codec)) {
         if (window.flag()) {
-          code_.window_lead = static_cast<uint8_t>(window.take(5));
-          code_.window_bits = static_cast<uint8_t>(window.take(window_length_bits(codec)) + 1);
+          at.window_lead = static_cast<unsigned>(window.take(5));
+          at.window_bits = static_cast<unsigned>(window.take(window_length_bits(codec)) + 1);
         }
-        const unsigned count = code_.window_bits;
-        const unsigned lead = code_.window_lead;
-        if (count == 0 || lead + count > (codec == Codec::kXor32 ? 32 : 64)) [[unlikely]] {
-          error = BlockError::kBits;
-          break;
-        }
+        const unsigned width = at.window_bits;
+        const unsigned lead = at.window_lead;
+        if (width == 0 || lead + width > (codec == Codec::kXor32 ? 32 : 64)) [[unlikely]]
+          return before;
         const uint64_t x =
-            count + window.used <= 57 ? top(window.word, count) : bits_at(bytes, size, bit + window.used, count);
-        window.used += count;
-        if (x == 0) [[unlikely]] {
-          error = BlockError::kBits;
-          break;
-        }
-        value ^= x << (64 - lead - count);
+            width + window.used <= 57 ? top(window.word, width) : bits_far(run, at.bit + window.used, width);
+        if (x == 0) [[unlikely]]
+          return before;
+        window.used += width;
+        at.value ^= x << (64 - lead - width);
       } else {
         uint64_t z;
         if (!window.flag()) {
@@ -116,43 +225,131 @@ size_t BlockReader::decode(std::span<Point> points) {
         } else if (!window.flag()) {
           z = window.take(12);
         } else {
-          const unsigned count = !window.flag() ? 20 : !window.flag() ? 32 : 64;
-          z = bits_at(bytes, size, bit + window.used, count);
-          window.used += count;
-          if (z == UINT64_MAX) [[unlikely]] {
-            error = BlockError::kBits;
-            break;
-          }
+          const unsigned width = !window.flag() ? 20 : !window.flag() ? 32 : 64;
+          z = bits_far(run, at.bit + window.used, width);
+          if (z == UINT64_MAX) [[unlikely]]
+            return before;
+          window.used += width;
         }
-        value += unzigzag(z + 1);
+        at.value += unzigzag(z + 1);
       }
     }
-    bit += window.used;
-    now += step;
-    if (bit > bit_end_) [[unlikely]] {
+    at.bit += window.used;
+    at.now += at.step;
+    if (static_cast<uint32_t>(at.now) > run.span) [[unlikely]]
+      return before;
+    points[made] = {time += step_ms, at.value};
+  }
+  *state = at;
+  return made;
+}
+
+#ifdef LAMBDA_BMI
+template <Codec codec>
+LAMBDA_BMI size_t read_rising_bmi(const ReadRun& run, ReadState* state, Point* points, size_t made, size_t count) {
+  return read_rising<codec>(run, state, points, made, count);
+}
+#endif
+template <Codec codec>
+size_t read_rising_here(const ReadRun& run, ReadState* state, Point* points, size_t made, size_t count) {
+#ifdef LAMBDA_BMI
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) {
+    return read_rising_bmi<codec>(run, state, points, made, count);
+  }
+#endif
+  return read_rising<codec>(run, state, points, made, count);
+}
+
+#endif
+
+// The next points, up to points.size(), of which `made` are there; one at a time, and every code looked at.
+LAMBDA_HOT_OR_ONE_COPY inline size_t BlockReader::decode_carefully(const Codec codec, std::span<Point> points,
+                                                                   size_t made) {
+  const auto tick = static_cast<int64_t>(info_.tick_ms);
+  BlockError error = BlockError::kNone;
+  if (taken_ == 0 && made == 0) points[made++] = {info_.t_min + now_ * tick, code_.last_bits};
+  for (; made < points.size(); ++made) {
+    CodeWindow window = window_at(bytes_, size_, bit_);
+    bool changed = false;
+    if (window.flag()) {
+      changed = true;
+      if (window.flag()) {
+        const int32_t change = take_step_change(&window);
+        if (change == 0) [[unlikely]] {
+          error = BlockError::kBits;
+          break;
+        }
+        code_.step += change;
+        changed = window.flag();
+      }
+    }
+    if (changed && !take_value(codec, &window)) [[unlikely]] {
       error = BlockError::kBits;
       break;
     }
-    if (static_cast<uint32_t>(now) > span) [[unlikely]] {
+    bit_ += window.used;
+    now_ += code_.step;
+    if (bit_ > bit_end_) [[unlikely]] {
+      error = BlockError::kBits;
+      break;
+    }
+    if (static_cast<uint32_t>(now_) > static_cast<uint32_t>(span_)) [[unlikely]] {
       error = BlockError::kTimes;
       break;
     }
-    unordered |= step <= 0;
-    low = now < low ? now : low;
-    high = now > high ? now : high;
-    points[made] = {t_min + now * tick, value};
+    unordered_ |= code_.step <= 0;
+    low_ = now_ < low_ ? now_ : low_;
+    high_ = now_ > high_ ? now_ : high_;
+    points[made] = {info_.t_min + now_ * tick, code_.last_bits};
   }
-
-  bit_ = bit;
-  code_.last_bits = value;
-  code_.step = step;
-  now_ = now;
-  low_ = low;
-  high_ = high;
-  unordered_ = unordered;
   taken_ += static_cast<uint32_t>(made);
-  if (error != BlockError::kNone) refuse(error, static_cast<size_t>(bit >> 3));
+  if (error != BlockError::kNone) refuse(error, static_cast<size_t>(bit_ >> 3));
   return made;
+}
+
+// A value that is not the one before. False: no code is so.
+LAMBDA_HOT inline bool BlockReader::take_value(const Codec codec, CodeWindow* window) {
+  if (!is_xor(codec)) {
+    uint64_t delta;
+    if (!take_delta(window, &delta)) return false;
+    code_.last_bits += delta;
+    return true;
+  }
+  if (window->flag()) {
+    code_.window_lead = static_cast<uint8_t>(window->take(5));
+    code_.window_bits = static_cast<uint8_t>(window->take(window_length_bits(codec)) + 1);
+  }
+  const unsigned count = code_.window_bits;
+  const unsigned lead = code_.window_lead;
+  if (count == 0 || lead + count > (kFurtherCodecs && codec == Codec::kXor32 ? 32 : 64)) return false;
+  const uint64_t x = window->take_last(count);
+  code_.last_bits ^= x << (64 - lead - count);
+  return x != 0;
+}
+
+template <Codec codec>
+size_t BlockReader::decode(std::span<Point> points) {
+  size_t made = 0;
+#ifdef LAMBDA_WIDE_CODES
+  if (taken_ == 0) points[made++] = {info_.t_min + now_ * static_cast<int64_t>(info_.tick_ms), code_.last_bits};
+  constexpr size_t kWorthRising = 8;
+  if (points.size() - made >= kWorthRising && size_ >= kLooksAtBytes && bit_end_ >= kCodeBitsMax) {
+    const uint64_t within = (static_cast<uint64_t>(size_) - kLooksAtBytes) * 8;
+    const uint64_t whole = bit_end_ - kCodeBitsMax;
+    const ReadRun run{bytes_, within < whole ? within : whole, info_.t_min, static_cast<int64_t>(info_.tick_ms),
+                      static_cast<uint32_t>(span_)};
+    ReadState state{bit_, code_.last_bits, code_.step, now_, code_.window_lead, code_.window_bits};
+    made = read_rising_here<codec>(run, &state, points.data(), made, points.size());
+    bit_ = state.bit;
+    code_.last_bits = state.value;
+    code_.step = state.step;
+    now_ = state.now;
+    code_.window_lead = static_cast<uint8_t>(state.window_lead);
+    code_.window_bits = static_cast<uint8_t>(state.window_bits);
+    high_ = now_ > high_ ? now_ : high_;
+  }
+#endif
+  return decode_carefully(codec, points, made);
 }
 
 }  // namespace lambda

@@ -3,52 +3,75 @@
 
 #include "codes.h"
 #include "lambda/block.h"
+#include "lambda/codecs.h"
 
 namespace lambda {
 
 inline constexpr size_t kBlockBytesMin = 14;  // every field in its shortest form
 
+// Reads fields one after another. After an error nothing more is read: values are 0, and the first error and the place
+// of it stay.
 class Cursor {
  public:
   Cursor(const uint8_t* bytes, size_t size) : bytes_(bytes), size_(size) {}
   size_t position() const { return position_; }
+  BlockError error() const { return error_; }
+  BlockError fail(BlockError error) {
+    if (error_ == BlockError::kNone) error_ = error;
+    return error_;
+  }
+  // What is not true is the error.
+  void need(bool condition, BlockError error) {
+    if (!condition) fail(error);
+  }
 
   BlockError u8(uint8_t* value) {
-    if (position_ == size_) return BlockError::kTooShort;
-    *value = bytes_[position_++];
-    return BlockError::kNone;
+    uint64_t wide;
+    little_endian(&wide, 1);
+    *value = static_cast<uint8_t>(wide);
+    return error_;
   }
-  BlockError u64le(uint64_t* value) {
-    if (size_ - position_ < 8) return BlockError::kTooShort;
+  BlockError u64le(uint64_t* value) { return little_endian(value, 8); }
+  BlockError u32le(uint64_t* value) { return little_endian(value, 4); }
+  LAMBDA_ONE_COPY BlockError varint(uint64_t* value, uint64_t max = UINT64_MAX, BlockError over = BlockError::kVarint) {
     *value = 0;
-    for (size_t i = 0; i < 8; ++i) *value |= static_cast<uint64_t>(bytes_[position_ + i]) << (8 * i);
-    position_ += 8;
-    return BlockError::kNone;
-  }
-  BlockError varint(uint64_t* value, uint64_t max = UINT64_MAX) {
-    *value = 0;
-    for (size_t i = 0;; ++i) {
-      if (position_ + i == size_) return BlockError::kTooShort;
-      const uint8_t byte = bytes_[position_ + i];
-      if (i == 9 && byte > 1) return BlockError::kVarint;
-      *value |= static_cast<uint64_t>(byte & 0x7F) << (7 * i);
-      if ((byte & 0x80) != 0) continue;
-      if ((byte == 0 && i > 0) || *value > max) return BlockError::kVarint;
-      position_ += i + 1;
-      return BlockError::kNone;
+    if (error_ != BlockError::kNone) return error_;
+    uint64_t read = 0;
+    const int size = read_varint(bytes_ + position_, size_ - position_, &read);
+    if (size == 0) return fail(BlockError::kTooShort);
+    if (size < 0 || (size > 1 && bytes_[position_ + static_cast<size_t>(size) - 1] == 0))
+      return fail(BlockError::kVarint);
+    if (read > max) {
+      if (over != BlockError::kVarint) position_ += static_cast<size_t>(size);
+      return fail(over);
     }
+    position_ += static_cast<size_t>(size);
+    *value = read;
+    return error_;
   }
   BlockError u32(uint32_t* value) {
     uint64_t wide;
-    const BlockError error = varint(&wide, UINT32_MAX);
+    varint(&wide, UINT32_MAX);
     *value = static_cast<uint32_t>(wide);
-    return error;
+    return error_;
   }
 
  private:
+  LAMBDA_ONE_COPY BlockError little_endian(uint64_t* value, size_t bytes) {
+    uint64_t read = 0;
+    if (size_ - position_ < bytes) fail(BlockError::kTooShort);
+    if (error_ == BlockError::kNone) {
+      position_ += bytes;
+      for (size_t i = 1; i <= bytes; ++i) read = read << 8 | bytes_[position_ - i];
+    }
+    *value = read;
+    return error_;
+  }
+
   const uint8_t* bytes_;
   size_t size_;
   size_t position_ = 0;
+  BlockError error_ = BlockError::kNone;
 };
 
 // Whether a codec holds values of a type. kStored: of all codecs, not only of those that a device has.
@@ -57,91 +80,84 @@ bool holds(Codec codec, ValueType type) {
   if constexpr (kStored) {
     if (codec == Codec::kXor32) return type == ValueType::kF32;
     if (codec == Codec::kSlope64) return type == ValueType::kI64 || type == ValueType::kDec;
+    if (codec == Codec::kRuns64) return type >= ValueType::kI64 && type <= ValueType::kState;
     if (codec == Codec::kPacked) return type >= ValueType::kF64 && type <= ValueType::kState;
     if (type == ValueType::kF32) return false;
   }
   return codec_of(type) == codec;
 }
 
-// From the shape byte to the scale; info->codec is known.
+// From the shape byte to the scale; info->codec is known, and its coding if it has one.
 template <bool kStored>
-BlockError read_shape(Cursor* in, BlockInfo* info, uint64_t context_boot) {
+BlockError read_shape(Cursor* in, BlockInfo* info, uint64_t context_boot, const BlockCoding* coding = nullptr) {
   uint8_t shape;
-  if (const BlockError error = in->u8(&shape); error != BlockError::kNone) return error;
+  in->u8(&shape);
   info->type = static_cast<ValueType>(shape & 0x0F);
-  if (info->type != ValueType::kF64 && info->type != ValueType::kI64 && info->type != ValueType::kDec &&
-      info->type != ValueType::kState && !(kStored && info->type == ValueType::kF32)) {
-    return BlockError::kValueType;
-  }
-  if (!holds<kStored>(info->codec, info->type)) return BlockError::kValueType;
-  if ((shape & 0x80) != 0) return BlockError::kReserved;
+  const bool known = info->type >= ValueType::kF64 && info->type <= ValueType::kState;
+  const bool fits = coding != nullptr ? coding->holds(info->type) : holds<kStored>(info->codec, info->type);
+  in->need(known && fits, BlockError::kValueType);
+  in->need((shape & 0x80) == 0, BlockError::kReserved);
   info->has_boot = (shape & 0x10) != 0;
   info->unordered = (shape & 0x20) != 0;
   info->boot = context_boot;
-  if (info->has_boot) {
-    if (const BlockError error = in->u64le(&info->boot); error != BlockError::kNone) return error;
-  }
-  if ((shape & 0x40) != 0) {
-    if (const BlockError error = in->u32(&info->clock); error != BlockError::kNone) return error;
-  }
+  if (info->has_boot) in->u64le(&info->boot);
+  if ((shape & 0x40) != 0) in->u32(&info->clock);
   if (info->type == ValueType::kDec) {
-    if (const BlockError error = in->u8(&info->scale); error != BlockError::kNone) return error;
-    if (info->scale > kScaleMax) return BlockError::kScale;
+    in->u8(&info->scale);
+    in->need(info->scale <= kScaleMax, BlockError::kScale);
   }
-  return BlockError::kNone;
+  return in->error();
 }
 
-// A block of one of the two codecs that everybody reads.
-inline BlockError read_codec_and_shape(Cursor* in, BlockInfo* info, uint64_t context_boot) {
+// A block of one of the two codecs that everybody reads, for which `coding` is null, or of one of `codings`.
+inline BlockError read_codec_and_shape(Cursor* in, BlockInfo* info, uint64_t context_boot, BlockCodings codings,
+                                       const BlockCoding** coding) {
   uint8_t codec;
-  if (const BlockError error = in->u8(&codec); error != BlockError::kNone) return error;
-  if (codec != static_cast<uint8_t>(Codec::kXor64) && codec != static_cast<uint8_t>(Codec::kDelta64)) {
-    return BlockError::kCodec;
-  }
+  in->u8(&codec);
   info->codec = static_cast<Codec>(codec);
-  return read_shape<false>(in, info, context_boot);
+  *coding = find_coding(codings, info->codec);
+  in->need(*coding != nullptr || info->codec == Codec::kXor64 || info->codec == Codec::kDelta64, BlockError::kCodec);
+  return read_shape<false>(in, info, context_boot, *coding);
 }
 
 inline BlockError read_identity(Cursor* in, BlockInfo* info) {
-  if (const BlockError error = in->u32(&info->ref); error != BlockError::kNone) return error;
-  if (const BlockError error = in->varint(&info->first_ordinal); error != BlockError::kNone) return error;
+  in->u32(&info->ref);
+  in->varint(&info->first_ordinal);
   uint64_t count;
-  if (const BlockError error = in->varint(&count); error != BlockError::kNone) return error;
-  if (count == 0 || count > kBlockPointsMax) return BlockError::kCount;
+  in->varint(&count, kBlockPointsMax, BlockError::kCount);
   info->count = static_cast<uint32_t>(count);
-  if (info->first_ordinal > (uint64_t{1} << 63) - count) return BlockError::kOrdinal;
-  return BlockError::kNone;
+  in->need(count > 0, BlockError::kCount);
+  in->need(info->first_ordinal <= (uint64_t{1} << 63) - count, BlockError::kOrdinal);
+  return in->error();
 }
 
 // `first` is the first point's distance from t_min in ticks.
 inline BlockError read_times(Cursor* in, BlockInfo* info, int32_t* span, int32_t* first) {
   uint64_t wide;
-  if (const BlockError error = in->varint(&wide); error != BlockError::kNone) return error;
+  in->varint(&wide);
   info->t_min = static_cast<int64_t>(unzigzag(wide));
-  if (const BlockError error = in->varint(&wide); error != BlockError::kNone) return error;
-  if (wide > static_cast<uint64_t>(kBlockSpanMsMax)) return BlockError::kSpan;
-  if (info->t_min > INT64_MAX - static_cast<int64_t>(wide)) return BlockError::kSpan;
-  info->t_max = info->t_min + static_cast<int64_t>(wide);
+  in->varint(&wide, static_cast<uint64_t>(kBlockSpanMsMax), BlockError::kSpan);
   const auto span_ms = static_cast<uint32_t>(wide);
-  if (const BlockError error = in->varint(&wide); error != BlockError::kNone) return error;
-  if (wide == 0 || wide > kTickMsMax || span_ms % static_cast<uint32_t>(wide) != 0) return BlockError::kTick;
+  in->need(!__builtin_add_overflow(info->t_min, static_cast<int64_t>(span_ms), &info->t_max), BlockError::kSpan);
+  in->varint(&wide, kTickMsMax, BlockError::kTick);
   info->tick_ms = static_cast<uint32_t>(wide);
-  *span = static_cast<int32_t>(span_ms / info->tick_ms);
-  *first = 0;
-  if (info->unordered) {
-    if (const BlockError error = in->varint(&wide); error != BlockError::kNone) return error;
-    if (wide > static_cast<uint64_t>(*span)) return BlockError::kTimes;
-    *first = static_cast<int32_t>(wide);
-  }
-  return BlockError::kNone;
+  const uint32_t tick = info->tick_ms != 0 ? info->tick_ms : 1;
+  in->need(info->tick_ms != 0 && span_ms % tick == 0, BlockError::kTick);
+  const uint32_t ticks = span_ms / tick;
+  *span = static_cast<int32_t>(ticks);
+  wide = 0;
+  if (info->unordered) in->varint(&wide, ticks, BlockError::kTimes);
+  *first = static_cast<int32_t>(wide);
+  return in->error();
 }
 
 inline BlockError read_first_value(Cursor* in, Codec codec, uint64_t* bits) {
   if (codec == Codec::kXor64) return in->u64le(bits);
+  if (kFurtherCodecs && codec == Codec::kXor32) return in->u32le(bits);
   uint64_t wide;
-  const BlockError error = in->varint(&wide);
+  in->varint(&wide);
   *bits = unzigzag(wide);
-  return error;
+  return in->error();
 }
 
 inline uint32_t read_checksum(const uint8_t* bytes) {

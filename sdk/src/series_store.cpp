@@ -5,6 +5,7 @@
 
 #include "codes.h"
 #include "expect.h"
+#include "wide_codes.h"
 
 namespace lambda {
 namespace {
@@ -12,16 +13,12 @@ namespace {
 constexpr uint64_t kOrdinalsEnd = uint64_t{1} << 63;
 // A point's codes, then the byte being filled and the checksum: what must be writable behind the complete bytes before
 // another point is taken. encode_point() reaches no further.
-constexpr size_t kPointRoom = kPointBytesMax + 1 + kChecksumBytes;
+constexpr size_t kPointRoom = kCodeBytesMax + 1 + kChecksumBytes;
 static_assert(kEncodeReach + 1 <= kPointRoom);
-
-bool known(ValueType type) {
-  return type == ValueType::kF64 || type == ValueType::kI64 || type == ValueType::kDec || type == ValueType::kState;
-}
 
 // Bytes that the head of a block beginning so can take at most: the boot is left out, and what is known only at the end
 // (count, span, t_min, the first point's place) is counted at its longest.
-size_t head_bytes_max(const BlockInfo& info, Point first) {
+size_t head_bytes_max(const BlockInfo& info, const Point& first) {
   const size_t fixed = 3 + (info.clock != 0 ? varint_bytes(info.clock) : 0) + (info.type == ValueType::kDec ? 1 : 0) +
                        varint_bytes(info.ref) + varint_bytes(info.first_ordinal) + varint_bytes(info.tick_ms);
   const size_t count = 2, span = 3, t_first = 3;
@@ -30,7 +27,9 @@ size_t head_bytes_max(const BlockInfo& info, Point first) {
   const bool near_zero = time > -kBlockSpanMsMax && time < kBlockSpanMsMax;
   size_t t_min = near_zero ? 4 : varint_bytes(zigzag(static_cast<uint64_t>(time))) + 1;
   if (t_min > 10) t_min = 10;
-  const size_t value = info.codec == Codec::kXor64 ? 8 : varint_bytes(zigzag(first.bits));
+  const size_t value = info.codec == Codec::kXor64                     ? 8
+                       : kFurtherCodecs && info.codec == Codec::kXor32 ? 4
+                                                                       : varint_bytes(zigzag(first.bits));
   return fixed + count + t_min + span + t_first + value;
 }
 
@@ -55,7 +54,7 @@ SeriesStore::SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& opt
   gaps_ = reinterpret_cast<StoreGap*>(at);
   at += round_up(options.gaps_max * sizeof(StoreGap));
   scratch_ = at;
-  at += round_up(options.block_bytes_max);
+  at += round_up(options.block_bytes_max) + thinning_bytes(options);
   links_ = reinterpret_cast<uint32_t*>(at);
   pages_ = at + round_up(pages * sizeof(uint32_t));
   page_count_ = pages;
@@ -68,34 +67,56 @@ SeriesStore::SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& opt
 }
 
 bool SeriesStore::add(const SeriesShape& shape, uint32_t* ref) {
-  LAMBDA_EXPECT(known(shape.type) && shape.scale <= kScaleMax && shape.tick_ms >= 1 && shape.tick_ms <= kTickMsMax);
   if (series_count_ == options_.series_max) return false;
   Series* series = new (&series_[series_count_]) Series{};
   series->page = kNone;
   series->sealed_first = kNone;
   series->sealed_last = kNone;
-  series->tick_ms = shape.tick_ms;
-  series->type = shape.type;
-  series->scale = shape.type == ValueType::kDec ? shape.scale : 0;
+  set_shape(series, shape);
   *ref = ++series_count_;
   return true;
 }
 
 bool SeriesStore::replace(uint32_t ref, const SeriesShape& shape) {
-  LAMBDA_EXPECT(known(shape.type) && shape.scale <= kScaleMax && shape.tick_ms >= 1 && shape.tick_ms <= kTickMsMax);
   Series* found = series(ref);
   if (found == nullptr || found->page != kNone || found->sealed_first != kNone || found->next_ordinal != 0)
     return false;
-  found->tick_ms = shape.tick_ms;
-  found->type = shape.type;
-  found->scale = shape.type == ValueType::kDec ? shape.scale : 0;
+  set_shape(found, shape);
+  return true;
+}
+
+void SeriesStore::set_shape(Series* series, const SeriesShape& shape) {
+  LAMBDA_EXPECT(has_codec_for(shape.type) && shape.scale <= kScaleMax && shape.tick_ms >= 1 &&
+                shape.tick_ms <= kTickMsMax);
+  series->tick_ms = shape.tick_ms & 0xFFFFF;
+  series->type = static_cast<uint32_t>(shape.type) & 0xF;
+  series->scale = (shape.type == ValueType::kDec ? shape.scale : 0u) & 0x1F;
+  series->next_codec = static_cast<uint32_t>(codec_of(shape.type)) & 7;
+  series->thins = shape.thins ? 1 : 0;
+}
+
+bool SeriesStore::holds(Codec codec, ValueType type) const {
+  if (type < ValueType::kF64 || type > ValueType::kState) return false;
+  const BlockCoding* const coding = find_coding(options_.codings, codec);
+  if (coding != nullptr) return coding->holds(type);
+  return codec != Codec::kXor32 && codec == codec_of(type);
+}
+
+bool SeriesStore::has_codec_for(ValueType type) const {
+  return holds(codec_of(type), type);
+}
+
+bool SeriesStore::write_in(uint32_t ref, Codec codec) {
+  Series* found = series(ref);
+  if (found == nullptr || !holds(codec, found->value_type())) return false;
+  found->next_codec = static_cast<uint32_t>(codec) & 7;
   return true;
 }
 
 bool SeriesStore::shape(uint32_t ref, SeriesShape* shape) const {
   const Series* found = series(ref);
   if (found == nullptr) return false;
-  *shape = {found->type, found->scale, found->tick_ms};
+  *shape = {found->value_type(), static_cast<uint8_t>(found->scale), found->tick_ms};
   return true;
 }
 
@@ -119,13 +140,13 @@ Appended SeriesStore::append(uint32_t ref, Point point) {
   bool taken = false;
   if (found->page != kNone) {
     Step step;
-    const Reach reach{found->t_min, found->t_max, found->count, found->tick_ms};
+    const Reach reach{found->t_min(), found->t_max(), found->count, found->tick_ms};
     if (step_to(reach, found->code.last_time, point.time_ms, &step) &&
         found->head_room + found->bytes + kPointRoom <= options_.block_bytes_max) {
       taken = append_code(found, step.ticks, point);
       if (taken) {
-        found->t_min = step.t_min;
-        found->t_max = step.t_max;
+        found->behind_ms = static_cast<uint32_t>(point.time_ms - step.t_min) & 0xFFFFF;
+        found->ahead_ms = static_cast<uint32_t>(step.t_max - point.time_ms) & 0xFFFFF;
       } else {
         ++counters_.blocks_sealed_early;
       }
@@ -140,11 +161,14 @@ Appended SeriesStore::append(uint32_t ref, Point point) {
   return {StoreResult::kOk, found->next_ordinal++};
 }
 
-bool SeriesStore::open_block(Series* series, Point point) {
-  series->first = point;
-  series->t_min = point.time_ms;
-  series->t_max = point.time_ms;
+bool SeriesStore::open_block(Series* series, const Point& point) {
+  series->code = CodeState{};
+  series->code.last_time = point.time_ms;
+  series->code.last_bits = point.bits;
+  series->behind_ms = 0;
+  series->ahead_ms = 0;
   series->count = 0;
+  series->codec = series->next_codec;
   const size_t head_room = head_bytes_max(info_of(*series), point);
   const size_t used = sizeof(BlockMeta) + head_room;
   const uint32_t page = take_page(series);
@@ -157,71 +181,84 @@ bool SeriesStore::open_block(Series* series, Point point) {
     }
     links_[page] = second;
   }
-  series->code = CodeState{};
-  series->code.last_time = point.time_ms;
-  series->code.last_bits = point.bits;
-  series->opened_at = now_ms_;
   series->page = page;
   series->tail = page;
-  series->tail_used = static_cast<uint32_t>(used);
+  series->tail_used = static_cast<uint16_t>(used);
   series->bytes = 0;
   series->count = 1;
-  series->head_room = static_cast<uint8_t>(head_room);
-  series->unordered = false;
+  series->head_room = head_room & 0x7F;
+  series->unordered = 0;
+  OpenBlock* const open = new (page_at(page)) OpenBlock{point, now_ms_, 0};
+  const BlockCoding* const coding = find_coding(options_.codings, static_cast<Codec>(series->codec));
+  if (coding != nullptr) coding->start(point.bits, &series->code, &open->value);
   return true;
 }
 
+// Writes one more code; returns how many bytes it completed.
+uint32_t SeriesStore::encode(Series* series, int32_t step, uint64_t bits, uint8_t* out) const {
+  const auto codec = static_cast<Codec>(series->codec);
+  uint8_t* end;
+  if (codec == Codec::kXor64) {
+    end = encode_point_here<Codec::kXor64>(&series->code, step, bits, out);
+  } else if (!kFurtherCodecs || codec == Codec::kDelta64) {
+    end = encode_point_here<Codec::kDelta64>(&series->code, step, bits, out);
+  } else {
+    const BlockCoding* const coding = find_coding(options_.codings, codec);
+    end = coding->encode(&series->code, &opened(*series).value, step, bits, out);
+  }
+  return static_cast<uint32_t>(end - out);
+}
+
 // False, with nothing done: a page is needed and there is none.
-bool SeriesStore::append_code(Series* series, int32_t step, Point point) {
-  const auto encode = [&](uint8_t* out) {
-    uint8_t* const end = codec_of(series->type) == Codec::kXor64
-                             ? encode_point<Codec::kXor64>(&series->code, step, point.bits, out)
-                             : encode_point<Codec::kDelta64>(&series->code, step, point.bits, out);
-    return static_cast<uint32_t>(end - out);
-  };
+bool SeriesStore::append_code(Series* series, int32_t step, const Point& point) {
+  const uint32_t tail_used = series->tail_used;
   uint32_t used;
-  if (series->tail_used + kPointRoom <= options_.page_bytes) {
-    used = encode(page_at(series->tail) + series->tail_used);
-    series->tail_used += used;
+  if (tail_used + kPointRoom <= options_.page_bytes) {
+    used = encode(series, step, point.bits, page_at(series->tail) + tail_used);
+    series->tail_used = static_cast<uint16_t>(tail_used + used);
   } else {
     if (link(series->tail) == kNone) {
       const uint32_t page = take_page(series);
       if (page == kNone) return false;
       links_[series->tail] = page;
     }
-    const uint32_t next = link(series->tail);
     uint8_t codes[kPointRoom + 8];
-    used = encode(codes);
-    const uint32_t left = options_.page_bytes - series->tail_used;
-    for (uint32_t i = 0; i <= used; ++i) {  // with the byte being filled
-      uint8_t* const to = i < left ? page_at(series->tail) + series->tail_used + i : page_at(next) + (i - left);
-      *to = codes[i];
-    }
-    series->tail_used += used;
-    if (series->tail_used >= options_.page_bytes) {
-      series->tail = next;
-      series->tail_used -= options_.page_bytes;
-    }
+    used = encode(series, step, point.bits, codes);
+    spread(series, codes, used);
   }
-  series->bytes += used;
+  series->bytes = static_cast<uint16_t>(series->bytes + used);
   series->code.last_time = point.time_ms;
-  series->unordered |= step <= 0;
+  if (step <= 0) series->unordered = 1;
   ++series->count;
   return true;
+}
+
+// Puts codes, and the byte being filled behind them, where the tail ends and its next page begins.
+void SeriesStore::spread(Series* series, const uint8_t* codes, uint32_t used) {
+  const uint32_t next = link(series->tail);
+  const uint32_t left = options_.page_bytes - series->tail_used;
+  for (uint32_t i = 0; i <= used; ++i) {
+    uint8_t* const to = i < left ? page_at(series->tail) + series->tail_used + i : page_at(next) + (i - left);
+    *to = codes[i];
+  }
+  uint32_t tail_used = series->tail_used + used;
+  if (tail_used >= options_.page_bytes) {
+    series->tail = next;
+    tail_used -= options_.page_bytes;
+  }
+  series->tail_used = static_cast<uint16_t>(tail_used);
 }
 
 void SeriesStore::seal(uint32_t ref) {
   Series* found = series(ref);
   if (found == nullptr || found->page == kNone) return;
   const uint32_t page = found->page;
-  uint8_t head[kBlockHeaderBytesMax];
-  const size_t head_bytes = write_head(info_of(*found), found->first, head);
-  LAMBDA_EXPECT(head_bytes <= found->head_room);
+  size_t head_bytes;
+  const size_t whole = write_open(*found, {scratch_, options_.block_bytes_max}, &head_bytes);
+  LAMBDA_EXPECT(whole > 0 && head_bytes <= found->head_room);
   const size_t start = sizeof(BlockMeta) + found->head_room - head_bytes;
-  __builtin_memcpy(page_at(page) + start, head, head_bytes);
-  const size_t body = head_bytes + found->bytes + (found->code.fill > 0 ? 1 : 0);
-  gather(page, start, body, scratch_);
-  write_checksum(crc32c({scratch_, body}), scratch_ + body);
+  __builtin_memcpy(page_at(page) + start, scratch_, head_bytes);
+  const size_t body = whole - kChecksumBytes;
 
   // The checksum goes behind the bits, where room was kept for it; a page that is not needed then goes back.
   size_t at = start + body;
@@ -243,10 +280,10 @@ void SeriesStore::seal(uint32_t ref) {
   meta->sealed_at = now_ms_;
   meta->serial = serial_;
   meta->ref = ref;
-  meta->bytes = static_cast<uint16_t>(body + kChecksumBytes);
+  meta->bytes = static_cast<uint16_t>(whole);
   meta->start = static_cast<uint8_t>(start);
-  meta->boot = static_cast<uint8_t>(boot_) & 0x0F;
-  set_root({scratch_, body + kChecksumBytes}, meta);
+  meta->boot = static_cast<uint8_t>(boot_) & 3;
+  set_root({scratch_, whole}, meta);
   list_insert(page, BlockState::kLoose);
   meta->series_previous = found->sealed_last;
   meta->series_next = kNone;
@@ -260,7 +297,7 @@ void SeriesStore::set_root(std::span<const uint8_t> bytes, BlockMeta* meta) {
   BlockReader reader;
   ContentRoot root(*hash_);
   Point points[16];
-  LAMBDA_EXPECT(reader.open(bytes).ok());
+  LAMBDA_EXPECT(reader.open(bytes, 0, options_.codings).ok());
   while (const size_t count = reader.next(points)) {
     for (size_t i = 0; i < count; ++i) root.add(points[i]);
   }
@@ -303,7 +340,7 @@ int64_t SeriesStore::tick(int64_t now_ms) {
   int64_t again = now_ms + options_.seal_age_ms;
   for (uint32_t i = 0; i < series_count_; ++i) {
     if (series_[i].page == kNone) continue;
-    const int64_t due = series_[i].opened_at + options_.seal_age_ms;
+    const int64_t due = opened(series_[i]).opened_at + options_.seal_age_ms;
     if (due <= now_ms) {
       seal(i + 1);
     } else if (due < again) {
@@ -341,7 +378,8 @@ bool SeriesStore::make_room(const Series* spared) {
     if (safe != kNone) {
       ++(meta(safe).sealed_at + options_.retention_ms <= now_ms_ ? counters_.blocks_expired : counters_.blocks_evicted);
       free_block(safe);
-    } else if (!drop_oldest_unsafe() && !seal_largest(spared)) {
+    } else if ((options_.thinning == nullptr || !options_.thinning->make_room(this)) && !drop_oldest_unsafe() &&
+               !seal_largest(spared)) {
       return false;
     }
   }
@@ -368,7 +406,10 @@ bool SeriesStore::drop_oldest_unsafe() {
 bool SeriesStore::drop(uint32_t page) {
   SealedBlock block;
   describe(page, &block);
-  if (!note_gap({block.info.boot, block.info.ref, block.info.first_ordinal, block.info.count})) return false;
+  // What thinning took from it was counted then, and is named now, unless a parcel has done so.
+  const uint32_t thinned = block.state == BlockState::kLoose ? block.thinned : 0;
+  const uint64_t first = block.info.first_ordinal - thinned;
+  if (!note_gap({block.info.boot, block.info.ref, first, block.info.count + thinned})) return false;
   free_block(page);
   ++counters_.blocks_dropped;
   counters_.points_dropped += block.info.count;
@@ -478,7 +519,9 @@ void SeriesStore::move(BlockId id, BlockState state) {
 void SeriesStore::parcelled(BlockId id, uint32_t parcel) {
   move(id, BlockState::kParcelled);
   const BlockMeta* found = sealed(id);
-  if (found != nullptr && found->state == BlockState::kParcelled) meta(id.page).parcel = parcel;
+  if (found == nullptr || found->state != BlockState::kParcelled) return;
+  meta(id.page).parcel = parcel;
+  if (found->kept == kKeptFresh) meta(id.page).kept = kKeptWhole;
 }
 
 void SeriesStore::safe(BlockId id) {

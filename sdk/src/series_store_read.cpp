@@ -4,20 +4,22 @@
 
 namespace lambda {
 
+SealedBlock::SealedBlock() = default;  // once, not wherever one is
+
 BlockInfo SeriesStore::info_of(const Series& series) const {
   BlockInfo info;
   info.boot = boots_[boot_];
   info.first_ordinal = series.next_ordinal - series.count;
-  info.t_min = series.t_min;
-  info.t_max = series.t_max;
+  info.t_min = series.t_min();
+  info.t_max = series.t_max();
   info.ref = ref_of(series);
   info.clock = clock_;
   info.count = series.count;
   info.tick_ms = series.tick_ms;
-  info.codec = codec_of(series.type);
-  info.type = series.type;
-  info.scale = series.scale;
-  info.unordered = series.unordered;
+  info.codec = static_cast<Codec>(series.codec);
+  info.type = series.value_type();
+  info.scale = static_cast<uint8_t>(series.scale);
+  info.unordered = series.unordered != 0;
   return info;
 }
 
@@ -46,11 +48,14 @@ void SeriesStore::describe(uint32_t page, SealedBlock* block) const {
   uint8_t head[kBlockHeaderBytesMax];
   const size_t bytes = found.bytes < sizeof head ? found.bytes : sizeof head;
   gather(page, found.start, bytes, head);
-  read_info({head, bytes}, boots_[found.boot], &block->info);
+  read_info({head, bytes}, boots_[found.boot], &block->info, options_.codings);
   block->id = {page, found.serial};
   block->state = found.state;
   block->parcel = found.parcel;
   block->bytes = found.bytes;
+  block->thinned = found.kept == kKeptFresh || found.kept == kKeptWhole
+                       ? 0
+                       : block->info.count - (found.kept - uint32_t{kKeptThinned});
   __builtin_memcpy(block->root, found.root, kDigestBytes);
 }
 
@@ -97,16 +102,21 @@ size_t SeriesStore::copy(BlockId id, std::span<uint8_t> out) const {
 
 size_t SeriesStore::copy_open(uint32_t ref, std::span<uint8_t> out) const {
   const Series* found = series(ref);
-  if (found == nullptr || found->page == kNone) return 0;
+  size_t head_bytes;
+  return found == nullptr || found->page == kNone ? 0 : write_open(*found, out, &head_bytes);
+}
+
+// The whole block of a series that has an open one; 0: it does not fit.
+size_t SeriesStore::write_open(const Series& series, std::span<uint8_t> out, size_t* head_bytes) const {
   uint8_t head[kBlockHeaderBytesMax];
-  const size_t head_bytes = write_head(info_of(*found), found->first, head);
-  const size_t body = found->bytes + (found->code.fill > 0 ? 1 : 0);
-  const size_t whole = head_bytes + body + kChecksumBytes;
-  if (out.size() < whole) return 0;
-  __builtin_memcpy(out.data(), head, head_bytes);
-  gather(found->page, sizeof(BlockMeta) + found->head_room, body, out.data() + head_bytes);
-  write_checksum(crc32c(out.first(head_bytes + body)), out.data() + head_bytes + body);
-  return whole;
+  *head_bytes = write_head(info_of(series), opened(series).first, head);
+  const size_t codes = series.bytes + (has_partial_byte(static_cast<Codec>(series.codec), series.code) ? 1u : 0u);
+  const size_t body = *head_bytes + codes;
+  if (out.size() < body + kChecksumBytes) return 0;
+  __builtin_memcpy(out.data(), head, *head_bytes);
+  gather(series.page, sizeof(BlockMeta) + series.head_room, codes, out.data() + *head_bytes);
+  write_checksum(crc32c(out.first(body)), out.data() + body);
+  return body + kChecksumBytes;
 }
 
 bool SeriesStore::open_info(uint32_t ref, BlockInfo* info) const {
@@ -119,7 +129,7 @@ bool SeriesStore::open_info(uint32_t ref, BlockInfo* info) const {
 bool SeriesStore::visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
                         void* context) const {
   BlockReader reader;
-  if (!reader.open(bytes, boot).ok()) return false;
+  if (!reader.open(bytes, boot, options_.codings).ok()) return false;
   uint64_t ordinal = reader.info().first_ordinal;
   Point points[16];
   while (const size_t count = reader.next(points)) {
@@ -130,18 +140,27 @@ bool SeriesStore::visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t f
   return reader.status().ok();
 }
 
+bool SeriesStore::read_block(BlockId id, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const {
+  const BlockMeta* found = sealed(id);
+  const size_t bytes = copy(id, {scratch_, options_.block_bytes_max});
+  return bytes > 0 && visit({scratch_, bytes}, boots_[found->boot], from_ms, to_ms, visitor, context);
+}
+
+bool SeriesStore::read_open(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const {
+  const size_t bytes = copy_open(ref, {scratch_, options_.block_bytes_max});
+  return bytes > 0 && visit({scratch_, bytes}, boots_[boot_], from_ms, to_ms, visitor, context);
+}
+
 bool SeriesStore::read(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const {
   const Series* found = series(ref);
   if (found == nullptr) return false;
   SealedBlock block;
   for (bool more = first_of(ref, &block); more; more = next_of(block.id, &block)) {
     if (block.info.t_max < from_ms || block.info.t_min > to_ms) continue;
-    const size_t bytes = copy(block.id, {scratch_, options_.block_bytes_max});
-    if (!visit({scratch_, bytes}, block.info.boot, from_ms, to_ms, visitor, context)) return false;
+    if (!read_block(block.id, from_ms, to_ms, visitor, context)) return false;
   }
-  if (found->page == kNone || found->t_max < from_ms || found->t_min > to_ms) return true;
-  const size_t bytes = copy_open(ref, {scratch_, options_.block_bytes_max});
-  return visit({scratch_, bytes}, boots_[boot_], from_ms, to_ms, visitor, context);
+  if (found->page == kNone || found->t_max() < from_ms || found->t_min() > to_ms) return true;
+  return read_open(ref, from_ms, to_ms, visitor, context);
 }
 
 }  // namespace lambda

@@ -2,6 +2,7 @@
 #include "lambda/uplink.h"
 
 #include "expect.h"
+#include "lambda/codecs.h"
 
 namespace lambda {
 namespace {
@@ -10,13 +11,13 @@ constexpr int64_t kDayMs = 86'400'000;
 constexpr int64_t kGatewayForgottenMs = 600'000;
 constexpr uint32_t kRetryMsMin = 100;
 constexpr uint32_t kRetryMsMax = 600'000;
-constexpr int64_t kDeclareWaitMs = 500;
+constexpr uint32_t kDeclareWaitMs = 500;
 constexpr size_t kBootsScanMax = 65'536;  // a shelf that lists more has lost its mind
 
 // FNV-1a: names are the site's own, nobody gains by making two collide.
-uint64_t hash_of(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
+uint32_t hash_of(std::string_view text) {
+  uint32_t hash = 0x811c9dc5;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x01000193;
   return hash;
 }
 
@@ -84,12 +85,17 @@ void UplinkMachine::advance(int64_t now_ms) {
 
 // The first wait is the timeout itself; later ones are spread over all of the doubled one, so that devices that lost
 // the same gateway do not ask in step.
-int64_t UplinkMachine::wait_for(uint8_t tries) {
-  const uint64_t least = options_.answer_timeout_ms;
-  const uint64_t doubled = least << (tries < 20 ? tries : 20);
-  const uint64_t most = doubled < options_.answer_timeout_ms_max ? doubled : options_.answer_timeout_ms_max;
-  if (tries == 0 || most <= least) return static_cast<int64_t>(least);
-  return static_cast<int64_t>(least + port_.random(port_.context) % (most - least + 1));
+uint32_t UplinkMachine::wait_for(uint8_t tries) {
+  const uint32_t least = options_.answer_timeout_ms;
+  uint32_t most = least;
+  for (; tries > 0 && most < options_.answer_timeout_ms_max; --tries) most *= 2;  // both are at most 2^30
+  if (most > options_.answer_timeout_ms_max) most = options_.answer_timeout_ms_max;
+  return least + random_to(most - least);
+}
+
+// 0 to `most`, in 32 bits: a device divides 64 by a routine that is longer than this file's largest function.
+uint32_t UplinkMachine::random_to(uint32_t most) {
+  return most == 0 ? 0 : static_cast<uint32_t>(port_.random(port_.context)) % (most + 1);
 }
 
 // ---- The connection
@@ -100,9 +106,8 @@ void UplinkMachine::connected(int64_t now_ms) {
   connected_ = true;
   answered_ = false;
   boots_stale_ = true;
-  rewind(Lane::kFresh);
-  rewind(Lane::kBacklog);
-  share_.begin(clock_ms_);
+  for (size_t i = 0; i < kUplinkLanes; ++i) rewind(static_cast<Lane>(i));
+  if constexpr (kUplinkLanes > 1) share_.begin(clock_ms_);
   rescan_ms_ = clock_ms_ + options_.answer_timeout_ms_max;
 }
 
@@ -156,11 +161,7 @@ UplinkMachine::Boot* UplinkMachine::find_boot(uint64_t boot) {
 }
 
 bool UplinkMachine::has_parcels(uint64_t boot) const {
-  if (used_ == 0) return false;
-  for (const UplinkParcel& parcel : table_) {
-    if (parcel.state != UplinkParcel::State::kFree && parcel.key.boot == boot) return true;
-  }
-  return false;
+  return next_of(boot, nullptr) != nullptr;
 }
 
 bool UplinkMachine::on_shelf(uint64_t boot) {
@@ -192,11 +193,7 @@ UplinkMachine::Boot* UplinkMachine::claim_boot(uint64_t boot, bool fresh) {
 }
 
 void UplinkMachine::release_boot(Boot* slot) {
-  if (used_ > 0) {
-    for (UplinkParcel& parcel : table_) {
-      if (parcel.state != UplinkParcel::State::kFree && parcel.key.boot == slot->boot) free_parcel(&parcel);
-    }
-  }
+  while (UplinkParcel* const parcel = next_of(slot->boot, nullptr)) free_parcel(parcel);
   *slot = Boot();
 }
 
@@ -268,31 +265,36 @@ void UplinkMachine::check_timeouts() {
     Boot* slot = find_boot(parcel.key.boot);
     if (slot == nullptr || slot->state != Boot::State::kReady || clock_ms_ < parcel.at_ms + slot->wait_ms) continue;
     ++counters_.timeouts;
-    if (parcel.lane == Lane::kBacklog) share_.refused(parcel.at_ms, clock_ms_);
+    if (kUplinkLanes > 1 && parcel.lane == Lane::kBacklog) share_.refused(parcel.at_ms, clock_ms_);
     ask(slot, 0);
   }
+}
+
+UplinkMachine::Gateway* UplinkMachine::find_gateway(std::string_view name) {
+  const uint32_t name_hash = hash_of(name);
+  for (Gateway& known : gateways_) {
+    if (known.incarnation != 0 && known.name_hash == name_hash) return &known;
+  }
+  return nullptr;
 }
 
 // True when this start of this gateway was not known. The one before is remembered too: late messages of it are no
 // news.
 bool UplinkMachine::hear(std::string_view gateway, uint64_t incarnation) {
   if (incarnation == 0) return false;
-  const uint64_t name_hash = hash_of(gateway);
-  Gateway* place = nullptr;
-  for (Gateway& known : gateways_) {
-    if (known.incarnation != 0 && known.name_hash == name_hash) {
-      known.heard_ms = clock_ms_;
-      if (known.incarnation == incarnation || known.incarnation_before == incarnation) return false;
-      known.incarnation_before = known.incarnation;
-      known.incarnation = incarnation;
-      return true;
-    }
-    const bool usable = known.incarnation == 0 || clock_ms_ - known.heard_ms >= kGatewayForgottenMs;
-    if (usable && place == nullptr) place = &known;
+  if (Gateway* const known = find_gateway(gateway); known != nullptr) {
+    known->heard_ms = clock_ms_;
+    if (known->incarnation == incarnation || known->incarnation_before == incarnation) return false;
+    known->incarnation_before = known->incarnation;
+    known->incarnation = incarnation;
+    return true;
   }
-  if (place == nullptr) return false;
-  *place = Gateway{name_hash, incarnation, 0, clock_ms_};
-  return true;
+  for (Gateway& place : gateways_) {
+    if (place.incarnation != 0 && clock_ms_ - place.heard_ms < kGatewayForgottenMs) continue;
+    place = Gateway{incarnation, 0, clock_ms_, hash_of(gateway), 0};
+    return true;
+  }
+  return false;
 }
 
 // A gateway has begun anew: every boot asks, spread over a while, for all devices of a site hear of it at once. A first
@@ -301,7 +303,7 @@ void UplinkMachine::ask_again_all(const Boot* except) {
   for (Boot& slot : boots_) {
     if (&slot == except || slot.state == Boot::State::kFree) continue;
     if (slot.state == Boot::State::kAsked && slot.tries <= 1) continue;
-    const auto spread = static_cast<int64_t>(port_.random(port_.context) % (options_.answer_timeout_ms / 4 + 1));
+    const int64_t spread = random_to(options_.answer_timeout_ms / 4);
     slot.tries = 0;
     if (slot.state == Boot::State::kReady) {
       ask(&slot, spread);
@@ -325,6 +327,7 @@ void UplinkMachine::take_ack(const AckView& ack) {
   ++counters_.acks;
   answered_ = connected_;
   if (ack.gateway_ms != 0) shelf_.gateway_time(ack.gateway_ms);
+  if constexpr (kFurtherCodecs) tell_codecs(ack);
   if (ack.policy >= options_.policy && settle(ack, slot)) {
     boots_stale_ = boots_stale_ || boots_waiting_;
     if (slot != nullptr) {
@@ -338,6 +341,17 @@ void UplinkMachine::take_ack(const AckView& ack) {
   if (to_this_question && slot->state == Boot::State::kAsked) end_question(ack, slot);
 }
 
+// An older gateway beside newer ones holds all to what it takes, as long as it answers.
+void UplinkMachine::tell_codecs(const AckView& ack) {
+  uint32_t common = ack.codecs | kCodecsOfEverybody;
+  if (Gateway* const known = find_gateway(ack.gateway); known != nullptr) known->codecs = common;
+  for (const Gateway& known : gateways_) {
+    const bool lately = known.incarnation != 0 && clock_ms_ - known.heard_ms < kGatewayForgottenMs;
+    if (known.codecs != 0 && lately) common &= known.codecs;
+  }
+  shelf_.gateways_take(common);
+}
+
 // Frees what the ack covers. True when something was.
 bool UplinkMachine::settle(const AckView& ack, Boot* slot) {
   const uint64_t contiguous = contiguous_of(ack);
@@ -347,20 +361,16 @@ bool UplinkMachine::settle(const AckView& ack, Boot* slot) {
     shelf_.settled_through(ack.boot, contiguous);
   }
   bool any = further;
-  const bool share_used = parcels_[1] >= share_.parcels();
-  if (used_ > 0) {
-    for (UplinkParcel& parcel : table_) {
-      if (parcel.state == UplinkParcel::State::kFree || parcel.key.boot != ack.boot ||
-          !is_covered(ack, contiguous, parcel.key.seq)) {
-        continue;
-      }
-      if (!further || parcel.key.seq > contiguous) shelf_.settled(parcel.key);
-      if (parcel.state == UplinkParcel::State::kInFlight && !parcel.again) {
-        share_.answered(parcel.at_ms, clock_ms_, share_used);
-      }
-      free_parcel(&parcel);
-      any = true;
+  const bool share_used = kUplinkLanes > 1 && parcels_[kUplinkLanes - 1] >= share_.parcels();
+  UplinkParcel* parcel = nullptr;
+  while ((parcel = next_of(ack.boot, parcel)) != nullptr) {
+    if (!is_covered(ack, contiguous, parcel->key.seq)) continue;
+    if (!further || parcel->key.seq > contiguous) shelf_.settled(parcel->key);
+    if (kUplinkLanes > 1 && parcel->state == UplinkParcel::State::kInFlight && !parcel->again) {
+      share_.answered(parcel->at_ms, clock_ms_, share_used);
     }
+    free_parcel(parcel);
+    any = true;
   }
   // A parcel's ack speaks of what is under way; a hello's of everything, also of what an earlier connection sent.
   if (ack.nonce != 0) {
@@ -373,7 +383,8 @@ bool UplinkMachine::settle(const AckView& ack, Boot* slot) {
 
 void UplinkMachine::settle_range_on_shelf(uint64_t boot, const SeqRange& range) {
   if (range.first < 2) return;  // contiguous_of() took it
-  for (const Lane lane : {Lane::kFresh, Lane::kBacklog}) {
+  for (size_t i = 0; i < kUplinkLanes; ++i) {
+    const auto lane = static_cast<Lane>(i);
     ParcelKey after{boot, range.first - 1};
     ParcelKey key;
     size_t bytes = 0;
@@ -390,20 +401,20 @@ void UplinkMachine::end_question(const AckView& ack, Boot* slot) {
   slot->state = Boot::State::kReady;
   const uint64_t contiguous = contiguous_of(ack);
   bool outstanding = false;
-  for (UplinkParcel& parcel : table_) {
-    if (parcel.key.boot != slot->boot || parcel.state != UplinkParcel::State::kInFlight) continue;
+  UplinkParcel* parcel = nullptr;
+  while ((parcel = next_of(slot->boot, parcel)) != nullptr) {
+    if (parcel->state != UplinkParcel::State::kInFlight) continue;
     outstanding = true;
-    if (is_covered(ack, contiguous, parcel.key.seq)) {
-      parcel.at_ms = clock_ms_;
-      parcel.again = true;
+    if (is_covered(ack, contiguous, parcel->key.seq)) {
+      parcel->at_ms = clock_ms_;
+      parcel->again = true;
     } else {
-      set_state(&parcel, UplinkParcel::State::kResend);
+      set_state(parcel, UplinkParcel::State::kResend);
     }
   }
   if (!outstanding) slot->tries = 0;
   slot->wait_ms = wait_for(slot->tries);
-  if (passed_over_[0]) rewind(Lane::kFresh);
-  if (passed_over_[1]) rewind(Lane::kBacklog);
+  rewind_if(passed_over_);
 }
 
 void UplinkMachine::take_nack(const NackView& nack) {
@@ -416,21 +427,11 @@ void UplinkMachine::take_nack(const NackView& nack) {
     return;
   }
   answered_ = connected_;
-  switch (nack.verdict) {
-    case NackView::Verdict::kOther:
-    case NackView::Verdict::kRetryAfter:
-      ++counters_.nacks_retry;
-      break;
-    case NackView::Verdict::kPermanent:
-      ++counters_.nacks_permanent;
-      break;
-    case NackView::Verdict::kDeclare:
-      ++counters_.nacks_declare;
-      break;
-    case NackView::Verdict::kNewBoot:
-      ++counters_.nacks_new_boot;
-      break;
-  }
+  // By verdict: other, retry after, permanent, new boot, declare.
+  static constexpr uint64_t UplinkCounters::*kCounters[] = {
+      &UplinkCounters::nacks_retry, &UplinkCounters::nacks_retry, &UplinkCounters::nacks_permanent,
+      &UplinkCounters::nacks_new_boot, &UplinkCounters::nacks_declare};
+  ++(counters_.*kCounters[static_cast<size_t>(nack.verdict)]);
   if (nack.verdict == NackView::Verdict::kNewBoot && clock_ms_ >= new_boot_ms_ &&
       (slot == nullptr || !slot->told_new_boot)) {
     // Once for a boot, and not often at all: every parcel in flight may be answered so.
@@ -450,15 +451,14 @@ void UplinkMachine::take_nack(const NackView& nack) {
     return;
   }
   if (parcel->state == UplinkParcel::State::kWaiting) return;  // the same NACK once more
-  int64_t delay_ms = options_.answer_timeout_ms;
+  uint32_t delay_ms = options_.answer_timeout_ms;
   if (nack.verdict == NackView::Verdict::kRetryAfter) delay_ms = clamp(nack.delay_ms, kRetryMsMin, kRetryMsMax);
   if (nack.verdict == NackView::Verdict::kNewBoot) delay_ms = options_.answer_timeout_ms_max;
   if (nack.verdict == NackView::Verdict::kDeclare) {
-    delay_ms = kDeclareWaitMs << (parcel->tries < 10 ? parcel->tries : 10);
-    if (delay_ms > options_.answer_timeout_ms_max) delay_ms = options_.answer_timeout_ms_max;
+    delay_ms = clamp(kDeclareWaitMs << (parcel->tries < 10 ? parcel->tries : 10), 0, options_.answer_timeout_ms_max);
     if (parcel->tries < 255) ++parcel->tries;
   }
-  if (nack.verdict == NackView::Verdict::kRetryAfter && parcel->lane == Lane::kBacklog &&
+  if (kUplinkLanes > 1 && nack.verdict == NackView::Verdict::kRetryAfter && parcel->lane == Lane::kBacklog &&
       parcel->state == UplinkParcel::State::kInFlight) {
     share_.refused(parcel->at_ms, clock_ms_);
   }
@@ -472,16 +472,15 @@ void UplinkMachine::take_nack(const NackView& nack) {
 // A hello that was refused is asked again, late: without its answer nothing of the boot can go.
 void UplinkMachine::take_hello_nack(const NackView& nack, Boot* slot) {
   slot->state = Boot::State::kToAsk;
-  slot->at_ms = clock_ms_ + (nack.verdict == NackView::Verdict::kRetryAfter
-                                 ? static_cast<int64_t>(clamp(nack.delay_ms, kRetryMsMin, kRetryMsMax))
-                                 : static_cast<int64_t>(options_.answer_timeout_ms_max));
+  slot->at_ms =
+      clock_ms_ + (nack.verdict == NackView::Verdict::kRetryAfter ? clamp(nack.delay_ms, kRetryMsMin, kRetryMsMax)
+                                                                  : options_.answer_timeout_ms_max);
 }
 
 // Keeps the parcel for `delay_ms` and up to half as long again.
-void UplinkMachine::hold(UplinkParcel* parcel, int64_t delay_ms) {
+void UplinkMachine::hold(UplinkParcel* parcel, uint32_t delay_ms) {
   set_state(parcel, UplinkParcel::State::kWaiting);
-  parcel->at_ms = clock_ms_ + delay_ms +
-                  static_cast<int64_t>(port_.random(port_.context) % (static_cast<uint64_t>(delay_ms) / 2 + 1));
+  parcel->at_ms = clock_ms_ + delay_ms + random_to(delay_ms / 2);
 }
 
 }  // namespace lambda

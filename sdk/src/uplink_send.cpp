@@ -12,7 +12,7 @@ constexpr int64_t kPublishAgainMs = 20;  // after the transport took no more
 constexpr size_t kPeekStepsMax = 4096;
 
 size_t index_of(Lane lane) {
-  return lane == Lane::kFresh ? 0 : 1;
+  return kUplinkLanes > 1 && lane == Lane::kBacklog ? 1 : 0;
 }
 bool in_window(State state) {
   return state == State::kInFlight || state == State::kResend;
@@ -28,8 +28,7 @@ int64_t UplinkMachine::tick(int64_t now_ms) {
       // The safety net: whatever was passed over comes up again.
       boots_stale_ = true;
       rescan_ms_ = clock_ms_ + options_.answer_timeout_ms_max;
-      if (exhausted_[0]) rewind(Lane::kFresh);
-      if (exhausted_[1]) rewind(Lane::kBacklog);
+      rewind_if(exhausted_);
     }
     if (boots_stale_) refresh_boots();
     check_timeouts();
@@ -51,12 +50,12 @@ int64_t UplinkMachine::wake_ms() const {
   if (blocked_) at(clock_ms_ + kPublishAgainMs);
   for (const Boot& slot : boots_) {
     if (slot.state == Boot::State::kToAsk || slot.state == Boot::State::kAsked) at(slot.at_ms);
-    if (slot.state != Boot::State::kReady || used_ == 0) continue;
-    for (const UplinkParcel& parcel : table_) {
-      if (parcel.key.boot != slot.boot) continue;
-      if (parcel.state == State::kInFlight) at(parcel.at_ms + slot.wait_ms);
+    if (slot.state != Boot::State::kReady) continue;
+    const UplinkParcel* parcel = nullptr;
+    while ((parcel = next_of(slot.boot, parcel)) != nullptr) {
+      if (parcel->state == State::kInFlight) at(parcel->at_ms + slot.wait_ms);
       // One whose time has come already waits for room in the window, not for time.
-      if (parcel.state == State::kWaiting && parcel.at_ms > clock_ms_) at(parcel.at_ms);
+      if (parcel->state == State::kWaiting && parcel->at_ms > clock_ms_) at(parcel->at_ms);
     }
   }
   if (used_ == table_.size() && forget_ms_ > clock_ms_) at(forget_ms_);
@@ -68,6 +67,12 @@ void UplinkMachine::rewind(Lane lane) {
   passed_over_[index_of(lane)] = false;
 }
 
+void UplinkMachine::rewind_if(const bool (&lanes)[kUplinkLanes]) {
+  for (size_t i = 0; i < kUplinkLanes; ++i) {
+    if (lanes[i]) rewind(static_cast<Lane>(i));
+  }
+}
+
 bool UplinkMachine::publish(std::span<const uint8_t> message) {
   if (blocked_ || !port_.publish_up(port_.context, message)) blocked_ = true;
   return !blocked_;
@@ -75,12 +80,25 @@ bool UplinkMachine::publish(std::span<const uint8_t> message) {
 
 // ---- The table
 
-UplinkParcel* UplinkMachine::find_parcel(ParcelKey key) {
+UplinkParcel* UplinkMachine::next_of(uint64_t boot, const UplinkParcel* after) const {
   if (used_ == 0) return nullptr;
-  for (UplinkParcel& parcel : table_) {
-    if (parcel.state != State::kFree && parcel.key == key) return &parcel;
+  for (size_t i = after == nullptr ? 0 : static_cast<size_t>(after - table_.data()) + 1; i < table_.size(); ++i) {
+    UplinkParcel& parcel = table_[i];
+    if (parcel.state != State::kFree && parcel.key.boot == boot) return &parcel;
   }
   return nullptr;
+}
+
+UplinkParcel* UplinkMachine::find_parcel(ParcelKey key) {
+  UplinkParcel* parcel = next_of(key.boot, nullptr);
+  while (parcel != nullptr && parcel->key.seq != key.seq) parcel = next_of(key.boot, parcel);
+  return parcel;
+}
+
+// Whether its boot may be sent.
+bool UplinkMachine::ready(const UplinkParcel& parcel) {
+  const Boot* slot = find_boot(parcel.key.boot);
+  return slot != nullptr && slot->state == Boot::State::kReady;
 }
 
 // A free place. When all are taken, half of them wait after NACKs: now and then the one that would wait longest is
@@ -132,15 +150,12 @@ UplinkMachine::Sent UplinkMachine::transmit(UplinkParcel* parcel) {
 void UplinkMachine::send_due() {
   if (used_ > 0) {
     for (UplinkParcel& parcel : table_) {
-      if (parcel.state != State::kResend) continue;
-      const Boot* slot = find_boot(parcel.key.boot);
-      if (slot == nullptr || slot->state != Boot::State::kReady) continue;
+      if (parcel.state != State::kResend || !ready(parcel)) continue;
       const Sent sent = transmit(&parcel);
       if (sent == Sent::kBlocked) return;
       if (sent == Sent::kYes) ++counters_.parcels_resent;
     }
-    send_held(Lane::kFresh);
-    send_held(Lane::kBacklog);
+    for (size_t i = 0; i < kUplinkLanes; ++i) send_held(static_cast<Lane>(i));
   }
   send_new();
 }
@@ -150,9 +165,10 @@ void UplinkMachine::send_held(Lane lane) {
   while (!blocked_) {
     UplinkParcel* first = nullptr;
     for (UplinkParcel& parcel : table_) {
-      if (parcel.state != State::kWaiting || parcel.lane != lane || parcel.at_ms > clock_ms_) continue;
-      const Boot* slot = find_boot(parcel.key.boot);
-      if (slot == nullptr || slot->state != Boot::State::kReady) continue;
+      if (parcel.state != State::kWaiting || index_of(parcel.lane) != index_of(lane) || parcel.at_ms > clock_ms_ ||
+          !ready(parcel)) {
+        continue;
+      }
       if (first == nullptr || parcel.at_ms < first->at_ms) first = &parcel;
     }
     if (first == nullptr || !room(lane, first->weight, Candidate())) return;
@@ -163,15 +179,13 @@ void UplinkMachine::send_held(Lane lane) {
 void UplinkMachine::send_new() {
   while (!blocked_) {
     const Candidate fresh = peek(Lane::kFresh);
-    const Candidate backlog = peek(Lane::kBacklog);
+    const Candidate backlog = kUplinkLanes > 1 ? peek(Lane::kBacklog) : Candidate();
     Lane lane = Lane::kFresh;
-    if (fresh.found && room(Lane::kFresh, fresh.weight, backlog)) {
-      lane = Lane::kFresh;
-    } else if (backlog.found && (!fresh.found || parcels_[1] == 0) && room(Lane::kBacklog, backlog.weight, backlog)) {
+    if (!fresh.found || !room(Lane::kFresh, fresh.weight, backlog)) {
       // While something fresh waits for room, the backlog does not take what the next acks free.
+      const bool its_turn = !fresh.found || parcels_[kUplinkLanes - 1] == 0;
+      if (kUplinkLanes == 1 || !backlog.found || !its_turn || !room(Lane::kBacklog, backlog.weight, backlog)) return;
       lane = Lane::kBacklog;
-    } else {
-      return;
     }
     const Candidate& next = lane == Lane::kFresh ? fresh : backlog;
     UplinkParcel* parcel = new_parcel();
@@ -230,13 +244,15 @@ bool UplinkMachine::room(Lane lane, uint32_t weight, const Candidate& backlog) c
   const size_t bytes_max = options_.window_bytes_max;
   size_t parcels = in_flight_parcels() + 1;
   size_t bytes = in_flight_bytes() + weight;
-  if (lane == Lane::kFresh && backlog.found && parcels_[1] == 0) {
+  if constexpr (kUplinkLanes == 1) return parcels <= parcels_max && bytes <= bytes_max;
+  const size_t behind = parcels_[kUplinkLanes - 1];
+  if (lane == Lane::kFresh && backlog.found && behind == 0) {
     parcels += 1;
     bytes += backlog.weight;
   }
   if (parcels > parcels_max || bytes > bytes_max) return false;
-  if (lane == Lane::kFresh || parcels_[1] == 0) return true;
-  return parcels_[1] < share_.parcels() && bytes_[1] + weight <= bytes_max - bytes_max / 4;
+  if (lane == Lane::kFresh || behind == 0) return true;
+  return behind < share_.parcels() && bytes_[kUplinkLanes - 1] + weight <= bytes_max - bytes_max / 4;
 }
 
 }  // namespace lambda

@@ -1,137 +1,124 @@
-// Protocol Buffers fields on nanopb's streams. Private to the SDK's sources: the public headers know no nanopb.
-// The descriptors nanopb generates would want structures that hold whole messages; a device has no room for them, so
-// only the field numbers are taken from the generated header.
+// Protocol Buffers messages by tables: where each field lies in a structure of ours. One loop reads them all, one
+// writes, and one feeds the signed form. Private to the SDK's sources.
+// The field numbers come from the header that nanopb generates. Its runtime would want structures that hold whole
+// messages, for which a device has no room.
 #pragma once
 
-#include <pb_decode.h>
-#include <pb_encode.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <span>
 #include <string_view>
 
-#include "expect.h"
-
 namespace lambda::wire {
 
-// Writes fields to a stream, or counts them on a sizing one. Like every proto3 writer it leaves defaults out. The room
-// was computed before, so that a write which does not fit is a programmer error, unless the caller asks ok().
+using Bytes = std::span<const uint8_t>;
+
+// What a member is. Numbers are varints but where another is said; booleans and enumerations are kU8, and a number read
+// that is greater than 255 is 255 there.
+enum class Form : uint8_t {
+  kU8,
+  kU32,
+  kU64,
+  kSigned,     // int64_t, in zigzag
+  kFixed64,    // uint64_t in eight bytes
+  kText,       // std::string_view
+  kDigest,     // const uint8_t* to 32 bytes; null: left out
+  kSignature,  // const uint8_t* to 64 bytes
+  kLabels,     // std::span<const LabelView>
+  kConstant,   // no member: `offset` is the number
+};
+
+struct Place {
+  uint8_t tag;
+  Form form;
+  uint16_t offset;
+};
+
+// A message's fields, in the order of their numbers: a message built again has the same bytes.
+struct Shape {
+  const Place* places;
+  size_t count;
+  const Place* begin() const { return places; }
+  const Place* end() const { return places + count; }
+};
+
+// The number in a member; kText and what is behind it are none.
+uint64_t number_at(const Place& place, const void* from);
+
+// Writes fields to `space`, or counts them when it has none. Like every proto3 writer it leaves defaults out.
 class FieldWriter {
  public:
-  explicit FieldWriter(pb_ostream_t stream) : stream_(stream) {}
+  FieldWriter() = default;
+  explicit FieldWriter(std::span<uint8_t> space) : space_(space.data()), room_(space.size()) {}
 
-  void varint(uint32_t tag, uint64_t value) {
-    if (value == 0) return;
-    ok_ = ok_ && pb_encode_tag(&stream_, PB_WT_VARINT, tag) && pb_encode_varint(&stream_, value);
-  }
-  void svarint(uint32_t tag, int64_t value) {
-    if (value == 0) return;
-    ok_ = ok_ && pb_encode_tag(&stream_, PB_WT_VARINT, tag) && pb_encode_svarint(&stream_, value);
-  }
-  void fixed64(uint32_t tag, uint64_t value) {
-    if (value == 0) return;
-    ok_ = ok_ && pb_encode_tag(&stream_, PB_WT_64BIT, tag) && pb_encode_fixed64(&stream_, &value);
-  }
-  void text(uint32_t tag, std::string_view value) {
-    if (!value.empty()) bytes(tag, {reinterpret_cast<const uint8_t*>(value.data()), value.size()});
-  }
+  void varint(uint32_t tag, uint64_t value);
+  void svarint(uint32_t tag, int64_t value);
+  void fixed64(uint32_t tag, uint64_t value);
   // Written even when empty: for elements of repeated fields.
-  void bytes(uint32_t tag, std::span<const uint8_t> value) {
-    ok_ = ok_ && pb_encode_tag(&stream_, PB_WT_STRING, tag) && pb_encode_string(&stream_, value.data(), value.size());
-  }
+  void bytes(uint32_t tag, Bytes value);
   // The head of an embedded message of `size` bytes, which the caller writes next.
-  void head(uint32_t tag, size_t size) {
-    ok_ = ok_ && pb_encode_tag(&stream_, PB_WT_STRING, tag) && pb_encode_varint(&stream_, size);
-  }
+  void head(uint32_t tag, size_t size);
+  // The fields of a message whose members lie in `from`.
+  void fields(const Shape& shape, const void* from);
+  // The same as an embedded message.
+  void message(uint32_t tag, const Shape& shape, const void* from);
 
-  bool ok() const { return ok_; }
-  size_t size() const { return stream_.bytes_written; }
+  bool ok() const { return size_ <= room_; }  // all fitted
+  size_t size() const { return size_; }
 
  private:
-  pb_ostream_t stream_;
-  bool ok_ = true;
+  void raw(const void* bytes, size_t size);
+  void number(uint64_t value);
+
+  uint8_t* space_ = nullptr;
+  size_t room_ = 0;
+  size_t size_ = 0;
 };
 
 inline FieldWriter counting() {
-  pb_ostream_t sizing = PB_OSTREAM_SIZING;
-  return FieldWriter(sizing);
+  return FieldWriter();
 }
 inline FieldWriter writing(std::span<uint8_t> space) {
-  return FieldWriter(pb_ostream_from_buffer(space.data(), space.size()));
+  return FieldWriter(space);
 }
+size_t size_of(const Shape& shape, const void* from);
+// Of an embedded message of `size` bytes with its head.
+size_t embedded_size(uint32_t tag, size_t size);
 
-// Reads the fields of one message. After next() exactly one of the getters may be called; skip() is implied. A field
-// whose wire type is not the wanted one is skipped, as an unknown one.
+// Reads the fields of one message. Views point into it.
 class FieldReader {
  public:
-  explicit FieldReader(std::span<const uint8_t> message)
-      : message_(message), stream_(pb_istream_from_buffer(message.data(), message.size())) {}
+  explicit FieldReader(Bytes message);
 
   // The next field's number, or 0 at the end and after an error; ok() tells which.
-  uint32_t next() {
-    if (pending_) skip();
-    uint32_t tag = 0;
-    bool eof = false;
-    if (!ok_ || !pb_decode_tag(&stream_, &type_, &tag, &eof)) {
-      ok_ = ok_ && eof;
-      return 0;
-    }
-    if (tag == 0) ok_ = false;
-    pending_ = ok_;
-    return ok_ ? tag : 0;
-  }
-
-  template <class Integer>
-  void varint(Integer* value) {
-    uint64_t wide = 0;
-    if (!is(PB_WT_VARINT)) return;
-    ok_ = pb_decode_varint(&stream_, &wide);
-    if (ok_) *value = static_cast<Integer>(wide);
-  }
-  void svarint(int64_t* value) {
-    if (is(PB_WT_VARINT)) ok_ = pb_decode_svarint(&stream_, value);
-  }
-  void fixed64(uint64_t* value) {
-    if (is(PB_WT_64BIT)) ok_ = pb_decode_fixed64(&stream_, value);
-  }
-  // Text, bytes or an embedded message; false when it is none (ok() tells whether the message goes on).
-  bool bytes(std::span<const uint8_t>* value) {
-    if (!is(PB_WT_STRING)) return false;
-    pb_istream_t inner;
-    ok_ = pb_make_string_substream(&stream_, &inner);
-    if (!ok_) return false;
-    // The stream reads from memory: what is left tells where it stands.
-    const size_t size = inner.bytes_left;
-    *value = message_.subspan(message_.size() - stream_.bytes_left - size, size);
-    ok_ = pb_close_string_substream(&stream_, &inner);
-    return ok_;
-  }
-  void text(std::string_view* value) {
-    std::span<const uint8_t> raw;
-    if (bytes(&raw)) *value = {reinterpret_cast<const char*>(raw.data()), raw.size()};
-  }
-  bool is_varint() const { return type_ == PB_WT_VARINT; }
-  bool is_bytes() const { return type_ == PB_WT_STRING; }
-
+  uint32_t next();
   bool ok() const { return ok_; }
 
- private:
-  bool is(pb_wire_type_t type) {
-    if (!pending_ || !ok_ || type_ != type) return false;
-    pending_ = false;
-    return true;
-  }
-  void skip() {
-    pending_ = false;
-    ok_ = ok_ && pb_skip_field(&stream_, type_);
-  }
+  // What the field is that next() came to.
+  bool is_varint() const { return type_ == kVarint; }
+  bool is_bytes() const { return type_ == kBytes; }  // text, bytes or an embedded message
+  uint64_t number() const { return number_; }
+  Bytes bytes() const { return {bytes_, size_}; }
 
-  std::span<const uint8_t> message_;
-  pb_istream_t stream_;
-  pb_wire_type_t type_ = PB_WT_VARINT;
-  bool pending_ = false;
+  // Puts the field where `shape` has a place for it. One of another wire type is skipped, as an unknown one is.
+  void take(const Shape& shape, void* to) const;
+
+ private:
+  enum Type : uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+  bool take_number(uint64_t* value);
+
+  const uint8_t* at_;
+  size_t left_;
+  const uint8_t* bytes_ = nullptr;
+  size_t size_ = 0;
+  uint64_t number_ = 0;
+  uint32_t tag_ = 0;
+  Type type_ = kVarint;
   bool ok_ = true;
 };
+
+// All that has a place; false when the message is no message.
+bool read_fields(Bytes message, const Shape& shape, void* to);
 
 }  // namespace lambda::wire

@@ -1,3 +1,5 @@
+// Planning is compiled twice from the same text, for any processor and for x86 with AVX2, and plans the same: pieces
+// are padded to 128 integers, so that the loops over them have a length that compilers turn into vectors.
 #include "column.h"
 
 #include "codes.h"
@@ -5,36 +7,33 @@
 namespace lambda::packed {
 namespace {
 
-constexpr uint32_t kNever = UINT32_MAX;
+// Neighbours in a piece are 127 pairs; so many make whole vectors.
+constexpr size_t kPairs = kMini - 4;
 
 struct Fit {
-  uint32_t bytes = kNever;  // patches, their head and the packed integers
+  uint32_t bytes = 0;  // patches, their head and the packed integers
   uint8_t width = 0;
   uint8_t patches = 0;
   uint8_t extra = 0;
 };
 
-// How many of some integers have so many bits. Four tables, because neighbours tend to be of one length, and adding to
-// one place over and over waits for itself.
-struct Lengths {
-  uint8_t of[4][72] = {};
-
-  template <class Value>
-  void count(size_t n, Value value) {
-    for (size_t i = 0; i < n; ++i) ++of[i % 4][bits_of(value(i))];
-  }
-  unsigned operator[](unsigned bits) const { return 0u + of[0][bits] + of[1][bits] + of[2][bits] + of[3][bits]; }
-};
-
-// The cheapest width for `count` integers of such lengths; what is longer is patched.
-Fit cheapest_width(const Lengths& lengths, unsigned longest, size_t count) {
-  Fit best;
-  best.bytes = static_cast<uint32_t>(packed_bytes(count, longest));
-  best.width = static_cast<uint8_t>(longest);
-  size_t patches = 0;
-  for (unsigned width = longest; width-- > 0;) {
-    patches += lengths[width + 1];
+// The cheapest width for the first `count` of 128 integers, the others being 0; what is longer is patched. `all` is
+// their or, or as long. Goes down from width to width that some integer has, until too many are longer.
+LAMBDA_INLINE Fit cheapest_width(const uint64_t* integers, uint64_t all, size_t count) {
+  const unsigned longest = bits_of(all);
+  Fit best{static_cast<uint32_t>(packed_bytes(count, longest)), static_cast<uint8_t>(longest), 0, 0};
+  for (unsigned width = longest; width > 0;) {
+    const auto shift = static_cast<int>(width - 1);
+    uint64_t within = 0;  // how many, as a negative number
+    uint64_t below = 0;
+    for (size_t i = 0; i < kMini; ++i) {
+      const uint64_t fits = integers[i] >> shift == 0 ? ~uint64_t{0} : 0;
+      within += fits;
+      below |= integers[i] & fits;
+    }
+    const size_t patches = kMini + static_cast<size_t>(within);
     if (patches > count / 4) break;
+    width = bits_of(below);
     const unsigned extra = longest - width;
     const auto bytes = static_cast<uint32_t>(packed_bytes(count, width) + 2 + patches + (patches * extra + 7) / 8);
     if (bytes < best.bytes) {
@@ -44,41 +43,69 @@ Fit cheapest_width(const Lengths& lengths, unsigned longest, size_t count) {
   return best;
 }
 
-uint64_t least(const uint64_t* values, size_t count) {
+struct Range {
+  uint64_t low;
+  uint64_t high;
+};
+
+// Of 128 integers, as signed ones.
+LAMBDA_INLINE Range range_of(const uint64_t* values) {
   auto low = static_cast<int64_t>(values[0]);
-  for (size_t i = 1; i < count; ++i) {
+  int64_t high = low;
+  for (size_t i = 0; i < kMini; ++i) {
     const auto value = static_cast<int64_t>(values[i]);
     low = value < low ? value : low;
+    high = value > high ? value : high;
   }
-  return static_cast<uint64_t>(low);
+  return {static_cast<uint64_t>(low), static_cast<uint64_t>(high)};
 }
 
-// Base and width for integers that are written as they are. Two bases are tried: the least, and one that puts the
-// middle of the range on a typical value, so that outliers on either side can be patched.
-Fit fit_integers(const uint64_t* values, size_t count, uint64_t* base) {
-  const uint64_t low = least(values, count);
-  *base = low;
-  uint64_t all = 0;
-  for (size_t i = 0; i < count; ++i) all |= values[i] - low;
-  if (bits_of(all) <= 1) {
-    return {static_cast<uint32_t>(packed_bytes(count, bits_of(all))), static_cast<uint8_t>(bits_of(all)), 0, 0};
+// Where most of the integers are: the range of eight of them without the least and the greatest.
+Range usual_range(const uint64_t* values, size_t count) {
+  int64_t low[2] = {INT64_MAX, INT64_MAX};
+  int64_t high[2] = {INT64_MIN, INT64_MIN};
+  for (size_t i = 0; i < 8; ++i) {
+    const auto value = static_cast<int64_t>(values[(i * count + count / 2) / 8]);
+    const int64_t less = value < low[0] ? value : low[0];
+    const int64_t second = value < low[0] ? low[0] : value;
+    low[0] = less;
+    low[1] = second < low[1] ? second : low[1];
+    const int64_t more = value > high[0] ? value : high[0];
+    const int64_t next = value > high[0] ? high[0] : value;
+    high[0] = more;
+    high[1] = next > high[1] ? next : high[1];
   }
-  Lengths lengths;
-  lengths.count(count, [&](size_t i) { return values[i] - low; });
-  Fit best = cheapest_width(lengths, bits_of(all), count);
-  const auto a = static_cast<int64_t>(values[0]);
-  const auto b = static_cast<int64_t>(values[count / 2]);
-  const auto c = static_cast<int64_t>(values[count - 1]);
-  const int64_t middle = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
+  return {static_cast<uint64_t>(low[1]), static_cast<uint64_t>(high[1])};
+}
+
+// Base and width for integers that are written as they are; 128 of them, those behind `count` like any of the others.
+// Two bases are tried: the least, and if a few are far below most, one that puts the middle of the range where those
+// are, so that outliers on either side can be patched.
+LAMBDA_INLINE Fit fit_integers(const uint64_t* values, size_t count, uint64_t* base) {
+  const Range range = range_of(values);
+  const uint64_t low = range.low;
+  *base = low;
+  const unsigned longest = bits_of(range.high - low);
+  if (longest <= 1) return {static_cast<uint32_t>(packed_bytes(count, longest)), static_cast<uint8_t>(longest), 0, 0};
+  alignas(32) uint64_t work[kMini];
+  for (size_t i = 0; i < kMini; ++i) work[i] = values[i] - low;
+  for (size_t i = count; i < kMini; ++i) work[i] = 0;
+  Fit best = cheapest_width(work, range.high - low, count);
+  const Range usual = usual_range(values, count);
+  if (bits_of(usual.high - usual.low) + 2 > best.width) return best;
+  const uint64_t middle = usual.low + (usual.high - usual.low) / 2;
   uint64_t farthest = 0;
-  for (size_t i = 0; i < count; ++i) farthest |= zigzag(values[i] - static_cast<uint64_t>(middle));
-  Lengths around;
-  around.count(count, [&](size_t i) { return zigzag(values[i] - static_cast<uint64_t>(middle)); });
-  const Fit centred = cheapest_width(around, bits_of(farthest), count);
+  for (size_t i = 0; i < kMini; ++i) {
+    const uint64_t from_middle = values[i] - middle;
+    work[i] = from_middle << 1 ^ (0 - (from_middle >> 63));
+    farthest |= work[i];
+  }
+  for (size_t i = count; i < kMini; ++i) work[i] = 0;
+  const Fit centred = cheapest_width(work, farthest, count);
   if (centred.patches == 0 || centred.width == 0) return best;  // the least does as well
-  const uint64_t other = static_cast<uint64_t>(middle) - (uint64_t{1} << (centred.width - 1));
+  const uint64_t other = middle - (uint64_t{1} << (centred.width - 1));
   uint64_t above = 0;
-  for (size_t i = 0; i < count; ++i) above |= values[i] - other;
+  for (size_t i = 0; i < kMini; ++i) above |= values[i] - other;
   const unsigned extra = bits_of(above) - centred.width;
   const auto bytes = static_cast<uint32_t>(packed_bytes(count, centred.width) + 2 + centred.patches +
                                            (centred.patches * extra + 7) / 8);
@@ -88,9 +115,12 @@ Fit fit_integers(const uint64_t* values, size_t count, uint64_t* base) {
 }
 
 // Runs of equal values; false when there are too many for them to pay.
-bool plan_runs(const uint64_t* values, size_t count, uint64_t last_base, MiniPlan* plan) {
-  size_t runs = 1;
-  for (size_t i = 1; i < count; ++i) runs += values[i] != values[i - 1] ? 1 : 0;
+LAMBDA_INLINE bool plan_runs(const uint64_t* values, size_t count, MiniPlan* plan) {
+  uint64_t same = 0;  // how many are like the one before them, as a negative number
+  for (size_t i = 0; i < kPairs; ++i) same += values[i + 1] == values[i] ? ~uint64_t{0} : 0;
+  for (size_t i = kPairs; i + 1 < kMini; ++i) same += values[i + 1] == values[i] ? ~uint64_t{0} : 0;
+  // Behind the last one all are like it.
+  const size_t runs = kMini + static_cast<size_t>(same);
   if (runs > count / 3) return false;
   size_t longest = 0;
   size_t length = 0;
@@ -98,68 +128,161 @@ bool plan_runs(const uint64_t* values, size_t count, uint64_t last_base, MiniPla
     length = i > 0 && values[i] == values[i - 1] ? length + 1 : 1;
     longest = length > longest ? length : longest;
   }
-  plan->base = least(values, count);
-  uint64_t all = 0;
-  for (size_t i = 0; i < count; ++i) all |= values[i] - plan->base;
+  const Range range = range_of(values);
+  plan->base = range.low;
   plan->width = kRunsWidth;
   plan->runs = static_cast<uint8_t>(runs);
   plan->run_length_width = static_cast<uint8_t>(bits_of(longest - 1));
-  plan->run_value_width = static_cast<uint8_t>(bits_of(all));
-  plan->bytes = static_cast<uint32_t>(1 + varint_length(zigzag(plan->base - last_base)) + 3 +
+  plan->run_value_width = static_cast<uint8_t>(bits_of(range.high - range.low));
+  plan->bytes = static_cast<uint32_t>(1 + varint_length(zigzag(plan->base)) + 3 +
                                       (runs * plan->run_length_width + 7) / 8 + (runs * plan->run_value_width + 7) / 8);
   return true;
 }
 
+// What is added to each difference, or to each value, is taken off.
+template <size_t kCount>
+LAMBDA_INLINE void take_off(ColumnForm form, const MiniPlan& mini, const uint64_t* __restrict values, size_t count,
+                            uint64_t slope, uint64_t* __restrict out) {
+  if (form == ColumnForm::kPlain) {
+    for (size_t i = 0; i < (kCount != 0 ? kCount : count); ++i) out[i] = values[i] - mini.base;
+  } else if (form == ColumnForm::kSlope) {
+    for (size_t i = 0; i < (kCount != 0 ? kCount : count); ++i) {
+      out[i] = values[i] - static_cast<uint64_t>(static_cast<int64_t>(i * slope) >> kSlopeShift) - mini.base;
+    }
+  } else {
+    if constexpr (kCount != 0) {
+      for (size_t i = 0; i < kPairs; ++i) out[i + 1] = values[i + 1] - values[i] - mini.delta;
+    }
+    for (size_t i = kCount != 0 ? kPairs : 0; i + 1 < count; ++i) out[i + 1] = values[i + 1] - values[i] - mini.delta;
+    out[0] = count > 1 ? out[1] : 0;  // as it was planned
+  }
+}
+
 // What is left of values[i] when the slope is taken off.
-void flatten(const uint64_t* values, size_t count, uint64_t slope, uint64_t* out) {
+LAMBDA_INLINE void flatten(const uint64_t* values, size_t count, uint64_t slope, uint64_t* out) {
   for (size_t i = 0; i < count; ++i) {
     out[i] = values[i] - static_cast<uint64_t>(static_cast<int64_t>(i * slope) >> kSlopeShift);
   }
 }
 
-uint32_t plan_mini(ColumnForm form, const uint64_t* values, size_t count, uint64_t slope, const MiniPlan& last,
-                   const MiniPlan* runs, MiniPlan* plan) {
-  uint64_t work[kMini];
-  Fit fit;
-  size_t head = 1;
+// `values` are 128, those behind `count` like the last one.
+LAMBDA_INLINE void plan_mini(ColumnForm form, const uint64_t* values, size_t count, uint64_t slope, MiniPlan last,
+                             const MiniPlan* runs, MiniPlan* plan) {
+  alignas(32) uint64_t work[kMini];
+  const uint64_t* from = values;
   *plan = {};
   if (form == ColumnForm::kDelta) {
-    plan->base = values[0];
-    for (size_t i = 1; i < count; ++i) work[i] = values[i] - values[i - 1];
+    for (size_t i = 0; i < kPairs; ++i) work[i + 1] = values[i + 1] - values[i];
+    for (size_t i = kPairs; i + 1 < kMini; ++i) work[i + 1] = values[i + 1] - values[i];
     work[0] = count > 1 ? work[1] : 0;  // means nothing, so it shall not widen the rest
-    fit = fit_integers(work, count, &plan->delta);
-    head += varint_length(zigzag(plan->delta - last.delta));
+    for (size_t i = count; i < kMini; ++i) work[i] = work[0];
+    from = work;
   } else if (form == ColumnForm::kSlope) {
-    flatten(values, count, slope, work);
-    fit = fit_integers(work, count, &plan->base);
+    flatten(values, kMini, slope, work);
+    for (size_t i = count; i < kMini; ++i) work[i] = work[0];
+    from = work;
+  }
+  uint64_t base;
+  const Fit fit = fit_integers(from, count, &base);
+  size_t head = 1;
+  if (form == ColumnForm::kDelta) {
+    plan->delta = base;
+    plan->base = values[0];
+    head += varint_length(zigzag(plan->delta - last.delta));
   } else {
-    fit = fit_integers(values, count, &plan->base);
+    plan->base = base;
   }
   head += varint_length(zigzag(plan->base - last.base));
   plan->width = fit.width;
   plan->patches = fit.patches;
   plan->extra = fit.extra;
   plan->bytes = static_cast<uint32_t>(head) + fit.bytes;
-  if (runs != nullptr) {
-    const auto bytes = static_cast<uint32_t>(runs->bytes - varint_length(zigzag(runs->base)) +
-                                             varint_length(zigzag(runs->base - last.base)));
-    if (bytes < plan->bytes) {
-      const uint64_t delta = last.delta;
-      *plan = *runs;
-      plan->bytes = bytes;
-      plan->delta = delta;
-    }
-  }
-  return plan->bytes;
+  if (runs == nullptr) return;
+  const auto bytes = static_cast<uint32_t>(runs->bytes - varint_length(zigzag(runs->base)) +
+                                           varint_length(zigzag(runs->base - last.base)));
+  if (bytes >= plan->bytes) return;
+  const uint64_t delta = last.delta;
+  *plan = *runs;
+  plan->bytes = bytes;
+  plan->delta = delta;
 }
 
-bool is_even(const uint64_t* values, size_t count, uint64_t* step) {
-  *step = count > 1 ? values[1] - values[0] : 0;
-  for (size_t i = 2; i < count; ++i) {
-    if (values[i] - values[i - 1] != *step) return false;
+LAMBDA_INLINE bool is_even(const uint64_t* values, size_t count, uint64_t* out) {
+  constexpr size_t kAtOnce = 64;
+  const uint64_t step = count > 1 ? values[1] - values[0] : 0;
+  *out = step;
+  size_t i = 1;
+  for (; i + kAtOnce <= count; i += kAtOnce) {
+    uint64_t differs = 0;
+    for (size_t k = 0; k < kAtOnce; ++k) differs |= (values[i + k] - values[i + k - 1]) ^ step;
+    if (differs != 0) return false;
+  }
+  for (; i < count; ++i) {
+    if (values[i] - values[i - 1] != step) return false;
   }
   return true;
 }
+
+LAMBDA_INLINE void plan_uneven(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope) {
+  const size_t minis = (count + kMini - 1) / kMini;
+  alignas(32) uint64_t rest[kMini];  // the last piece, padded
+  const uint64_t* pieces[kMinisMax];
+  MiniPlan runs[kMinisMax];
+  bool has_runs[kMinisMax];
+  for (size_t m = 0; m < minis; ++m) {
+    const size_t n = count - m * kMini < kMini ? count - m * kMini : kMini;
+    pieces[m] = values + m * kMini;
+    if (n < kMini) {
+      for (size_t i = 0; i < kMini; ++i) rest[i] = pieces[m][i < n ? i : n - 1];
+      pieces[m] = rest;
+    }
+    has_runs[m] = plan_runs(pieces[m], n, &runs[m]);
+  }
+  // What a point adds on average, in 1/256; the difference may wrap, then slope is only a bad one.
+  const auto rise = static_cast<int64_t>((values[count - 1] - values[0]) << kSlopeShift);
+  const auto slope = static_cast<uint64_t>(rise / static_cast<int64_t>(count - 1));
+  // Of many pieces two decide which kind of column it is, the others are planned for that kind only.
+  constexpr size_t kFew = 3;
+  size_t best = SIZE_MAX;
+  for (const ColumnForm form : {ColumnForm::kPlain, ColumnForm::kDelta, ColumnForm::kSlope}) {
+    if (form == ColumnForm::kSlope && !try_slope) continue;
+    size_t bytes = form == ColumnForm::kSlope ? varint_length(zigzag(slope)) : 0;
+    MiniPlan mini;
+    for (size_t m = minis <= kFew ? 0 : minis / 4; m < minis; m += minis <= kFew ? 1 : minis / 2) {
+      const size_t n = count - m * kMini < kMini ? count - m * kMini : kMini;
+      plan_mini(form, pieces[m], n, slope, mini, has_runs[m] ? &runs[m] : nullptr, &mini);
+      bytes += mini.bytes;
+    }
+    if (bytes >= best) continue;
+    best = bytes;
+    plan->form = form;
+  }
+  plan->slope = plan->form == ColumnForm::kSlope ? slope : 0;
+  plan->bytes = 1 + (plan->form == ColumnForm::kSlope ? varint_length(zigzag(slope)) : 0);
+  MiniPlan last;
+  for (size_t m = 0; m < minis; ++m) {
+    const size_t n = count - m * kMini < kMini ? count - m * kMini : kMini;
+    plan_mini(plan->form, pieces[m], n, slope, last, has_runs[m] ? &runs[m] : nullptr, &plan->minis[m]);
+    last = plan->minis[m];
+    plan->bytes += last.bytes;
+  }
+}
+
+LAMBDA_INLINE void plan_any(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope) {
+  plan->form = ColumnForm::kEven;
+  if (!is_even(values, count, &plan->slope)) return plan_uneven(values, count, plan, try_slope);
+  plan->bytes = 1 + varint_length(zigzag(values[0])) + varint_length(zigzag(plan->slope));
+}
+
+void plan_anywhere(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope) {
+  plan_any(values, count, plan, try_slope);
+}
+
+#ifdef LAMBDA_AVX2
+LAMBDA_AVX2 void plan_avx2(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope) {
+  plan_any(values, count, plan, try_slope);
+}
+#endif
 
 uint8_t* write_runs(const MiniPlan& plan, const uint64_t* values, size_t count, uint8_t* out) {
   uint64_t lengths[kMini];
@@ -182,59 +305,69 @@ uint8_t* write_runs(const MiniPlan& plan, const uint64_t* values, size_t count, 
   return out + (runs * plan.run_value_width + 7) / 8;
 }
 
-uint8_t* write_packed(const MiniPlan& plan, uint64_t* work, size_t count, uint8_t* out) {
-  if (plan.patches > 0) {
-    uint64_t above[kMini];
-    size_t patches = 0;
-    *out++ = plan.patches;
-    *out++ = plan.extra;
-    for (size_t i = 0; i < count; ++i) {
-      if (work[i] >> plan.width == 0) continue;  // a width of 64 has no patches
-      *out++ = static_cast<uint8_t>(i);
-      above[patches++] = work[i] >> plan.width;
-      work[i] &= low_bits(plan.width);
-    }
-    pack_line(above, patches, plan.extra, out);
-    out += (patches * plan.extra + 7) / 8;
+// Cuts what stands above the width off the integers and writes it.
+LAMBDA_INLINE uint8_t* write_patches(const MiniPlan& plan, uint64_t* work, size_t count, uint8_t* out) {
+  uint64_t above[kMini];
+  size_t patches = 0;
+  *out++ = plan.patches;
+  *out++ = plan.extra;
+  for (size_t i = 0; i < count; ++i) {
+    if (work[i] >> plan.width == 0) continue;  // a width of 64 has no patches
+    *out++ = static_cast<uint8_t>(i);
+    above[patches++] = work[i] >> plan.width;
+    work[i] &= low_bits(plan.width);
   }
-  pack(work, count, plan.width, out);
-  return out + packed_bytes(count, plan.width);
+  pack_line(above, patches, plan.extra, out);
+  return out + (patches * plan.extra + 7) / 8;
 }
+
+LAMBDA_INLINE uint8_t* write_pieces(const ColumnPlan& plan, const uint64_t* values, size_t count, uint8_t* out) {
+  MiniPlan last;
+  alignas(32) uint64_t work[kMini];
+  for (size_t m = 0; m * kMini < count; ++m) {
+    const MiniPlan& mini = plan.minis[m];
+    const uint64_t* const from = values + m * kMini;
+    const size_t n = count - m * kMini < kMini ? count - m * kMini : kMini;
+    *out++ = static_cast<uint8_t>(mini.width | (mini.patches > 0 ? kPatchedFlag : 0));
+    out = put_varint(out, zigzag(mini.base - last.base));
+    last = mini;
+    if (mini.width == kRunsWidth) {
+      out = write_runs(mini, from, n, out);
+      continue;
+    }
+    if (plan.form == ColumnForm::kDelta) {
+      const uint64_t before = m > 0 ? plan.minis[m - 1].delta : 0;
+      out = put_varint(out, zigzag(mini.delta - before));
+    }
+    if (n == kMini) {
+      take_off<kMini>(plan.form, mini, from, n, plan.slope, work);
+    } else {
+      take_off<0>(plan.form, mini, from, n, plan.slope, work);
+    }
+    if (mini.patches > 0) out = write_patches(mini, work, n, out);
+    pack(work, n, mini.width, out);
+    out += packed_bytes(n, mini.width);
+  }
+  return out;
+}
+
+uint8_t* write_pieces_anywhere(const ColumnPlan& plan, const uint64_t* values, size_t count, uint8_t* out) {
+  return write_pieces(plan, values, count, out);
+}
+
+#ifdef LAMBDA_AVX2
+LAMBDA_AVX2 uint8_t* write_pieces_avx2(const ColumnPlan& plan, const uint64_t* values, size_t count, uint8_t* out) {
+  return write_pieces(plan, values, count, out);
+}
+#endif
 
 }  // namespace
 
 void plan_column(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope) {
-  plan->form = ColumnForm::kEven;
-  if (is_even(values, count, &plan->slope)) {
-    plan->bytes = 1 + varint_length(zigzag(values[0])) + varint_length(zigzag(plan->slope));
-    return;
-  }
-  const size_t minis = (count + kMini - 1) / kMini;
-  MiniPlan runs[kMinisMax];
-  bool has_runs[kMinisMax];
-  for (size_t m = 0; m < minis; ++m) {
-    const size_t n = count - m * kMini < kMini ? count - m * kMini : kMini;
-    has_runs[m] = plan_runs(values + m * kMini, n, 0, &runs[m]);
-  }
-  // What a point adds on average, in 1/256; the difference may wrap, then slope is only a bad one.
-  const auto rise = static_cast<int64_t>((values[count - 1] - values[0]) << kSlopeShift);
-  const auto slope = static_cast<uint64_t>(rise / static_cast<int64_t>(count - 1));
-  plan->bytes = SIZE_MAX;
-  ColumnPlan other;
-  for (const ColumnForm form : {ColumnForm::kPlain, ColumnForm::kDelta, ColumnForm::kSlope}) {
-    if (form == ColumnForm::kSlope && !try_slope) continue;
-    other.form = form;
-    other.slope = form == ColumnForm::kSlope ? slope : 0;
-    other.bytes = 1 + (form == ColumnForm::kSlope ? varint_length(zigzag(slope)) : 0);
-    MiniPlan last;
-    for (size_t m = 0; m < minis && other.bytes < plan->bytes; ++m) {
-      const size_t n = count - m * kMini < kMini ? count - m * kMini : kMini;
-      other.bytes +=
-          plan_mini(form, values + m * kMini, n, slope, last, has_runs[m] ? &runs[m] : nullptr, &other.minis[m]);
-      last = other.minis[m];
-    }
-    if (other.bytes < plan->bytes) *plan = other;
-  }
+#ifdef LAMBDA_AVX2
+  if (__builtin_cpu_supports("avx2")) return plan_avx2(values, count, plan, try_slope);
+#endif
+  plan_anywhere(values, count, plan, try_slope);
 }
 
 uint8_t* write_column(const ColumnPlan& plan, const uint64_t* values, size_t count, uint8_t* out) {
@@ -244,31 +377,10 @@ uint8_t* write_column(const ColumnPlan& plan, const uint64_t* values, size_t cou
     return put_varint(out, zigzag(plan.slope));
   }
   if (plan.form == ColumnForm::kSlope) out = put_varint(out, zigzag(plan.slope));
-  MiniPlan last;
-  uint64_t work[kMini] = {};
-  for (size_t m = 0; m * kMini < count; ++m) {
-    const MiniPlan& mini = plan.minis[m];
-    const uint64_t* const from = values + m * kMini;
-    const size_t n = count - m * kMini < kMini ? count - m * kMini : kMini;
-    *out++ = static_cast<uint8_t>(mini.width | (mini.patches > 0 ? kPatchedFlag : 0));
-    out = put_varint(out, zigzag(mini.base - last.base));
-    if (mini.width == kRunsWidth) {
-      out = write_runs(mini, from, n, out);
-      last = mini;
-      continue;
-    }
-    if (plan.form == ColumnForm::kDelta) {
-      out = put_varint(out, zigzag(mini.delta - last.delta));
-      for (size_t i = 1; i < n; ++i) work[i] = from[i] - from[i - 1] - mini.delta;
-      work[0] = n > 1 ? work[1] : 0;  // as it was planned
-    } else {
-      flatten(from, n, plan.slope, work);
-      for (size_t i = 0; i < n; ++i) work[i] -= mini.base;
-    }
-    out = write_packed(mini, work, n, out);
-    last = mini;
-  }
-  return out;
+#ifdef LAMBDA_AVX2
+  if (__builtin_cpu_supports("avx2")) return write_pieces_avx2(plan, values, count, out);
+#endif
+  return write_pieces_anywhere(plan, values, count, out);
 }
 
 }  // namespace lambda::packed

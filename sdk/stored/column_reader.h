@@ -49,8 +49,10 @@ struct ColumnReader {
   uint64_t base = 0;  // kEven: the next integer
   uint64_t slope = 0;
   uint64_t delta = 0;
+  const UnpackRows* rows = nullptr;
 
   void open(Input* in) {
+    rows = unpack_rows_here();
     const uint8_t kind = in->u8();
     if (kind > static_cast<uint8_t>(ColumnForm::kSlope)) in->good = false;
     form = static_cast<ColumnForm>(kind);
@@ -73,17 +75,15 @@ struct ColumnReader {
     const unsigned width = head & 0x7F;
     if (width > 64) in->good = false;
     if (form == ColumnForm::kDelta) delta += in->integer();
-    const uint8_t* positions = nullptr;
-    size_t patches = 0;
-    uint64_t above[kMini];
-    if ((head & kPatchedFlag) != 0) patches = read_patches(in, count, width, &positions, above);
+    Patches patches;
+    if ((head & kPatchedFlag) != 0) patches = read_patches(in, count, width);
     if (!in->good) return;
     const size_t bytes = packed_bytes(count, width);
     const size_t readable = in->left();
     const uint8_t* const packed = in->take(bytes);
     if (!in->good) return;
-    unpack(packed, readable, count, width, out);
-    for (size_t i = 0; i < patches; ++i) out[positions[i]] |= above[i] << width;
+    unpack(rows, packed, readable, count, width, form == ColumnForm::kDelta ? delta : base, out);
+    if (patches.count > 0 && !patches.apply(count, width, out)) in->good = false;
     finish(count, out);
   }
 
@@ -117,39 +117,91 @@ struct ColumnReader {
   }
 
  private:
+  // `out` has the integers as they are packed, more by the base or, for kDelta, by the delta.
   LAMBDA_INLINE void finish(size_t count, uint64_t* out) const {
-    const uint64_t first = base;
     if (form == ColumnForm::kDelta) {
-      const uint64_t more = delta;
-      uint64_t sum = first;
-      out[0] = sum;
-      for (size_t i = 1; i < count; ++i) out[i] = sum += out[i] + more;
+      out[0] = base;
+      if (count == kMini) return add_up(out);
+      for (size_t i = 1; i < count; ++i) out[i] += out[i - 1];
     } else if (form == ColumnForm::kSlope) {
-      const uint64_t step = slope;
-      for (size_t i = 0; i < count; ++i) {
-        out[i] += first + static_cast<uint64_t>(static_cast<int64_t>(i * step) >> kSlopeShift);
-      }
-    } else if (count == kMini) {
-      for (size_t i = 0; i < kMini; ++i) out[i] += first;
-    } else {
-      for (size_t i = 0; i < count; ++i) out[i] += first;
+      add_slope(count, slope, out);
     }
   }
 
-  static size_t read_patches(Input* in, size_t count, unsigned width, const uint8_t** positions, uint64_t* above) {
-    const size_t patches = in->u8();
-    const unsigned extra = in->u8();
-    if (patches == 0 || patches > count || extra == 0 || width + extra > 64) in->good = false;
-    if (!in->good) return 0;
-    *positions = in->take(patches);
-    if (!in->good) return 0;
-    for (size_t i = 0; i < patches; ++i) {
-      if ((*positions)[i] >= count || (i > 0 && (*positions)[i] <= (*positions)[i - 1])) in->good = false;
+  // i * step >> kSlopeShift to each, as signed integers: what is shifted is made positive, as processors with vectors
+  // of 32 bytes shift 64 bits with their sign only in parts.
+  LAMBDA_INLINE static void add_slope(size_t count, uint64_t step, uint64_t* out) {
+    constexpr uint64_t kSign = uint64_t{1} << 63;
+    Four product = {kSign, kSign + step, kSign + 2 * step, kSign + 3 * step};
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4, product += 4 * step) {
+      Four four;
+      load_four(out + i, &four);
+      store_four(four + ((product >> kSlopeShift) - (kSign >> kSlopeShift)), out + i);
     }
-    const size_t readable = in->left();
-    const uint8_t* const bits = in->take((patches * extra + 7) / 8);
-    if (!in->good) return 0;
-    unpack_line(bits, readable, patches, extra, above);
+    for (; i < count; ++i) out[i] += static_cast<uint64_t>(static_cast<int64_t>(i * step) >> kSlopeShift);
+  }
+
+  // Each becomes the sum of all up to it: four at a time, of which only the sum of the four waits for those before.
+  LAMBDA_INLINE static void add_up(uint64_t* out) {
+    const Four none{};
+    Four before{};
+    for (size_t i = 0; i < kMini; i += 4) {
+      Four four;
+      load_four(out + i, &four);
+      four += __builtin_shufflevector(four, none, 4, 0, 1, 2);
+      four += __builtin_shufflevector(four, none, 4, 5, 0, 1);
+      store_four(four + before, out + i);
+      before += __builtin_shufflevector(four, four, 3, 3, 3, 3);
+    }
+  }
+
+  // Places that rise, and as many integers of `extra` bits: what is above the width there.
+  struct Patches {
+    const uint8_t* positions = nullptr;
+    const uint8_t* bits = nullptr;
+    size_t count = 0;
+    size_t readable = 0;  // bytes from `bits`
+    unsigned extra = 0;
+
+    // False: a place is none of `among`, or not above the one before it.
+    bool apply(size_t among, unsigned width, uint64_t* out) const {
+      size_t least = 0;
+      const auto put = [&](size_t i, uint64_t above) {
+        const size_t position = positions[i];
+        if (position < least || position >= among) return false;
+        least = position + 1;
+        out[position] += above << width;
+        return true;
+      };
+      const bool whole_loads = extra <= 57 && (count - 1) * extra / 8 + 8 <= readable;
+      if (whole_loads) {
+        const uint64_t mask = low_bits(extra);
+        for (size_t i = 0, bit = 0; i < count; ++i, bit += extra) {
+          if (!put(i, load_u64le(bits + bit / 8) >> (bit % 8) & mask)) return false;
+        }
+        return true;
+      }
+      uint64_t above[kMini];
+      unpack_line(bits, readable, count, extra, above);
+      for (size_t i = 0; i < count; ++i) {
+        if (!put(i, above[i])) return false;
+      }
+      return true;
+    }
+  };
+
+  static Patches read_patches(Input* in, size_t count, unsigned width) {
+    Patches patches;
+    patches.count = in->u8();
+    patches.extra = in->u8();
+    if (patches.count == 0 || patches.count > count || patches.extra == 0 || width + patches.extra > 64) {
+      in->good = false;
+      return {};
+    }
+    patches.positions = in->take(patches.count);
+    patches.readable = in->left();
+    patches.bits = in->take((patches.count * patches.extra + 7) / 8);
     return patches;
   }
 

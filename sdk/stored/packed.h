@@ -50,27 +50,39 @@ struct PackedReader {
   bool open(const BlockInfo& head, const uint8_t* begin, const uint8_t* end);
   // The next points: times in ticks from t_min, and bits. `count` is 128 or the rest.
   LAMBDA_INLINE bool next(size_t count, uint64_t* ticks, uint64_t* bits);
+  // The same without the times, for who knows them.
+  LAMBDA_INLINE bool next_values(size_t count, uint64_t* bits);
   bool skip(size_t count);
 };
 
-LAMBDA_INLINE bool decimals(PackedReader* reader, size_t count, uint64_t* bits) {
+// False: an integer is too large for its float.
+template <bool kF32, bool kWhole>
+LAMBDA_INLINE bool divide(uint64_t* bits, size_t count, double power) {
   uint64_t outside = 0;
-  for (size_t i = 0; i < count; ++i) outside |= (bits[i] + static_cast<uint64_t>(kDecimalEnd)) >> 52;
+  for (size_t i = 0; i < count; ++i) {
+    outside |= (bits[i] + static_cast<uint64_t>(kDecimalEnd)) >> 52;
+    bits[i] = decimal_bits(kF32, static_cast<int64_t>(bits[i]), kWhole ? 1 : power);
+  }
+  return outside == 0;
+}
+
+LAMBDA_INLINE bool decimals(PackedReader* reader, size_t count, uint64_t* bits) {
   const double power = reader->power;
+  bool fine = true;
   if (reader->info.type == ValueType::kF32) {
-    for (size_t i = 0; i < count; ++i) bits[i] = decimal_bits(true, static_cast<int64_t>(bits[i]), power);
+    fine = divide<true, false>(bits, count, power);
   } else if (power == 1) {
-    for (size_t i = 0; i < count; ++i) bits[i] = decimal_bits(false, static_cast<int64_t>(bits[i]), 1);
+    fine = divide<false, true>(bits, count, 1);
   } else {
-    for (size_t i = 0; i < count; ++i) bits[i] = decimal_bits(false, static_cast<int64_t>(bits[i]), power);
+    fine = divide<false, false>(bits, count, power);
   }
   const ColumnReader& second = reader->second;
-  if (second.form == ColumnForm::kEven && second.base == 0 && second.slope == 0) return outside == 0;
+  if (second.form == ColumnForm::kEven && second.base == 0 && second.slope == 0) return fine;
   uint64_t ulps[kMini];
   reader->second.next(&reader->second_in, count, ulps);
   const uint64_t mask = reader->info.type == ValueType::kF32 ? 0xFFFFFFFF : ~uint64_t{0};
   for (size_t i = 0; i < count; ++i) bits[i] = (bits[i] + ulps[i]) & mask;
-  return outside == 0;
+  return fine;
 }
 
 inline bool entries_of(PackedReader* reader, size_t count, uint64_t* bits) {
@@ -97,8 +109,12 @@ inline void put_exceptions(PackedReader* reader, size_t count, uint64_t* bits) {
 
 LAMBDA_INLINE bool PackedReader::next(size_t count, uint64_t* ticks, uint64_t* bits) {
   times.next(&times_in, count, ticks);
+  return times_in.good && next_values(count, bits);
+}
+
+LAMBDA_INLINE bool PackedReader::next_values(size_t count, uint64_t* bits) {
   main.next(&main_in, count, bits);
-  bool fine = times_in.good && main_in.good;
+  bool fine = main_in.good;
   if (!fine) return false;
   if (form == ValueForm::kDecimal) {
     fine = decimals(this, count, bits) && second_in.good;

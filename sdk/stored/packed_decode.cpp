@@ -3,10 +3,6 @@
 #include "aggregate.h"
 #include "packed.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#define LAMBDA_PACKED_AVX2 1
-#endif
-
 namespace lambda {
 namespace packed {
 namespace {
@@ -24,14 +20,22 @@ struct TimeCheck {
     uint32_t least = low;
     uint32_t greatest = high;
     uint64_t above = 0;
-    uint64_t behind = 0;
     for (size_t i = 0; i < n; ++i) {
       const auto tick = static_cast<uint32_t>(ticks[i]);
       above |= ticks[i] >> 32;
       least = tick < least ? tick : least;
       greatest = tick > greatest ? tick : greatest;
     }
-    for (size_t i = 1; i < n; ++i) behind |= ticks[i] - ticks[i - 1] - 1;
+    Four behinds{};
+    size_t at = 1;
+    for (; at + 4 <= n; at += 4) {
+      Four these, before;
+      load_four(ticks + at, &these);
+      load_four(ticks + at - 1, &before);
+      behinds |= these - before - 1;
+    }
+    uint64_t behind = behinds[0] | behinds[1] | behinds[2] | behinds[3];
+    for (; at < n; ++at) behind |= ticks[at] - ticks[at - 1] - 1;
     low = least;
     high = greatest;
     outside |= above != 0;
@@ -44,19 +48,43 @@ struct TimeCheck {
   }
 };
 
-LAMBDA_INLINE void write_points(const uint64_t* ticks, const uint64_t* bits, size_t n, int64_t t_min, uint32_t tick_ms,
-                                Point* out) {
-  for (size_t i = 0; i < n; ++i) {
-    // Both are below 2^32.
-    const uint64_t since = static_cast<uint64_t>(static_cast<uint32_t>(ticks[i])) * tick_ms;
-    out[i] = {static_cast<int64_t>(static_cast<uint64_t>(t_min) + since), bits[i]};
-  }
+// Four times and their values, as points.
+LAMBDA_INLINE void write_four(const Four& times, const uint64_t* bits, Point* out) {
+  static_assert(sizeof(Point) == 16 && offsetof(Point, time_ms) == 0 && offsetof(Point, bits) == 8);
+  Four values;
+  load_four(bits, &values);
+  store_four(__builtin_shufflevector(times, values, 0, 4, 1, 5), out);
+  store_four(__builtin_shufflevector(times, values, 2, 6, 3, 7), out + 2);
 }
 
 struct PointSink {
   Point* out;
+  // Points whose times rise by one step from `tick` on.
+  LAMBDA_INLINE void take_even(const BlockInfo& info, uint64_t tick, uint64_t step, const uint64_t* bits, size_t n) {
+    const uint64_t first = static_cast<uint64_t>(info.t_min) + tick * info.tick_ms;
+    const uint64_t step_ms = step * info.tick_ms;
+    Point* const to = out;
+    Four times = {first, first + step_ms, first + 2 * step_ms, first + 3 * step_ms};
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4, times += 4 * step_ms) write_four(times, bits + i, to + i);
+    for (; i < n; ++i) to[i] = {static_cast<int64_t>(first + i * step_ms), bits[i]};
+    out += n;
+  }
   LAMBDA_INLINE void take(const BlockInfo& info, const uint64_t* ticks, const uint64_t* bits, size_t n) {
-    write_points(ticks, bits, n, info.t_min, info.tick_ms, out);
+    const auto first = static_cast<uint64_t>(info.t_min);
+    const uint32_t tick_ms = info.tick_ms;
+    Point* const to = out;
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+      Four times;
+      load_four(ticks + i, &times);
+      times = (times & 0xFFFFFFFF) * tick_ms;  // both are below 2^32
+      write_four(times + first, bits + i, to + i);
+    }
+    for (; i < n; ++i) {
+      const uint64_t since = static_cast<uint64_t>(static_cast<uint32_t>(ticks[i])) * tick_ms;
+      to[i] = {static_cast<int64_t>(first + since), bits[i]};
+    }
     out += n;
   }
 };
@@ -65,6 +93,11 @@ struct AggregateSink {
   uint64_t from;  // ticks, both included
   uint64_t to;
   Aggregator* aggregator;
+  LAMBDA_INLINE void take_even(const BlockInfo& info, uint64_t tick, uint64_t step, const uint64_t* bits, size_t n) {
+    uint64_t ticks[kMini];
+    for (size_t i = 0; i < n; ++i) ticks[i] = tick + i * step;
+    take(info, ticks, bits, n);
+  }
   LAMBDA_INLINE void take(const BlockInfo&, const uint64_t* ticks, const uint64_t* bits, size_t n) {
     uint64_t wanted[kMini];
     for (size_t i = 0; i < n; ++i) wanted[i] = ticks[i] >= from && ticks[i] <= to ? ~uint64_t{0} : 0;
@@ -72,12 +105,37 @@ struct AggregateSink {
   }
 };
 
+// Whether the times are 0, step, 2 x step ... up to the span, as they nearly always are.
+bool is_even(const PackedReader& reader, uint32_t span) {
+  const ColumnReader& times = reader.times;
+  const uint64_t steps = reader.info.count - 1;
+  return times.form == ColumnForm::kEven && times.base == 0 && times.slope >= 1 && times.slope <= span &&
+         times.slope * steps == span && !reader.info.unordered;
+}
+
+template <class Sink>
+LAMBDA_INLINE bool decode_even(PackedReader* reader, Sink* sink) {
+  alignas(32) uint64_t bits[kMini];
+  const uint64_t step = reader->times.slope;
+  uint64_t tick = 0;
+  size_t left = reader->info.count;
+  for (; left >= kMini; left -= kMini, tick += kMini * step) {
+    if (!reader->next_values(kMini, bits)) return false;
+    sink->take_even(reader->info, tick, step, bits, kMini);
+  }
+  if (left == 0) return true;
+  if (!reader->next_values(left, bits)) return false;
+  sink->take_even(reader->info, tick, step, bits, left);
+  return true;
+}
+
 template <class Sink>
 LAMBDA_INLINE bool decode(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
+  *times_wrong = false;
+  if (is_even(*reader, span)) return decode_even(reader, sink);
   alignas(32) uint64_t ticks[kMini];
   alignas(32) uint64_t bits[kMini];
   TimeCheck check;
-  *times_wrong = false;
   size_t left = reader->info.count;
   for (; left >= kMini; left -= kMini) {
     if (!reader->next(kMini, ticks, bits)) return false;
@@ -98,16 +156,16 @@ bool decode_anywhere(PackedReader* reader, uint32_t span, Sink* sink, bool* time
   return decode(reader, span, sink, times_wrong);
 }
 
-#ifdef LAMBDA_PACKED_AVX2
+#ifdef LAMBDA_AVX2
 template <class Sink>
-__attribute__((target("avx2"))) bool decode_avx2(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
+LAMBDA_AVX2 bool decode_avx2(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
   return decode(reader, span, sink, times_wrong);
 }
 #endif
 
 template <class Sink>
 bool decode_here(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
-#ifdef LAMBDA_PACKED_AVX2
+#ifdef LAMBDA_AVX2
   if (__builtin_cpu_supports("avx2")) return decode_avx2(reader, span, sink, times_wrong);
 #endif
   return decode_anywhere(reader, span, sink, times_wrong);

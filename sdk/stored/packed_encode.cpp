@@ -1,25 +1,24 @@
 // Finds the smallest form for the values of a block: each candidate is planned, which gives its exact size, and only
-// the best is written.
+// the best is written. Candidates that cannot win, going by what others came to, are not planned.
 #include <algorithm>
 
+#include "decimals.h"
 #include "packed.h"
 
 namespace lambda::packed {
 namespace {
 
-constexpr double kRounder = 6755399441055744.0;  // 1.5 * 2^52: adding and subtracting it rounds to an integer
-
 struct Values {
   ValueType type;
   size_t count;
-  uint64_t bits[kBlockPointsMax];
+  alignas(32) uint64_t bits[kBlockPointsMax];  // up to the next multiple of kMini like the last one
 };
 
 struct Decimals {
   unsigned exponent = 0;
   size_t exception_count = 0;
-  uint64_t integers[kBlockPointsMax];
-  uint64_t ulps[kBlockPointsMax];
+  alignas(32) uint64_t integers[kBlockPointsMax];
+  alignas(32) uint64_t ulps[kBlockPointsMax];
   uint16_t exceptions[kBlockPointsMax / 8];
   ColumnPlan integer_plan;
   ColumnPlan ulp_plan;
@@ -36,52 +35,24 @@ struct Dictionary {
   ColumnPlan low_plan;
 };
 
-double number_of(ValueType type, uint64_t bits) {
-  if (type == ValueType::kF32) return static_cast<double>(__builtin_bit_cast(float, static_cast<uint32_t>(bits)));
-  return __builtin_bit_cast(double, bits);
-}
-
-// The integer n and the distance in units of the last place for which n / power + distance is exactly the value.
-bool as_decimal(ValueType type, uint64_t bits, double power, int64_t* n, int64_t* ulps) {
-  constexpr int64_t kUlpsMax = 255;  // farther off, the value is none of so many decimals
-  const double scaled = number_of(type, bits) * power;
-  if (!(scaled > -static_cast<double>(kDecimalEnd) && scaled < static_cast<double>(kDecimalEnd))) return false;
-  *n = static_cast<int64_t>((scaled + kRounder) - kRounder);
-  if (*n <= -kDecimalEnd || *n >= kDecimalEnd) return false;
-  *ulps = static_cast<int64_t>(bits - decimal_bits(type == ValueType::kF32, *n, power));
-  return *ulps >= -kUlpsMax && *ulps <= kUlpsMax;
-}
-
 // The number of decimals that makes a sample of the values cheapest; false: none is any good.
 bool choose_exponent(const Values& values, unsigned* exponent) {
-  constexpr size_t kSamples = 24;
   constexpr unsigned kExceptionBits = 80;
-  const size_t samples = values.count < kSamples ? values.count : kSamples;
-  size_t best = samples * 60;
+  constexpr size_t kSamples = kDecimalSamples;
+  alignas(32) uint64_t samples[kSamples];
+  for (size_t i = 0; i < kSamples; ++i) samples[i] = values.bits[i * values.count / kSamples];
+  size_t best = kSamples * 60;
   bool found = false;
   for (unsigned e = 0; e <= kDecimalMax; ++e) {
-    int64_t low = INT64_MAX, high = INT64_MIN, ulps_low = 0, ulps_high = 0;
-    size_t exceptions = 0;
-    for (size_t i = 0; i < samples && exceptions <= samples / 8; ++i) {
-      int64_t n, ulps;
-      if (!as_decimal(values.type, values.bits[i * values.count / samples], kPowers[e], &n, &ulps)) {
-        ++exceptions;
-        continue;
-      }
-      low = n < low ? n : low;
-      high = n > high ? n : high;
-      ulps_low = ulps < ulps_low ? ulps : ulps_low;
-      ulps_high = ulps > ulps_high ? ulps : ulps_high;
-    }
-    if (exceptions > samples / 8 || exceptions == samples) continue;
-    const size_t bits =
-        bits_of(static_cast<uint64_t>(high - low)) + bits_of(static_cast<uint64_t>(ulps_high - ulps_low));
-    const size_t cost = (samples - exceptions) * bits + exceptions * kExceptionBits;
+    const DecimalSample sample = sample_decimals(values.type, samples, kPowers[e]);
+    if (sample.exceptions > kSamples / 8) continue;
+    const size_t cost = (kSamples - sample.exceptions) * (bits_of(sample.range) + bits_of(sample.ulp_range)) +
+                        sample.exceptions * kExceptionBits;
     if (cost >= best) continue;
     best = cost;
     *exponent = e;
     found = true;
-    if (exceptions == 0 && ulps_low == 0 && ulps_high == 0) break;  // more decimals only cost more
+    if (sample.exceptions == 0 && !sample.any_ulps) break;  // more decimals only cost more
   }
   return found;
 }
@@ -91,19 +62,21 @@ size_t plan_decimals(const Values& values, Decimals* decimals) {
   if (values.type != ValueType::kF64 && values.type != ValueType::kF32) return SIZE_MAX;
   if (!choose_exponent(values, &decimals->exponent)) return SIZE_MAX;
   const double power = kPowers[decimals->exponent];
+  const size_t exceptions_max = values.count / 8;
   decimals->exception_count = 0;
-  int64_t last = 0;
-  for (size_t i = 0; i < values.count; ++i) {
-    int64_t n, ulps;
-    if (!as_decimal(values.type, values.bits[i], power, &n, &ulps)) {
-      if (decimals->exception_count >= values.count / 8) return SIZE_MAX;
-      decimals->exceptions[decimals->exception_count++] = static_cast<uint16_t>(i);
-      n = last;
-      ulps = 0;
+  for (size_t begin = 0; begin < values.count; begin += kMini) {
+    uint64_t* const integers = decimals->integers + begin;
+    uint64_t* const ulps = decimals->ulps + begin;
+    alignas(32) uint64_t wrong[kMini];
+    if (!split_decimals(values.type, values.bits + begin, power, integers, ulps, wrong)) continue;
+    const size_t n = values.count - begin < kMini ? values.count - begin : kMini;
+    for (size_t i = 0; i < n; ++i) {
+      if (wrong[i] == 0) continue;
+      if (decimals->exception_count >= exceptions_max) return SIZE_MAX;
+      decimals->exceptions[decimals->exception_count++] = static_cast<uint16_t>(begin + i);
+      integers[i] = begin + i > 0 ? integers[static_cast<ptrdiff_t>(i) - 1] : 0;
+      ulps[i] = 0;
     }
-    last = n;
-    decimals->integers[i] = static_cast<uint64_t>(n);
-    decimals->ulps[i] = static_cast<uint64_t>(ulps);
   }
   plan_column(decimals->integers, values.count, &decimals->integer_plan);
   plan_column(decimals->ulps, values.count, &decimals->ulp_plan);
@@ -111,12 +84,31 @@ size_t plan_decimals(const Values& values, Decimals* decimals) {
          decimals->integer_plan.bytes + decimals->ulp_plan.bytes;
 }
 
-// The distinct ones of `from`, sorted, and each one's place among them. False: there are more than `entries_max`.
+// The entries in rising order, by the bytes in which they differ; `order` begins as 0, 1, 2 ...
+void sort_entries(const uint64_t* entries, size_t count, uint16_t* order) {
+  uint64_t differ = 0;
+  for (size_t i = 1; i < count; ++i) differ |= entries[i] ^ entries[0];
+  uint16_t other[kEntriesMax];
+  for (unsigned shift = 0; shift < 64; shift += 8) {
+    if ((differ >> shift & 0xFF) == 0) continue;
+    uint16_t begins[257] = {};
+    for (size_t i = 0; i < count; ++i) ++begins[(entries[i] >> shift & 0xFF) + 1];
+    for (size_t b = 1; b < 256; ++b) begins[b] = static_cast<uint16_t>(begins[b] + begins[b - 1]);
+    for (size_t i = 0; i < count; ++i) other[begins[entries[order[i]] >> shift & 0xFF]++] = order[i];
+    std::copy(other, other + count, order);
+  }
+}
+
+// The distinct ones of `from`, sorted, and each one's place among them. False: there are more than `entries_max`, or
+// that is to be expected.
 bool find_entries(const uint64_t* from, size_t count, size_t entries_max, Dictionary* dictionary) {
   constexpr size_t kSlots = 2048;
   uint16_t slots[kSlots] = {};  // entry + 1
   size_t entries = 0;
+  // Of so many values all but a few are others: then there are too many of them. Of 512 that come at random it is 60.
+  constexpr size_t kFirst = 64, kDistinctMax = 61;
   for (size_t i = 0; i < count; ++i) {
+    if (i == kFirst && entries > kDistinctMax) return false;
     size_t slot = static_cast<size_t>((from[i] ^ from[i] >> 32) * 0x9E3779B97F4A7C15 >> 53);
     while (slots[slot] != 0 && dictionary->entries[slots[slot] - 1] != from[i]) slot = (slot + 1) % kSlots;
     if (slots[slot] == 0) {
@@ -130,8 +122,7 @@ bool find_entries(const uint64_t* from, size_t count, size_t entries_max, Dictio
   uint16_t rank[kEntriesMax];
   uint64_t sorted[kEntriesMax];
   for (size_t i = 0; i < entries; ++i) order[i] = static_cast<uint16_t>(i);
-  std::sort(order, order + entries,
-            [&](uint16_t a, uint16_t b) { return dictionary->entries[a] < dictionary->entries[b]; });
+  sort_entries(dictionary->entries, entries, order);
   for (size_t i = 0; i < entries; ++i) {
     rank[order[i]] = static_cast<uint16_t>(i);
     sorted[i] = dictionary->entries[order[i]];
@@ -142,8 +133,12 @@ bool find_entries(const uint64_t* from, size_t count, size_t entries_max, Dictio
   return true;
 }
 
-size_t plan_dictionary(const Values& values, Dictionary* dictionary) {
-  const size_t most = values.count / 2 < kEntriesMax ? values.count / 2 : kEntriesMax;
+// `best`: bytes of the best other form.
+size_t plan_dictionary(const Values& values, size_t best, Dictionary* dictionary) {
+  // An entry hardly ever takes less, and places rarely less than their bits: with more entries it cannot win.
+  constexpr size_t kEntryBits = 16;
+  size_t most = values.count / 2 < kEntriesMax ? values.count / 2 : kEntriesMax;
+  while (most > 0 && most * kEntryBits + values.count * bits_of(most - 1) / 2 > best * 8) most -= (most + 7) / 8;
   if (most == 0 || !find_entries(values.bits, values.count, most, dictionary)) return SIZE_MAX;
   plan_column(dictionary->entries, dictionary->entry_count, &dictionary->entry_plan);
   plan_column(dictionary->places, values.count, &dictionary->place_plan);
@@ -198,6 +193,7 @@ size_t encode_packed(ValueType type, std::span<const Point> points, const uint64
   values.type = type;
   values.count = points.size();
   for (size_t i = 0; i < values.count; ++i) values.bits[i] = points[i].bits;
+  for (size_t i = values.count; i % kMini != 0; ++i) values.bits[i] = values.bits[values.count - 1];
   ColumnPlan time_plan;
   plan_column(ticks, values.count, &time_plan, true);
 
@@ -223,7 +219,7 @@ size_t encode_packed(ValueType type, std::span<const Point> points, const uint64
     consider(ValueForm::kInteger, integer_plan.bytes);
   }
   if (best * 8 > values.count * kWorthDictionary)
-    consider(ValueForm::kDictionary, plan_dictionary(values, &dictionary));
+    consider(ValueForm::kDictionary, plan_dictionary(values, best, &dictionary));
   if (is_float && best * 8 > values.count * kWorthSplit) consider(ValueForm::kSplit, plan_split(values, &split));
 
   const size_t total = time_plan.bytes + 1 + best;

@@ -90,6 +90,7 @@ BlockError take_codec(Cursor* in, BlockInfo* info, uint8_t* flags) {
     case Codec::kXor32:
     case Codec::kSlope64:
     case Codec::kPacked:
+    case Codec::kRuns64:
       return BlockError::kNone;
   }
   return BlockError::kCodec;

@@ -37,6 +37,9 @@ struct StoredBlockReader {
         for (Point& point : points) point.bits = value += point.bits;
         break;
       }
+      case Codec::kRuns64:
+        CodecReader::runs64(&reader, points);
+        break;
       case Codec::kDelta64:
       case Codec::kPacked:
         reader.decode<Codec::kDelta64>(points);
@@ -152,6 +155,8 @@ const char* encoding_name(std::span<const uint8_t> bytes) {
       return "xor32";
     case Codec::kSlope64:
       return "slope64";
+    case Codec::kRuns64:
+      return "runs64";
     case Codec::kPacked:
       break;
   }

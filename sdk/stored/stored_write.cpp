@@ -1,7 +1,9 @@
 // Writing blocks in any codec, and choosing among them.
 #include "codes.h"
 #include "expect.h"
+#include "lambda/codecs.h"
 #include "stored_head.h"
+#include "wide_codes.h"
 
 namespace lambda {
 namespace {
@@ -36,6 +38,11 @@ struct Extent {
     last_step_ = step;
     if (tick != 1) tick = gcd(step, tick);
   }
+  // Of a time that cannot change the tick, as that is 1.
+  void add(int64_t time) {
+    t_min = time < t_min ? time : t_min;
+    t_max = time > t_max ? time : t_max;
+  }
   bool fits(int64_t span_ms_max) const {
     const uint64_t span = distance(t_min, t_max);
     if (span > static_cast<uint64_t>(span_ms_max)) return false;
@@ -51,9 +58,23 @@ BlockInfo info_of(const BlockOptions& options, std::span<const Point> points) {
   LAMBDA_EXPECT(options.first_ordinal <= (uint64_t{1} << 63) - kBlockPointsMax && options.scale <= kScaleMax);
   BlockInfo info;
   Extent extent(points[0].time_ms);
+  bool unordered = false;
+  uint64_t uneven = 0;
+  const uint64_t step = points.size() > 1 ? distance(points[1].time_ms, points[0].time_ms) : 0;
   for (size_t i = 1; i < points.size(); ++i) {
-    extent.add(points[i].time_ms, points[i - 1].time_ms);
-    info.unordered |= points[i].time_ms <= points[i - 1].time_ms;
+    unordered |= points[i].time_ms <= points[i - 1].time_ms;
+    uneven |= (static_cast<uint64_t>(points[i].time_ms) - static_cast<uint64_t>(points[i - 1].time_ms)) ^ step;
+  }
+  info.unordered = unordered;
+  if (uneven == 0) {
+    extent.add(points.back().time_ms);
+    extent.tick = step;
+  } else {
+    size_t looked_at = 1;
+    for (; looked_at < points.size() && extent.tick != 1; ++looked_at) {
+      extent.add(points[looked_at].time_ms, points[looked_at - 1].time_ms);
+    }
+    for (size_t i = looked_at; i < points.size(); ++i) extent.add(points[i].time_ms);
   }
   LAMBDA_EXPECT(extent.fits(kLongSpanMsMax));
   info.boot = options.boot;
@@ -75,6 +96,50 @@ int32_t ticks_between(int64_t from, int64_t to, uint32_t tick_ms) {
   return to < from ? -ticks : ticks;
 }
 
+#ifdef LAMBDA_WIDE_CODES
+template <Codec codec>
+[[gnu::always_inline]] inline uint8_t* write_codes_wide(uint32_t tick_ms, std::span<const Point> points, uint8_t* out) {
+  constexpr Codec kCodes = codec == Codec::kSlope64 ? Codec::kDelta64 : codec;  // slopes are deltas of differences
+  CodeState state;
+  if (codec != Codec::kSlope64) state.last_bits = codec == Codec::kXor32 ? points[0].bits << 32 : points[0].bits;
+  WideSink sink{out, 0, 0};
+  int64_t last_distance = 0;
+  int32_t step = 0;
+  for (size_t i = 1; i < points.size(); ++i) {
+    uint64_t bits = points[i].bits;
+    if (codec == Codec::kXor32) bits <<= 32;
+    if (codec == Codec::kSlope64) bits -= points[i - 1].bits;
+    const int64_t distance = points[i].time_ms - points[i - 1].time_ms;
+    if (distance != last_distance) {
+      last_distance = distance;
+      step = static_cast<int32_t>(tick_ms == 1 ? distance : distance / static_cast<int64_t>(tick_ms));
+    }
+    put_point<kCodes>(&sink, &state, step, bits);
+  }
+  return sink.fill > 0 ? sink.out + 1 : sink.out;
+}
+
+template <Codec codec>
+uint8_t* write_codes_anywhere(uint32_t tick_ms, std::span<const Point> points, uint8_t* out) {
+  return write_codes_wide<codec>(tick_ms, points, out);
+}
+#ifdef LAMBDA_BMI
+template <Codec codec>
+LAMBDA_BMI uint8_t* write_codes_bmi(uint32_t tick_ms, std::span<const Point> points, uint8_t* out) {
+  return write_codes_wide<codec>(tick_ms, points, out);
+}
+#endif
+
+template <Codec codec>
+uint8_t* write_codes(const BlockInfo& info, std::span<const Point> points, uint8_t* out) {
+#ifdef LAMBDA_BMI
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) {
+    return write_codes_bmi<codec>(info.tick_ms, points, out);
+  }
+#endif
+  return write_codes_anywhere<codec>(info.tick_ms, points, out);
+}
+#else
 template <Codec codec>
 uint8_t* write_codes(const BlockInfo& info, std::span<const Point> points, uint8_t* out) {
   constexpr Codec kCodes = codec == Codec::kSlope64 ? Codec::kDelta64 : codec;  // slopes are deltas of differences
@@ -88,6 +153,18 @@ uint8_t* write_codes(const BlockInfo& info, std::span<const Point> points, uint8
         encode_point<kCodes>(&state, ticks_between(points[i - 1].time_ms, points[i].time_ms, info.tick_ms), bits, out);
   }
   return state.fill > 0 ? out + 1 : out;
+}
+#endif
+
+uint8_t* write_runs(const BlockInfo& info, std::span<const Point> points, uint8_t* out) {
+  CodeState state;
+  uint64_t value = 0;
+  kRuns64Coding.start(points[0].bits, &state, &value);
+  for (size_t i = 1; i < points.size(); ++i) {
+    const int32_t step = ticks_between(points[i - 1].time_ms, points[i].time_ms, info.tick_ms);
+    out = kRuns64Coding.encode(&state, &value, step, points[i].bits, out);
+  }
+  return has_partial_byte(Codec::kRuns64, state) ? out + 1 : out;
 }
 
 std::span<const uint8_t> finish(uint8_t* begin, uint8_t* end) {
@@ -109,6 +186,8 @@ std::span<const uint8_t> write_stream(BlockInfo info, Codec codec, const Aggrega
       return finish(space, write_codes<Codec::kXor32>(info, points, bits));
     case Codec::kSlope64:
       return finish(space, write_codes<Codec::kSlope64>(info, points, bits));
+    case Codec::kRuns64:
+      return finish(space, write_runs(info, points, bits));
     case Codec::kDelta64:
     case Codec::kPacked:
       break;
@@ -116,14 +195,27 @@ std::span<const uint8_t> write_stream(BlockInfo info, Codec codec, const Aggrega
   return finish(space, write_codes<Codec::kDelta64>(info, points, bits));
 }
 
+// Divides multiples of a number: by what is its inverse among the integers modulo 2^64, once its twos are shifted out.
+struct ExactDivision {
+  int twos;
+  uint64_t inverse;
+
+  explicit ExactDivision(uint32_t divisor) : twos(__builtin_ctz(divisor)), inverse(divisor >> twos) {
+    const uint64_t odd = inverse;  // its own inverse in the lowest three bits; each round doubles how many are right
+    for (int round = 0; round < 5; ++round) inverse *= 2 - odd * inverse;
+  }
+  uint64_t operator()(uint64_t multiple) const { return (multiple >> twos) * inverse; }
+};
+
 // Empty: packing does not pay.
 std::span<const uint8_t> write_packed(BlockInfo info, const Aggregates* aggregates, std::span<const Point> points,
                                       std::span<uint8_t> space) {
   constexpr size_t kTouchedBehind = 32;  // bytes that the encoder may clear behind what it writes
   info.codec = Codec::kPacked;
-  uint64_t ticks[kBlockPointsMax];
+  alignas(32) uint64_t ticks[kBlockPointsMax];
+  const ExactDivision by_tick(info.tick_ms);
   for (size_t i = 0; i < points.size(); ++i) {
-    ticks[i] = distance(info.t_min, points[i].time_ms) / info.tick_ms;
+    ticks[i] = by_tick(static_cast<uint64_t>(points[i].time_ms) - static_cast<uint64_t>(info.t_min));
   }
   const size_t head = write_stored_head(info, points[0], aggregates, space.data());
   if (space.size() < head + kTouchedBehind + kChecksumBytes) return {};
@@ -137,10 +229,27 @@ bool gives_back(std::span<const uint8_t> block, std::span<const Point> points) {
   Point decoded[kBlockPointsMax];
   BlockInfo info;
   if (!read_block(block, 0, &info, decoded, kLongSpanMsMax).ok() || info.count != points.size()) return false;
-  for (size_t i = 0; i < points.size(); ++i) {
-    if (!(decoded[i] == points[i])) return false;
+  static_assert(sizeof(Point) == 16, "nothing in it but the time and the bits");
+  return __builtin_memcmp(decoded, points.data(), points.size_bytes()) == 0;
+}
+
+// Whether xor64 needs at least `bytes` for `points`: of each value its own bits, whatever the window, and of each
+// change of the time step the shortest.
+bool xor64_needs(size_t bytes, std::span<const Point> points) {
+  constexpr size_t kStepChange = 7;  // '11' instead of '10', then '0', five bits and a flag
+  size_t bits = 0;
+  uint64_t last_step = 0;
+  for (size_t i = 1; i < points.size() && bits < bytes * 8; ++i) {
+    const uint64_t step = static_cast<uint64_t>(points[i].time_ms) - static_cast<uint64_t>(points[i - 1].time_ms);
+    bits += step != last_step ? kStepChange : 0;
+    last_step = step;
+    const uint64_t x = points[i].bits ^ points[i - 1].bits;
+    const auto zeros = static_cast<size_t>(__builtin_clzll(x | 1));
+    const size_t lead = zeros < 31 ? zeros : 31;
+    const auto trail = static_cast<size_t>(__builtin_ctzll(x | uint64_t{1} << 63));
+    bits += x == 0 ? 1 : 3 + 64 - lead - trail;
   }
-  return true;
+  return bits >= bytes * 8;
 }
 
 }  // namespace
@@ -179,8 +288,10 @@ std::span<const uint8_t> pack_block(const StoredOptions& options, std::span<cons
   if (!best.empty() && !gives_back(best, points)) best = {};
   if (best.empty() || points.size() < packed::kMini || best.size() * 8 > points.size() * worth) {
     uint8_t other_space[stored_bytes_max(kBlockPointsMax)];
-    for (const Codec codec : {Codec::kXor64, Codec::kXor32, Codec::kDelta64, Codec::kSlope64}) {
+    for (const Codec codec : {Codec::kXor64, Codec::kXor32, Codec::kDelta64, Codec::kSlope64, Codec::kRuns64}) {
       if (!holds<true>(codec, info.type)) continue;
+      if (codec == Codec::kRuns64 && info.type != ValueType::kState) continue;  // hardly ever the smallest
+      if (codec == Codec::kXor64 && !best.empty() && xor64_needs(best.size(), points)) continue;
       const auto other = write_stream(info, codec, aggregates, points, other_space);
       if ((!best.empty() && other.size() >= best.size()) || !gives_back(other, points)) continue;
       __builtin_memcpy(space.data(), other.data(), other.size());

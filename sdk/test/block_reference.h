@@ -9,16 +9,25 @@
 #include <utility>
 #include <vector>
 
+#ifndef __SIZEOF_INT128__  // machines of 32 bits
+#include <boost/multiprecision/cpp_int.hpp>
+#endif
+
 #include "lambda/block.h"
 
 namespace lambda::reference {
 
+#ifdef __SIZEOF_INT128__
 using Wide = __int128;
+#else
+using Wide = boost::multiprecision::int128_t;
+#endif
 using Bytes = std::vector<uint8_t>;
 
 inline std::string binary(Wide value, int width) {  // two's complement, most significant bit first
+  if (value < 0) value += Wide{1} << width;
   std::string bits;
-  for (int i = width - 1; i >= 0; --i) bits += ((value >> i) & 1) != 0 ? '1' : '0';
+  for (int i = 0; i < width; ++i, value /= 2) bits.insert(bits.begin(), value % 2 != 0 ? '1' : '0');
   return bits;
 }
 
@@ -187,7 +196,8 @@ inline std::vector<Point> decode_bits(const BlockOptions& options, Point first, 
     } else if (changed) {
       const int width = !flag() ? 4 : !flag() ? 8 : !flag() ? 12 : !flag() ? 20 : !flag() ? 32 : 64;
       const Wide z = Wide{number(width)} + 1;
-      next.bits += static_cast<uint64_t>(z % 2 == 0 ? z / 2 : -(z / 2) - 1);
+      const auto half = static_cast<uint64_t>(z / 2);
+      next.bits += z % 2 == 0 ? half : uint64_t{0} - half - 1;
     }
     points.push_back(next);
   }

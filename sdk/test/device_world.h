@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "lambda/block.h"
+#include "lambda/codecs.h"
 #include "lambda/lambda.h"
 #include "lambda/parcel.h"
 #include "port/posix/posix_port.h"
@@ -37,13 +37,25 @@ class DeviceGateway {
   Mood mood = Mood::kStores;
   uint64_t incarnation = 1;
   int64_t clock_ms = 0;
+  uint32_t codecs = 0;  // as an ack says it; what is not among them it answers as a newer version
+  std::map<Codec, size_t> blocks_in;
+  size_t blocks_unknown = 0;
   std::map<Identity, Point> points;
-  std::set<Identity> gaps;  // every ordinal that was named
+  std::set<Identity> gaps;               // every ordinal that was named
+  std::map<Identity, uint64_t> thinned;  // how many from there on, of those
   std::map<std::pair<uint64_t, uint32_t>, v1::Declaration> declared;
   std::map<std::pair<uint64_t, uint32_t>, v1::ClockSegment> clocks;
   std::map<uint64_t, std::set<uint64_t>> seqs;
   std::map<std::pair<uint64_t, uint64_t>, std::string> bytes_of_parcel;
   std::vector<v1::Hello> hellos;
+  // Whether this ordinal is one of those that stand for twice as many.
+  bool is_of_thinned(const Identity& one) const {
+    const auto after = thinned.upper_bound(one);
+    if (after == thinned.begin()) return false;
+    const auto& [gap, count] = *std::prev(after);
+    const bool same = gap.boot == one.boot && gap.ref == one.ref;
+    return same && one.ordinal >= gap.ordinal + count && one.ordinal < gap.ordinal + 2 * count;
+  }
   size_t parcels = 0, undeclared_blocks = 0;
   size_t parcel_bytes_most = 0;
 
@@ -82,10 +94,10 @@ class DeviceGateway {
     const auto [known, fresh] = bytes_of_parcel.try_emplace({parcel.boot(), parcel.seq()}, message);
     EXPECT_EQ(known->second, message) << "sent again, byte for byte";
     std::vector<std::pair<BlockInfo, std::vector<Point>>> blocks;
-    check_signature(parcel, &blocks);
+    const bool takes = check_signature(parcel, &blocks);
     v1::Nack nack = nack_of(parcel.boot(), parcel.seq(), incarnation);
     if (mood == Mood::kSilent) return;
-    if (mood == Mood::kRetry) {
+    if (mood == Mood::kRetry || !takes) {
       nack.mutable_retry_after()->set_delay_ms(1000);
       down_(write(nack));
       return;
@@ -108,7 +120,9 @@ class DeviceGateway {
     answer(parcel.boot(), 0);
   }
 
-  void check_signature(const v1::Parcel& parcel, std::vector<std::pair<BlockInfo, std::vector<Point>>>* blocks) {
+  // False: a block is of a codec that this gateway does not take.
+  bool check_signature(const v1::Parcel& parcel, std::vector<std::pair<BlockInfo, std::vector<Point>>>* blocks) {
+    bool takes = true;
     ParcelDigest digest(posix_hash(),
                         {parcel.site(), parcel.device(), parcel.boot(), parcel.seq(), parcel.created_ms(),
                          parcel.floor_seq(), parcel.previous().empty() ? nullptr : bytes_of(parcel.previous()).data()});
@@ -123,7 +137,11 @@ class DeviceGateway {
     for (const auto& one : parcel.blocks()) {
       BlockInfo info;
       std::vector<Point> decoded(kBlockPointsMax);
-      ASSERT_TRUE(decode_block(bytes_of(one), parcel.boot(), &info, decoded).ok());
+      EXPECT_TRUE(decode_block(bytes_of(one), parcel.boot(), &info, decoded, kAllCodings).ok());
+      const bool known = ((codecs | kCodecsOfEverybody) & codec_bit(info.codec)) != 0;
+      takes = takes && known;
+      blocks_unknown += known ? 0 : 1;
+      ++blocks_in[info.codec];
       decoded.resize(info.count);
       ContentRoot content(posix_hash());
       for (const Point& point : decoded) content.add(point);
@@ -135,6 +153,9 @@ class DeviceGateway {
     digest.gaps(static_cast<uint32_t>(parcel.gaps_size()));
     for (const auto& gap : parcel.gaps()) {
       digest.gap({gap.ref(), gap.first_ordinal(), gap.count(), static_cast<GapReason>(gap.reason())});
+      const bool known = gap.reason() != v1::THINNED || (codecs & kTakesThinned) != 0;
+      takes = takes && known;
+      blocks_unknown += known ? 0 : 1;
     }
     digest.clocks(static_cast<uint32_t>(parcel.clocks_size()));
     for (const auto& one : parcel.clocks()) {
@@ -143,8 +164,9 @@ class DeviceGateway {
     uint8_t out[kDigestBytes], key[kPublicKeyBytes];
     digest.finish(out);
     public_key(key);
-    ASSERT_EQ(parcel.signature().size(), 64u);
+    EXPECT_EQ(parcel.signature().size(), 64u);
     EXPECT_TRUE(posix_verify(key, out, bytes_of(parcel.signature()).data()));
+    return takes;
   }
 
   void store(const v1::Parcel& parcel, const std::vector<std::pair<BlockInfo, std::vector<Point>>>& blocks) {
@@ -155,7 +177,9 @@ class DeviceGateway {
       }
     }
     for (const auto& gap : parcel.gaps()) {
-      for (uint64_t i = 0; i < gap.count(); ++i) gaps.insert({parcel.boot(), gap.ref(), gap.first_ordinal() + i});
+      const Identity first{parcel.boot(), gap.ref(), gap.first_ordinal()};
+      for (uint64_t i = 0; i < gap.count(); ++i) gaps.insert({first.boot, first.ref, first.ordinal + i});
+      if (gap.reason() == v1::THINNED) thinned.emplace(first, gap.count());
     }
     for (const auto& clock : parcel.clocks()) clocks[{parcel.boot(), clock.segment()}] = clock;
     seqs[parcel.boot()].insert(parcel.seq());
@@ -163,7 +187,7 @@ class DeviceGateway {
   }
 
   void answer(uint64_t boot, uint64_t nonce) {
-    AckOf ack{.boot = boot, .nonce = nonce, .incarnation = incarnation, .gateway_ms = clock_ms};
+    AckOf ack{.boot = boot, .nonce = nonce, .incarnation = incarnation, .gateway_ms = clock_ms, .codecs = codecs};
     // What the device gave up does not come: without this the holes would outgrow the ranges of an ack.
     ack.contiguous = floors_[boot] > 0 ? floors_[boot] - 1 : 0;
     for (const uint64_t seq : seqs[boot]) {
@@ -213,6 +237,11 @@ struct DeviceWorld {
     port.publish = [](void* context, lam_topic topic, const uint8_t* bytes, size_t bytes_size) {
       EXPECT_EQ(topic, LAM_UP);
       if (!of(context).linked) return false;
+      if (bytes_size > 0 && bytes[0] == 0x1A) {  // Up.answer
+        if (!of(context).takes_answers) return false;
+        of(context).answers.emplace_back(reinterpret_cast<const char*>(bytes), bytes_size);
+        return true;
+      }
       of(context).outgoing.emplace_back(reinterpret_cast<const char*>(bytes), bytes_size);
       return true;
     };
@@ -302,7 +331,8 @@ struct DeviceWorld {
   bool has_utc = true, linked = false, signs = true;
   unsigned lost = 0;  // per cent, in both directions
   std::mt19937_64 random{11};
-  std::deque<std::string> outgoing, incoming;
+  std::deque<std::string> outgoing, incoming, answers;
+  bool takes_answers = true;
   std::map<Identity, int64_t> made;
   std::map<std::pair<uint64_t, uint32_t>, uint64_t> next;
   DeviceGateway gateway{[this](const std::string& message) { incoming.push_back(message); }};

@@ -50,7 +50,7 @@ struct World {
     bytes.resize(store.copy(id, bytes));
     BlockInfo info;
     std::vector<Point> points(kBlockPointsMax);
-    const BlockStatus status = decode_block(bytes, 1, &info, points);
+    const BlockStatus status = decode_block(bytes, 1, &info, points, kAllCodings);
     EXPECT_TRUE(status.ok()) << block_error_name(status.error);
     points.resize(info.count);
     return points;
@@ -430,6 +430,85 @@ void expect_ten_minutes(World* world, std::span<const ValueType> types, uint64_t
   for (uint32_t i = 0; i < count; ++i) {
     ASSERT_EQ(world->read(i + 1, static_cast<int64_t>(seconds - 600) * 1000, INT64_MAX), last[i]);
   }
+}
+
+// ---- Codecs
+
+TEST(SeriesStoreCodecs, EverySeriesReadsBackWhateverItsCodecAndHoweverSmallThePages) {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937_64 random(seed);
+    const uint32_t pages[] = {128, 136, 152, 256, 1024};
+    World world({.series_max = 5,
+                 .page_bytes = pages[seed % 5],
+                 .block_bytes_max = static_cast<uint32_t>(256 + random() % 700),
+                 .codings = kAllCodings});
+    const ValueType types[] = {ValueType::kF32, ValueType::kI64, ValueType::kDec, ValueType::kState, ValueType::kF64};
+    const Codec codecs[] = {Codec::kXor32, Codec::kSlope64, Codec::kRuns64, Codec::kRuns64, Codec::kXor64};
+    std::vector<Point> made[5];
+    for (uint32_t i = 0; i < 5; ++i) {
+      const uint32_t ref = world.add(types[i]);
+      ASSERT_TRUE(world.store.write_in(ref, codecs[i]));
+    }
+    int64_t time = 1'700'000'000'000;
+    uint64_t state = 0;
+    for (int moment = 0; moment < 1'500; ++moment) {
+      time += random() % 50 == 0 ? static_cast<int64_t>(random() % 3'000) - 1'000 : 1'000;
+      if (random() % 40 == 0) state = random() % 5 == 0 ? random() : random() % 3;
+      for (uint32_t i = 0; i < 5; ++i) {
+        const uint64_t bits = types[i] == ValueType::kF32 ? state & 0xFFFFFFFF : state + (i == 1 ? moment * 7u : 0);
+        ASSERT_EQ(world.store.append(i + 1, {time, bits}).result, StoreResult::kOk);
+        made[i].push_back({time, bits});
+      }
+      if (random() % 200 == 0) world.store.seal(static_cast<uint32_t>(random() % 5) + 1);
+      if (moment % 100 != 0) continue;
+      for (uint32_t i = 0; i < 5; ++i) ASSERT_EQ(world.read(i + 1), made[i]) << "series " << i;
+    }
+    world.store.seal_all();
+    std::set<Codec> seen;
+    for (const SealedBlock& block : world.blocks(BlockState::kLoose)) {
+      seen.insert(block.info.codec);
+      ASSERT_LE(block.bytes, world.options.block_bytes_max);
+      ASSERT_EQ(world.decoded(block.id).size(), block.info.count);
+    }
+    EXPECT_EQ(seen.size(), 4u);
+    for (uint32_t i = 0; i < 5; ++i) ASSERT_EQ(world.read(i + 1), made[i]) << "series " << i;
+  }
+}
+
+TEST(SeriesStoreCodecs, AnotherCodecBeginsWithTheNextBlock) {
+  World world({.series_max = 2, .codings = kAllCodings});
+  const uint32_t ref = world.add(ValueType::kState);
+  ASSERT_EQ(world.store.append(ref, {0, 1}).result, StoreResult::kOk);
+  ASSERT_TRUE(world.store.write_in(ref, Codec::kRuns64));
+  ASSERT_EQ(world.store.append(ref, {1, 1}).result, StoreResult::kOk);
+  world.store.seal(ref);
+  ASSERT_EQ(world.store.append(ref, {2, 1}).result, StoreResult::kOk);
+  world.store.seal(ref);
+  const auto blocks = world.blocks(BlockState::kLoose);
+  ASSERT_EQ(blocks.size(), 2u);
+  EXPECT_EQ(blocks[0].info.codec, Codec::kDelta64);
+  EXPECT_EQ(blocks[1].info.codec, Codec::kRuns64);
+  EXPECT_EQ(world.read(ref), (std::vector<Point>{{0, 1}, {1, 1}, {2, 1}}));
+}
+
+TEST(SeriesStoreCodecs, ACodecThatIsNotThereOrDoesNotHoldTheTypeIsRefused) {
+  World none({.series_max = 2});
+  EXPECT_FALSE(none.store.has_codec_for(ValueType::kF32));
+  EXPECT_TRUE(none.store.has_codec_for(ValueType::kState));
+  EXPECT_FALSE(none.store.has_codec_for(static_cast<ValueType>(6)));
+  EXPECT_FALSE(none.store.write_in(none.add(ValueType::kState), Codec::kRuns64));
+  World all({.series_max = 2, .codings = kAllCodings});
+  EXPECT_TRUE(all.store.has_codec_for(ValueType::kF32));
+  EXPECT_FALSE(all.store.write_in(all.add(ValueType::kF64), Codec::kRuns64));
+  EXPECT_FALSE(all.store.write_in(all.add(ValueType::kState), Codec::kSlope64));
+  EXPECT_FALSE(all.store.write_in(2, Codec::kPacked));
+  EXPECT_FALSE(all.store.write_in(3, Codec::kDelta64));
+}
+
+TEST(SeriesStoreMemory, ASeriesTakes64BytesBesideItsPages) {
+  const SeriesStoreOptions one{.series_max = 1}, many{.series_max = 1'001};
+  EXPECT_EQ(SeriesStore::arena_bytes(many, 2) - SeriesStore::arena_bytes(one, 2), 64'000u);
 }
 
 // How many pages a span of so many bytes gives.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "lambda/codecs.h"
 #include "lambda/stored_block.h"
 
 namespace lambda {
@@ -90,8 +91,40 @@ TEST(StoredBlockVectors, EveryGoodOneReadsAsItsDescriptionAndEveryStreamIsWritte
     const auto written = write_block(vector.options, vector.codec, vector.points, space);
     EXPECT_EQ(Bytes(written.begin(), written.end()), bytes);
   }
-  EXPECT_EQ(codecs.size(), 5u);
+  EXPECT_EQ(codecs.size(), 6u);
   EXPECT_GE(packed, 9u);
+}
+
+// What a device may write is read, and written, by what a device has as well.
+bool is_of_a_device(const Bytes& block) {
+  return block.size() > 1 && find_coding(kAllCodings, static_cast<Codec>(block[1])) != nullptr;
+}
+
+TEST(StoredBlockVectors, WhatADeviceMayWriteItReadsAndWritesByteForByte) {
+  std::set<Codec> codecs;
+  for (const fs::path& path : texts()) {
+    SCOPED_TRACE(path.string());
+    Vector vector = read_text(path);
+    const Bytes bytes = read_bytes(fs::path(path).replace_extension(".bin"));
+    if (!is_of_a_device(bytes)) continue;
+    BlockInfo info;
+    std::vector<Point> points(kBlockPointsMax);
+    const BlockStatus status = decode_block(bytes, 0, &info, points, kAllCodings);
+    ASSERT_EQ(block_error_name(status.error), vector.error) << " at " << status.offset;
+    ASSERT_EQ(decode_block(bytes, 0, &info, points).error, BlockError::kCodec) << "read without its codec";
+    if (!status.ok()) continue;
+    codecs.insert(vector.codec);
+    points.resize(info.count);
+    EXPECT_EQ(points, vector.points);
+    vector.options.block.tick_ms = info.tick_ms;
+    vector.options.block.coding = find_coding(kAllCodings, vector.codec);
+    Bytes space(block_bytes_max(points.size()));
+    BlockWriter writer(space, vector.options.block);
+    for (const Point& point : points) ASSERT_EQ(writer.append(point), AppendResult::kOk);
+    const auto written = writer.seal();
+    EXPECT_EQ(Bytes(written.begin(), written.end()), bytes);
+  }
+  EXPECT_EQ(codecs.size(), kAllCodings.size());
 }
 
 TEST(StoredBlockVectors, EveryMalformedOneIsRefusedByItsName) {

@@ -2,6 +2,7 @@
 
 #include <functional>
 
+#include "lambda/codecs.h"
 #include "uplink_world.h"
 
 namespace lambda::test {
@@ -582,6 +583,24 @@ TEST(Uplink, ADisconnectForgetsWhatWasInFlightAndTheNextHelloTells) {
   world.tick();
   world.answer(AckOf{.boot = 1, .contiguous = 2, .nonce = world.nonce()}.write());
   EXPECT_EQ(world.seqs_sent(), Seqs{3});
+}
+
+TEST(Uplink, TellsTheCodecsThatAllGatewaysTakeWhichAnsweredLately) {
+  World world;
+  const auto ack = [&](const char* gateway, uint32_t codecs) {
+    AckOf answer{.boot = 1, .gateway = gateway, .codecs = codecs};
+    world.down(answer.write());
+    return world.shelf.codecs;
+  };
+  world.connect();
+  EXPECT_EQ(ack("fog-1", 0xB6), 0xB6u);
+  EXPECT_EQ(ack("fog-2", 0x36), 0x36u) << "what both take";
+  EXPECT_EQ(ack("fog-1", 0xB6), 0x36u);
+  EXPECT_EQ(ack("fog-3", 0), kCodecsOfEverybody) << "one that says nothing is an older one";
+  world.pass(599'000);
+  EXPECT_EQ(ack("fog-1", 0xB6), kCodecsOfEverybody);
+  world.pass(2'000);
+  EXPECT_EQ(ack("fog-1", 0xB6), 0xB6u) << "the others are silent for long";
 }
 
 TEST(Uplink, TellsTheGatewaysTime) {

@@ -56,6 +56,7 @@ class FakeShelf final : public Shelf {
   std::vector<ParcelKey> settled_keys;
   size_t new_boots = 0;
   int64_t time_ms = 0;
+  uint32_t codecs = 0;
   uint64_t calls = 0;
   bool present_first = true;
   std::function<void(ParcelKey)> on_settled = [](ParcelKey) {};
@@ -134,6 +135,7 @@ class FakeShelf final : public Shelf {
   }
   void new_boot() override { ++new_boots; }
   void gateway_time(int64_t utc_ms) override { time_ms = utc_ms; }
+  void gateways_take(uint32_t taken) override { codecs = taken; }
 
   std::function<void(uint64_t)> on_declare;
 
@@ -151,6 +153,7 @@ struct AckOf {
   uint64_t incarnation = 1;
   std::string gateway = "fog-1";
   int64_t gateway_ms = 0;
+  uint32_t codecs = 0;
 
   std::string write() const {
     v1::Down down;
@@ -167,6 +170,7 @@ struct AckOf {
     ack.set_incarnation(incarnation);
     ack.set_gateway_ms(gateway_ms);
     ack.set_nonce(nonce);
+    ack.set_codecs(codecs);
     return down.SerializeAsString();
   }
 };

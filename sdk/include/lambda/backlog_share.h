@@ -17,9 +17,11 @@ namespace lambda {
 
 inline constexpr uint32_t kBacklogDelayMs = 100;    // time in line that the backlog may cause
 inline constexpr uint32_t kBacklogPathMsMax = 700;  // the slowest path whose own time is believed: a far satellite's
+inline constexpr uint32_t kBacklogParcelsMax = 1u << 20;
 
 class BacklogShare {
  public:
+  // `parcels_max`: at most kBacklogParcelsMax count.
   explicit BacklogShare(uint32_t parcels_max);
 
   // A new connection, perhaps to another gateway: what was learned of the path is forgotten.

@@ -13,8 +13,23 @@
 
 namespace lambda {
 
-// The first two are what a device writes and every reader reads; the others need lambda/stored_block.h.
-enum class Codec : uint8_t { kXor64 = 1, kDelta64 = 2, kXor32 = 4, kSlope64 = 5, kPacked = 6 };
+// The first two are what everybody writes and reads. xor32, slope64 and runs64 are linked by who names them:
+// lambda/codecs.h. packed is for hosts: lambda/stored_block.h.
+enum class Codec : uint8_t { kXor64 = 1, kDelta64 = 2, kXor32 = 4, kSlope64 = 5, kPacked = 6, kRuns64 = 7 };
+
+// LAMBDA_TWO_CODECS, for all that is compiled into an image: there are no codecs but the first two, and a configuration
+// that names another is not valid. For images that would name none: having the choice takes flash too.
+#ifdef LAMBDA_TWO_CODECS
+inline constexpr bool kFurtherCodecs = false;
+#else
+inline constexpr bool kFurtherCodecs = true;
+#endif
+
+// Further codecs, none of which is linked unless it is named. The objects outlive whoever is given them.
+struct BlockCoding;
+using BlockCodings = std::span<const BlockCoding* const>;
+
+struct CodeWindow;
 
 // What a block says of itself.
 struct BlockInfo {
@@ -66,7 +81,8 @@ enum class AppendResult : uint8_t {
   kFull,  // space, 1,024 points, ten minutes or the tick: nothing was written; seal, then append to a new block
 };
 
-// The worst point: 2 bits of form, 3 + 22 of step, 1 + 1 + 5 + 6 + 64 of value (proto/block.md).
+// The worst point: 2 bits of form, 3 + 22 of step, 1 + 1 + 5 + 6 + 64 of value (proto/block.md). A code of runs64 may
+// be a byte longer, but stands for two points then.
 inline constexpr size_t kPointBytesMax = 13;
 inline constexpr size_t kBlockHeaderBytesMax = 64;  // everything before the bits, first value included
 inline constexpr uint32_t kTickMsMax = 600'000;
@@ -82,8 +98,9 @@ struct BlockOptions {
   uint32_t clock = 0;
   ValueType type = ValueType::kF64;
   uint8_t scale = 0;
-  bool write_boot = false;  // parcels leave it out, files and stores write it
-  uint32_t tick_ms = 1;     // every time difference must be a multiple of it; 1..kTickMsMax
+  bool write_boot = false;              // parcels leave it out, files and stores write it
+  uint32_t tick_ms = 1;                 // every time difference must be a multiple of it; 1..kTickMsMax
+  const BlockCoding* coding = nullptr;  // of the type; null: xor64 or delta64
 };
 
 // Where a run of codes stands: what the next point is written, or read, against. proto/block.md, "Codes".
@@ -91,7 +108,7 @@ struct CodeState {
   int64_t last_time = 0;
   uint64_t last_bits = 0;
   int32_t step = 0;         // last time difference, in ticks
-  uint8_t window_lead = 0;  // xor64: leading zeros and
+  uint8_t window_lead = 0;  // xor64: leading zeros and; runs64: both hold how many points have come since the last code
   uint8_t window_bits = 0;  // length of the window; 0: there is none yet
   uint8_t fill = 0;         // bits of `partial` that are taken, 0..7
   uint8_t partial = 0;      // the byte being filled, from its most significant bit
@@ -120,6 +137,8 @@ class BlockWriter {
 
   BlockInfo info_;
   CodeState code_;
+  uint64_t value_ = 0;  // slope64: the last value
+  const BlockCoding* coding_;
   uint8_t* space_;
   uint32_t space_bytes_;
   uint32_t position_;  // in `space`, of the byte being filled
@@ -129,10 +148,10 @@ class BlockWriter {
 // Walks the points of a block. Treats the bytes as hostile.
 class BlockReader {
  public:
-  BlockReader() = default;
+  BlockReader();
   // Reads the header and checks the checksum. `bytes` must outlive the reader. A block without a boot of its own is
-  // taken to be of `context_boot`.
-  BlockStatus open(std::span<const uint8_t> bytes, uint64_t context_boot = 0);
+  // taken to be of `context_boot`. Codecs but xor64 and delta64 are refused if they are not among `codings`.
+  BlockStatus open(std::span<const uint8_t> bytes, uint64_t context_boot = 0, BlockCodings codings = {});
   // Reads the points that are in an open block now. The writer is not disturbed: it may go on appending while the
   // points are read, but not seal.
   static BlockReader over_open(const BlockWriter& writer);
@@ -147,15 +166,20 @@ class BlockReader {
 
  private:
   friend struct StoredBlockReader;
+  friend struct CodecReader;
 
   template <Codec codec>
   size_t decode(std::span<Point> points);
+  size_t decode_carefully(Codec codec, std::span<Point> points, size_t made);
+  bool take_value(Codec codec, CodeWindow* window);
   bool check_end();
   BlockStatus refuse(BlockError error, size_t offset);
 
   BlockInfo info_;
   BlockStatus status_;
   CodeState code_;
+  uint64_t value_ = 0;                   // slope64: the last value
+  const BlockCoding* coding_ = nullptr;  // null: xor64 or delta64
   const uint8_t* bytes_ = nullptr;
   size_t size_ = 0;       // bytes that may be read
   uint64_t bit_ = 0;      // position of the next code, in bits from bytes_
@@ -165,13 +189,16 @@ class BlockReader {
   int32_t span_ = 0;      // ticks from t_min to t_max
   int32_t low_ = 0;       // least and greatest `now_` so far
   int32_t high_ = 0;
+  uint32_t run_ = 0;        // runs64: points to come that need no code
+  bool is_open_ = false;    // of a block whose writer goes on
+  bool in_run_ = false;     // runs64: a change follows them
   bool unordered_ = false;  // some step so far was not positive
 };
 
 // Decodes a whole block into `points` (at least info.count long) after checking it completely.
 // On an error `points` may hold anything. kCount when `points` is too short.
 BlockStatus decode_block(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info,
-                         std::span<Point> points);
+                         std::span<Point> points, BlockCodings codings = {});
 
 // The content root: names the points, not the bytes. Constant memory; feed at most 1,024 points in ordinal order.
 class ContentRoot {

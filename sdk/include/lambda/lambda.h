@@ -7,8 +7,8 @@
  * devices may live side by side (a simulator does that). Not thread-safe and not for interrupts: sample into a ring of
  * your own there. None of the port's functions may call back into the device.
  *
- * After a reset without memory a device is a new boot, with a new random number; what it had not sent is lost with the
- * RAM, what it sends again cannot count twice. The messages: proto/parcel.md.
+ * After a reset a device is a new boot, with a new random number; what it had not sent is lost with the RAM, unless
+ * lambda/flash.h keeps it, and what it sends again cannot count twice. The messages: proto/parcel.md.
  *
  *   lam_device* device;
  *   if (lam_init(memory, sizeof memory, &config, &port, &device) != LAM_OK) ...
@@ -28,11 +28,19 @@
 #ifdef __cplusplus
 #include "lambda/hash.h"
 typedef lambda::HashState lam_hash_state;
+namespace lambda {
+struct BlockCoding;
+struct DevicePressure;
+}  // namespace lambda
+typedef lambda::BlockCoding lam_codec;
+typedef lambda::DevicePressure lam_pressure;
 extern "C" {
 #else
 typedef struct lam_hash_state {
   _Alignas(8) uint8_t opaque[256];
 } lam_hash_state;
+typedef struct lam_codec lam_codec;
+typedef struct lam_pressure lam_pressure;
 #endif
 
 typedef int32_t lam_status;
@@ -68,7 +76,23 @@ typedef struct lam_port {
   void (*gateway_ms)(void* context, int64_t utc_ms);
 } lam_port;
 
-/* Zero means the default. Texts are not copied: they must outlive the device. */
+/* How blocks may be written, beside what every device has: 64-bit floats by XOR and integers by difference. An image
+ * holds those that are named in its configuration and no others. A device uses one as soon as the gateways have said
+ * that they take it. Their cost is in sdk/README.md, their form in proto/block.md. */
+extern const lam_codec lam_codec_xor32;   /* LAM_F32, which needs it: its points wait until a gateway takes them */
+extern const lam_codec lam_codec_slope64; /* integers of a LAM_COUNTER: a steady rate costs a bit a point */
+extern const lam_codec lam_codec_runs64;  /* LAM_STATE64, integers of a LAM_STATE: cost per change, not per point */
+
+/* What happens when memory is full of points that no gateway has taken. Null: the oldest of them go, and are named as
+ * gaps. LAM_THIN: before anything goes, the oldest blocks of gauges that were in no parcel yet become half as many
+ * points, the least, the greatest and the mean of each six; so what is held lasts about twice as long. Counters and
+ * states go as without it. Only gateways that know of thinned points get them: others get all the rest, and those wait.
+ * What lam_range() gives of such points has other ordinals than before. It takes block_bytes_max and about 100 bytes
+ * more of memory, and is linked only when named. More: lambda/thinning.h. */
+extern const lam_pressure lam_pressure_thin;
+#define LAM_THIN (&lam_pressure_thin)
+
+/* Zero means the default. Texts and the list of codecs are not copied: they must outlive the device. */
 typedef struct lam_config {
   const char* site;            /* [a-z0-9-]{1,64} */
   const char* device;          /* [a-z0-9-]{1,64} */
@@ -82,10 +106,13 @@ typedef struct lam_config {
   uint32_t parcel_age_ms;      /* and waits so long for others to fill a parcel: default 2000 */
   uint32_t retention_ms;       /* what was sent stays readable so long while memory lasts: default 600000 */
   uint32_t answer_timeout_ms;  /* default 5000 */
+  const lam_codec* const* codecs;  /* of those above; may be null when codec_count is 0 */
+  uint32_t codec_count;        /* at most 8 */
+  const lam_pressure* pressure;  /* null or LAM_THIN */
 } lam_config;
 
 typedef enum lam_kind { LAM_GAUGE = 1, LAM_COUNTER = 2, LAM_STATE = 3 } lam_kind;
-typedef enum lam_type { LAM_F64 = 1, LAM_I64 = 3, LAM_DEC = 4, LAM_STATE64 = 5 } lam_type;
+typedef enum lam_type { LAM_F64 = 1, LAM_F32 = 2, LAM_I64 = 3, LAM_DEC = 4, LAM_STATE64 = 5 } lam_type;
 
 typedef struct lam_label {
   const char* name;
@@ -130,6 +157,7 @@ typedef struct lam_counters {
   uint64_t parcels_made, parcels_sent, parcels_resent, hellos_sent, acks, nacks, timeouts, answers_malformed,
       answers_foreign;
   uint64_t sign_failures, publish_failures;
+  uint64_t points_thinned;     /* among the dropped: half of what was thinned, named with the half that is left */
 } lam_counters;
 
 typedef struct lam_device lam_device;
@@ -145,15 +173,17 @@ lam_status lam_init(void* memory, size_t size, const lam_config* config, const l
 uint64_t lam_boot(const lam_device* device);
 int64_t lam_now_ms(lam_device* device);  /* the time a point appended now would carry */
 
+/* LAM_E_INVALID also for a LAM_F32 without lam_codec_xor32 in the configuration. */
 lam_status lam_declare(lam_device* device, const lam_series_spec* spec, lam_series* series);
 
 /* One point, now. LAM_E_MEMORY: everything is full of what no gateway has taken and not even a gap could be noted. */
 lam_status lam_append_f64(lam_device* device, lam_series series, double value);
+lam_status lam_append_f32(lam_device* device, lam_series series, float value);
 lam_status lam_append_i64(lam_device* device, lam_series series, int64_t value);
 lam_status lam_append_dec(lam_device* device, lam_series series, int64_t n);
 lam_status lam_append_state(lam_device* device, lam_series series, int64_t state);
 /* The same at a time of the caller's, on the clock of lam_now_ms(). `bits` are the value's 64 bits as the type has
- * them. */
+ * them (f32: the lower 32). */
 lam_status lam_append_at(lam_device* device, lam_series series, int64_t time_ms, uint64_t bits);
 
 /* Does all work that is due; returns after how many milliseconds (at least 1) it wants to be called again. Call it too
@@ -176,6 +206,21 @@ lam_status lam_summarise(const lam_device* device, lam_series series, int64_t fr
                          lam_summary* summary);
 
 void lam_get_counters(const lam_device* device, lam_counters* counters);
+
+/* A gateway's questions about what is here (proto/question.md): answered by lam_poll() from now on, a block a turn, out
+ * of the blocks as they lie. Firmware that does not call this links none of it. `memory` (aligned to 8) holds the
+ * question and one piece of an answer and must outlive the device; LAM_E_MEMORY: it is less than
+ * lam_questions_memory(). */
+size_t lam_questions_memory(const lam_config* config);  /* 0: the configuration is not valid */
+lam_status lam_answer_questions(lam_device* device, void* memory, size_t size);
+
+typedef struct lam_question_counters {
+  uint32_t asked, answered, pieces;
+  uint32_t refused;            /* another one was being answered, or it was unknown, too long, or memory was damaged */
+  uint32_t malformed;
+  uint32_t expired;            /* given up: nobody waits for the answer any more */
+} lam_question_counters;
+void lam_get_question_counters(const lam_device* device, lam_question_counters* counters);
 
 #ifdef __cplusplus
 }  /* extern "C" */

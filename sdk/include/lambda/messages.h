@@ -13,6 +13,10 @@
 
 namespace lambda {
 
+namespace wire {
+class FieldWriter;
+}
+
 inline constexpr uint32_t kMessageVersion = 1;
 inline constexpr size_t kSignatureBytes = 64;
 inline constexpr uint32_t kKeySpecSecp256k1 = 1;
@@ -54,23 +58,21 @@ class ParcelPlan {
   [[nodiscard]] bool add(const GapView& gap);
   [[nodiscard]] bool add(const ClockView& clock);
 
-  bool empty() const { return declarations_ + blocks_ + gaps_ + clocks_ == 0; }
+  bool empty() const { return declarations() + blocks() + gaps() + clocks() == 0; }
   size_t bytes() const;  // of the finished Up message, exactly
-  uint32_t declarations() const { return declarations_; }
-  uint32_t blocks() const { return blocks_; }
-  uint32_t gaps() const { return gaps_; }
-  uint32_t clocks() const { return clocks_; }
+  uint32_t declarations() const { return items(ParcelSection::kDeclarations); }
+  uint32_t blocks() const { return items(ParcelSection::kBlocks); }
+  uint32_t gaps() const { return items(ParcelSection::kGaps); }
+  uint32_t clocks() const { return items(ParcelSection::kClocks); }
 
  private:
   friend class ParcelBuilder;
-  bool take(size_t bytes);
+  uint32_t items(ParcelSection section) const { return items_[static_cast<size_t>(section)]; }
+  bool take(ParcelSection section, uint32_t tag, size_t item_bytes);
 
   size_t bytes_max_;
   size_t body_bytes_;  // of the Parcel inside the Up
-  uint32_t declarations_ = 0;
-  uint32_t blocks_ = 0;
-  uint32_t gaps_ = 0;
-  uint32_t clocks_ = 0;
+  uint32_t items_[static_cast<size_t>(ParcelSection::kDone)] = {};
 };
 
 // Writes an Up{parcel} into `space`, which must outlive the builder and hold plan.bytes(). More, fewer or other items
@@ -90,14 +92,15 @@ class ParcelBuilder {
   std::span<const uint8_t> finish(const SignPort& signer, uint8_t digest[kDigestBytes]);
 
  private:
-  enum class Section : uint8_t { kHead, kDeclarations, kBlocks, kGaps, kClocks };
-  void advance(Section section);
+  void advance(ParcelSection section);
+  void item(ParcelSection section, uint32_t tag, const wire::Shape& shape, const void* from);
+  void wrote(const wire::FieldWriter& out);
 
   ParcelPlan plan_;
   std::span<uint8_t> space_;
   size_t size_ = 0;
   ParcelDigest digest_;
-  Section section_ = Section::kHead;
+  ParcelSection section_ = ParcelSection::kHead;
   bool has_previous_;
   uint8_t previous_[kDigestBytes];
 };
@@ -118,6 +121,8 @@ struct HelloView {
   uint64_t backlog_bytes = 0;
   std::string_view software;
 };
+// What its signature covers: as the other hello_digest().
+void hello_digest(const HashPort& hash, const HelloView& hello, uint8_t digest[kDigestBytes]);
 // Writes an Up{hello}; returns its size, or 0 when `space` is too small (kHelloBytesMax never is).
 size_t encode_hello(const HelloView& hello, std::span<uint8_t> space);
 
@@ -144,8 +149,8 @@ enum class MessageError : uint8_t {
 };
 
 struct SeqRange {
-  uint64_t first = 0;
-  uint64_t last = 0;  // included
+  uint64_t first;
+  uint64_t last;  // included
 };
 
 struct AckView {
@@ -156,6 +161,7 @@ struct AckView {
   uint64_t incarnation = 0;
   int64_t gateway_ms = 0;
   uint64_t nonce = 0;
+  uint32_t codecs = 0;  // bit n: codec n
   size_t range_count = 0;
   SeqRange ranges[kAckRangesMax];  // further ones are left out: they wait for the next ack
 };
@@ -177,9 +183,12 @@ struct NackView {
 
 struct DownMessage {
   enum class Body : uint8_t { kNone, kAck, kNack };
+  DownMessage() {}
   Body body = Body::kNone;
-  AckView ack;
-  NackView nack;
+  union {  // the one that `body` names is there
+    AckView ack;
+    NackView nack;
+  };
 };
 MessageError decode_down(std::span<const uint8_t> message, DownMessage* down);
 

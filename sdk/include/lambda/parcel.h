@@ -12,7 +12,14 @@
 namespace lambda {
 
 enum class Kind : uint8_t { kGauge = 1, kCounter = 2, kState = 3 };
-enum class GapReason : uint8_t { kSpoolBytes = 1, kSpoolAge = 2, kMemory = 3, kRefused = 4, kCorrupt = 5 };
+enum class GapReason : uint8_t {
+  kSpoolBytes = 1,
+  kSpoolAge = 2,
+  kMemory = 3,
+  kRefused = 4,
+  kCorrupt = 5,
+  kThinned = 6
+};
 
 struct LabelView {
   std::string_view name;
@@ -53,6 +60,12 @@ struct ParcelHead {
   const uint8_t* previous = nullptr;  // 32 bytes, or null
 };
 
+namespace wire {
+struct Shape;
+}
+// What a parcel holds, in this order.
+enum class ParcelSection : uint8_t { kHead, kDeclarations, kBlocks, kGaps, kClocks, kDone };
+
 // Feeds the signed form to the hash piece by piece, in the order of the calls below; counts are given ahead and
 // asserted. Constant memory. `hash` must outlive it; views are read inside the call only.
 class ParcelDigest {
@@ -70,13 +83,13 @@ class ParcelDigest {
   void finish(uint8_t digest[kDigestBytes]);
 
  private:
-  enum class Section : uint8_t { kHead, kDeclarations, kBlocks, kGaps, kClocks, kDone };
-  void begin(Section section, uint32_t count);
-  void count_down(Section section);
+  friend class ParcelBuilder;
+  void begin(ParcelSection section, uint32_t count);
+  void item(ParcelSection section, const wire::Shape& shape, const void* from, const uint8_t* root = nullptr);
 
   const HashPort& hash_;
   HashState state_;
-  Section section_ = Section::kHead;
+  ParcelSection section_ = ParcelSection::kHead;
   uint32_t left_ = 0;  // items of the section still to come
 };
 

@@ -10,6 +10,7 @@
 //   block is a chain of pages. So the worst case is known when the program starts.
 //
 // When a page is wanted and none is free, in this order: the oldest safe block goes (past its retention or not), then
+// where `thinning` was chosen, the oldest loose blocks of gauges become half as many points (lambda/thinning.h), then
 // the oldest block that is not safe goes and its ordinals become a gap, then the largest open block is sealed and goes
 // the same way. When the list of gaps is full, a block goes whose ordinals continue a gap that is in it. When nothing
 // of all that helps, append() takes nothing.
@@ -24,8 +25,10 @@
 #include <span>
 
 #include "lambda/block.h"
+#include "lambda/codecs.h"
 #include "lambda/hash.h"
 #include "lambda/point.h"
+#include "lambda/thinning.h"
 
 namespace lambda {
 
@@ -36,12 +39,15 @@ struct SeriesStoreOptions {
   uint32_t block_bytes_max = 4096;  // a block is sealed before it is longer; 256..16384
   int64_t retention_ms = 600'000;   // a safe block stays so long after it was sealed, while memory lasts
   int64_t seal_age_ms = 60'000;     // tick() seals a block that was opened so long ago; up to ten minutes
+  BlockCodings codings = {};        // codecs it has beside xor64 and delta64: lambda/codecs.h
+  const Thinning* thinning = nullptr;  // &kThinGauges: thins before it drops, and takes a block's bytes more for that
 };
 
 struct SeriesShape {
-  ValueType type = ValueType::kF64;
-  uint8_t scale = 0;     // of type dec
-  uint32_t tick_ms = 1;  // see BlockOptions
+  ValueType type = ValueType::kF64;  // f32: only with kXor32Coding among the options' codings
+  uint8_t scale = 0;                 // of type dec
+  uint32_t tick_ms = 1;              // see BlockOptions
+  bool thins = false;                // a gauge: may be thinned where the options say so, unless its type is state
 };
 
 enum class StoreResult : uint8_t {
@@ -70,12 +76,16 @@ struct BlockId {
 };
 
 struct SealedBlock {
+  SealedBlock();
   BlockId id;
   BlockInfo info;  // info.boot is the boot it belongs to; the bytes leave it out
   BlockState state = BlockState::kLoose;
   uint32_t parcel = 0;  // the tag given to parcelled()
   uint32_t bytes = 0;
   uint8_t root[kDigestBytes] = {};  // its content root
+  // So many of its first points are what thinning left, and as many ordinals right before it are gone: to be named in
+  // the parcel that it goes into. 0: it was not thinned.
+  uint32_t thinned = 0;
 };
 
 // Points that were dropped before they were safe, for want of memory.
@@ -96,7 +106,8 @@ struct SeriesStoreCounters {
   uint64_t blocks_evicted;       // safe, but within retention: memory was short
   uint64_t blocks_dropped;       // not safe: a gap
   uint64_t points_dropped;
-  uint64_t gaps_full;  // times that a gap found no place
+  uint64_t points_thinned;  // of those, by thinning: named with the block that is left
+  uint64_t gaps_full;       // times that a gap found no place
 };
 
 class SeriesStore {
@@ -116,6 +127,11 @@ class SeriesStore {
   bool replace(uint32_t ref, const SeriesShape& shape);
   uint32_t series_count() const { return series_count_; }
   bool shape(uint32_t ref, SeriesShape* shape) const;
+  // Whether there is a codec for values of this type.
+  bool has_codec_for(ValueType type) const;
+  // Blocks of the series that are begun from now on are written in `codec`; without this f64 has xor64, f32 xor32, all
+  // else delta64. False, with nothing done: no such series, or the codec is not there or does not hold the type.
+  bool write_in(uint32_t ref, Codec codec);
   uint64_t next_ordinal(uint32_t ref) const;  // 0 for an unknown series
   // The next point of the series gets this ordinal: for going on with a boot whose earlier points are elsewhere. The
   // ordinals passed over are the caller's to account for. False: unknown series, or lower than the next one now.
@@ -168,9 +184,25 @@ class SeriesStore {
   using Visitor = void (*)(void* context, uint64_t boot, uint64_t ordinal, Point point);
   bool read(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const;
 
+  // The same of one sealed block, or of the open one. False: it is gone, or it did not read back.
+  bool read_block(BlockId id, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const;
+  bool read_open(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const;
+
   // Takes the oldest gap off the list; it is the caller's from then on. Neighbours have been merged.
   bool take_gap(StoreGap* gap);
   uint32_t gap_count() const { return gap_count_; }
+
+  // For what outlives a reset (series_store_restore.cpp).
+  // When a block was sealed, on tick()'s clock; 0 for one that is gone.
+  int64_t sealed_ms(BlockId id) const;
+  bool gap(uint32_t index, StoreGap* gap) const;  // false: there are no more
+  // Takes a sealed block of an earlier boot back, behind those that are here; `age_ms` since it was sealed. Memory is
+  // made for it as for a point. `thinned`: as SealedBlock has it. It is not thinned here, as others may have it too.
+  // kNoSeries: it does not read back, or its series is another here.
+  StoreResult restore(std::span<const uint8_t> bytes, uint64_t boot, BlockState state, int64_t age_ms,
+                      uint32_t thinned = 0);
+  // Points of earlier boots that are held elsewhere count as taken here.
+  void count_restored(uint64_t points) { counters_.points += points; }
 
   size_t pages() const { return page_count_; }
   size_t pages_free() const { return pages_free_; }
@@ -179,29 +211,46 @@ class SeriesStore {
   const SeriesStoreCounters& counters() const { return counters_; }
 
  private:
+  friend class Thinner;  // thinning.cpp
+
   static constexpr uint32_t kNone = 0x7FFFFFFF;
   static constexpr uint32_t kSealedHead = 0x80000000;  // beside a page's link: a sealed block begins here
 
-  // One series and its open block. The block's chain of pages begins with room for BlockMeta and for the head.
+  // One series and its open block, in one line of a host's cache. The block's chain of pages begins with room for
+  // BlockMeta, where OpenBlock lies until it is sealed, and for the head.
   struct Series {
     uint64_t next_ordinal;
     CodeState code;
-    Point first;
-    int64_t t_min;
-    int64_t t_max;
-    int64_t opened_at;
-    uint32_t page;       // first of the open block; kNone: there is no open block
-    uint32_t tail;       // its page being filled
-    uint32_t tail_used;  // bytes of that page that are complete
-    uint32_t bytes;      // of bits so far, complete bytes
+    uint32_t page;  // first of the open block; kNone: there is no open block
+    uint32_t tail;  // its page being filled
     uint32_t sealed_first;
     uint32_t sealed_last;
-    uint32_t tick_ms;
-    uint16_t count;
-    uint8_t head_room;  // bytes set aside for the head
-    ValueType type;
-    uint8_t scale;
-    bool unordered;
+    uint16_t tail_used;       // bytes of the tail that are complete
+    uint16_t bytes;           // of bits so far, complete bytes
+    uint32_t behind_ms : 20;  // from t_min to the last point
+    uint32_t count : 12;
+    uint32_t ahead_ms : 20;  // from the last point to t_max
+    uint32_t head_room : 7;  // bytes set aside for the head
+    uint32_t unordered : 1;
+    uint32_t type : 4;
+    uint32_t tick_ms : 20;
+    uint32_t scale : 5;
+    uint32_t codec : 3;  // of the open block
+    uint32_t next_codec : 3;
+    uint32_t thins : 1;
+
+    int64_t t_min() const { return code.last_time - behind_ms; }
+    int64_t t_max() const { return code.last_time + ahead_ms; }
+    ValueType value_type() const { return static_cast<ValueType>(type); }
+  };
+  static_assert(sizeof(Series) == 64);
+  static_assert(kBlockSpanMsMax < 1 << 20 && kTickMsMax < 1 << 20 && kBlockPointsMax < 1 << 12 &&
+                kBlockHeaderBytesMax < 1 << 7 && static_cast<unsigned>(Codec::kRuns64) < 1 << 3);
+  // What an open block needs rarely, or only in some codecs.
+  struct OpenBlock {
+    Point first;
+    int64_t opened_at;
+    uint64_t value;  // see BlockCoding
   };
 
   // At the start of a sealed block's first page; what else is known of a block is in its own head.
@@ -216,27 +265,42 @@ class SeriesStore {
     uint32_t parcel;
     uint16_t bytes;
     uint8_t start;  // of the block's bytes in the page
-    BlockState state : 4;
-    uint8_t boot : 4;  // index into boots_
+    BlockState state : 3;
+    uint8_t boot : 2;  // index into boots_
+    uint8_t kept : 3;  // see below
     uint8_t root[kDigestBytes];
   };
+  // What thinning may do with a block, or has done: kKeptThinned and how many points of it were left as they are.
+  static constexpr uint8_t kKeptFresh = 0;
+  static constexpr uint8_t kKeptThinned = 1;
+  static constexpr uint8_t kKeptWhole = 7;  // others have it, or nothing would be gained
+  static_assert(kKeptThinned + kThinFrom - 1 < kKeptWhole && kBootsMax <= 4);
+  static constexpr uint64_t kThinnedOrdinalsEnd = (uint64_t{1} << 63) - kBlockPointsMax;
   struct List {
     uint32_t first = kNone;
     uint32_t last = kNone;
   };
-  static_assert(sizeof(BlockMeta) == 72);
+  static_assert(sizeof(BlockMeta) == 72 && sizeof(OpenBlock) <= sizeof(BlockMeta));
 
   static constexpr size_t round_up(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
   static constexpr size_t fixed_bytes(const SeriesStoreOptions& options) {
     return round_up(options.series_max * sizeof(Series)) + round_up(options.gaps_max * sizeof(StoreGap)) +
-           round_up(options.block_bytes_max);
+           round_up(options.block_bytes_max) + thinning_bytes(options);
+  }
+  // What BlockWriter needs for a block, and some to spare. It lies behind scratch_.
+  static constexpr size_t thinning_bytes(const SeriesStoreOptions& options) {
+    return options.thinning != nullptr ? round_up(options.block_bytes_max + block_bytes_max(1)) : 0;
   }
 
   uint8_t* page_at(uint32_t page) const { return pages_ + size_t{page} * options_.page_bytes; }
   uint32_t link(uint32_t page) const { return links_[page] & ~kSealedHead; }
   BlockMeta& meta(uint32_t page) const { return *reinterpret_cast<BlockMeta*>(page_at(page)); }
+  // Of a series whose page is not kNone.
+  OpenBlock& opened(const Series& series) const { return *reinterpret_cast<OpenBlock*>(page_at(series.page)); }
   Series* series(uint32_t ref) const { return ref - 1 < series_count_ ? &series_[ref - 1] : nullptr; }
   const BlockMeta* sealed(BlockId id) const;
+  bool holds(Codec codec, ValueType type) const;
+  void set_shape(Series* series, const SeriesShape& shape);
 
   uint32_t take_page(const Series* spared);
   bool make_room(const Series* spared);
@@ -246,8 +310,10 @@ class SeriesStore {
   void give_pages_back(uint32_t page);
   size_t chain_pages(uint32_t page) const;
   void free_block(uint32_t page);
-  bool open_block(Series* series, Point point);
-  bool append_code(Series* series, int32_t step, Point point);
+  bool open_block(Series* series, const Point& point);
+  uint32_t encode(Series* series, int32_t step, uint64_t bits, uint8_t* out) const;
+  bool append_code(Series* series, int32_t step, const Point& point);
+  void spread(Series* series, const uint8_t* codes, uint32_t used);
   void set_root(std::span<const uint8_t> bytes, BlockMeta* meta);
   bool note_gap(const StoreGap& gap);
   StoreGap& gap_at(uint32_t index) { return gaps_[(gap_first_ + index) % options_.gaps_max]; }
@@ -259,10 +325,13 @@ class SeriesStore {
   uint32_t ref_of(const Series& series) const { return static_cast<uint32_t>(&series - series_) + 1; }
   BlockInfo info_of(const Series& series) const;
   void gather(uint32_t page, size_t start, size_t bytes, uint8_t* out) const;
+  size_t write_open(const Series& series, std::span<uint8_t> out, size_t* head_bytes) const;
   bool visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
              void* context) const;
   bool boot_in_use(uint32_t index) const;
+  uint32_t boot_index(uint64_t boot);
 
+  // What is small stands first: a small core reaches members near the start with shorter instructions.
   SeriesStoreOptions options_;
   const HashPort* hash_;
   Series* series_ = nullptr;
@@ -280,9 +349,9 @@ class SeriesStore {
   uint32_t serial_ = 0;
   uint32_t clock_ = 0;
   uint32_t boot_ = 0;
-  uint64_t boots_[kBootsMax] = {};
-  List lists_[3];
   int64_t now_ms_ = 0;
+  List lists_[3];
+  uint64_t boots_[kBootsMax] = {};
   SeriesStoreCounters counters_{};
 };
 

@@ -55,8 +55,8 @@ constexpr size_t stored_bytes_max(size_t points) {
 std::span<const uint8_t> write_block(const StoredOptions& options, Codec codec, std::span<const Point> points,
                                      std::span<uint8_t> space);
 
-// The same points in the smallest form of all: packed, or a streaming codec where that is smaller. Decoded and compared
-// with `points`, bit for bit, before it is returned.
+// The same points in the smallest form that is found: packed, or a streaming codec where that is smaller. Decoded and
+// compared with `points`, bit for bit, before it is returned.
 std::span<const uint8_t> pack_block(const StoredOptions& options, std::span<const Point> points,
                                     std::span<uint8_t> space);
 

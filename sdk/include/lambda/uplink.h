@@ -32,6 +32,13 @@ struct ParcelKey {
 };
 
 enum class Lane : uint8_t { kFresh, kBacklog };
+// LAMBDA_ONE_LANE, for all that is compiled into an image: every shelf has its parcels on the fresh lane, as a device's
+// has, and what shares the window between two lanes is left out.
+#ifdef LAMBDA_ONE_LANE
+inline constexpr size_t kUplinkLanes = 1;
+#else
+inline constexpr size_t kUplinkLanes = 2;
+#endif
 
 // What the owner of the parcels gives the machine: the spool on a host, a few kilobytes of RAM on a device.
 class Shelf {
@@ -59,6 +66,9 @@ class Shelf {
   virtual void declare(uint64_t boot, std::span<const uint32_t> refs) = 0;
   virtual void new_boot() = 0;
   virtual void gateway_time(int64_t utc_ms) = 0;  // as the last answer said
+  // The codecs (codec_bit() of lambda/codecs.h) that every gateway takes which has answered lately: said with each ack.
+  // Before the first one nothing is known but kCodecsOfEverybody. Who writes no others need not listen.
+  virtual void gateways_take(uint32_t codecs) { (void)codecs; }
 
  protected:
   ~Shelf() = default;
@@ -126,8 +136,8 @@ class UplinkMachine {
   int64_t tick(int64_t now_ms);
 
   bool answered() const { return answered_; }  // a gateway has answered since the connection was made
-  size_t in_flight_parcels() const { return parcels_[0] + parcels_[1]; }
-  size_t in_flight_bytes() const { return bytes_[0] + bytes_[1]; }
+  size_t in_flight_parcels() const { return parcels_[0] + (kUplinkLanes > 1 ? parcels_[kUplinkLanes - 1] : 0); }
+  size_t in_flight_bytes() const { return bytes_[0] + (kUplinkLanes > 1 ? bytes_[kUplinkLanes - 1] : 0); }
   const BacklogShare& backlog_share() const { return share_; }
   const UplinkCounters& counters() const { return counters_; }
 
@@ -138,17 +148,18 @@ class UplinkMachine {
     uint64_t nonce = 0;        // of the open, or the last, question
     uint64_t settled_seq = 0;  // as the shelf was told
     int64_t at_ms = 0;         // kToAsk: when; kAsked: when to ask again
-    int64_t wait_ms = 0;       // how long a parcel in flight may stay without an answer
+    uint32_t wait_ms = 0;      // how long a parcel in flight may stay without an answer
     State state = State::kFree;
     uint8_t tries = 0;   // questions since something settled
     bool fresh = false;  // has, or may have, parcels on the fresh lane: keeps its place
     bool told_new_boot = false;
   };
   struct Gateway {
-    uint64_t name_hash = 0;
     uint64_t incarnation = 0;  // 0: a free place
     uint64_t incarnation_before = 0;
     int64_t heard_ms = 0;
+    uint32_t name_hash = 0;
+    uint32_t codecs = 0;  // it takes; 0: it has not answered
   };
   struct Candidate {
     bool found = false;
@@ -159,7 +170,8 @@ class UplinkMachine {
 
   // Time.
   void advance(int64_t now_ms);
-  int64_t wait_for(uint8_t tries);
+  uint32_t wait_for(uint8_t tries);
+  uint32_t random_to(uint32_t most);
   int64_t wake_ms() const;
 
   // Boots and questions.
@@ -172,25 +184,31 @@ class UplinkMachine {
   void ask(Boot* slot, int64_t delay_ms);
   void say_hellos();
   void check_timeouts();
+  Gateway* find_gateway(std::string_view name);
   bool hear(std::string_view gateway, uint64_t incarnation);
   void ask_again_all(const Boot* except);
 
   // Answers.
   void take_ack(const AckView& ack);
+  void tell_codecs(const AckView& ack);
   bool settle(const AckView& ack, Boot* slot);
   void settle_range_on_shelf(uint64_t boot, const SeqRange& range);
   void end_question(const AckView& ack, Boot* slot);
   void take_nack(const NackView& nack);
   void take_hello_nack(const NackView& nack, Boot* slot);
-  void hold(UplinkParcel* parcel, int64_t delay_ms);
+  void hold(UplinkParcel* parcel, uint32_t delay_ms);
 
   // Sending.
+  void rewind_if(const bool (&lanes)[kUplinkLanes]);
   void send_due();
   void send_held(Lane lane);
   void send_new();
   Candidate peek(Lane lane);
   bool room(Lane lane, uint32_t weight, const Candidate& backlog) const;
   Sent transmit(UplinkParcel* parcel);
+  // Those of a boot in the table, one after another; null: no more.
+  UplinkParcel* next_of(uint64_t boot, const UplinkParcel* after) const;
+  bool ready(const UplinkParcel& parcel);
   UplinkParcel* find_parcel(ParcelKey key);
   UplinkParcel* new_parcel();
   void set_state(UplinkParcel* parcel, UplinkParcel::State state);
@@ -198,31 +216,32 @@ class UplinkMachine {
   bool publish(std::span<const uint8_t> message);
   void rewind(Lane lane);
 
+  // What is small stands first: a small core reaches members near the start with shorter instructions.
   Shelf& shelf_;
   const UplinkPort port_;
   UplinkOptions options_;
   const std::span<UplinkParcel> table_;
-  size_t used_ = 0;               // places of the table that are not free
-  uint32_t parcels_[2] = {0, 0};  // in flight, by lane
-  uint32_t bytes_[2] = {0, 0};
-  bool exhausted_[2] = {};    // the shelf had nothing behind the cursor
-  bool passed_over_[2] = {};  // boots that could not be sent yet lie before the cursor
-  ParcelKey cursor_[2];       // everything before is in the table, settled, or left to the next rescan
-  BacklogShare share_;
-  Boot boots_[kUplinkBootsMax];
-  Gateway gateways_[kUplinkGatewaysMax];
-  int64_t clock_ms_ = 0;  // time that passed since the first call; never goes back
-  int64_t last_now_ms_ = 0;
-  int64_t rescan_ms_ = 0;
-  int64_t forget_ms_ = 0;    // not before this may a waiting parcel be forgotten
-  int64_t new_boot_ms_ = 0;  // not before this may the shelf be told to begin a new boot
+  size_t used_ = 0;                      // places of the table that are not free
+  uint32_t parcels_[kUplinkLanes] = {};  // in flight, by lane
+  uint32_t bytes_[kUplinkLanes] = {};
+  int64_t clock_ms_ = 0;                 // time that passed since the first call; never goes back
+  bool exhausted_[kUplinkLanes] = {};    // the shelf had nothing behind the cursor
+  bool passed_over_[kUplinkLanes] = {};  // boots that could not be sent yet lie before the cursor
   bool started_ = false;
   bool connected_ = false;
   bool answered_ = false;
   bool blocked_ = false;  // the transport took no more in this tick
   bool boots_stale_ = false;
   bool boots_waiting_ = false;  // there are more boots on the shelf than places for them
+  int64_t last_now_ms_ = 0;
+  int64_t rescan_ms_ = 0;
+  int64_t forget_ms_ = 0;           // not before this may a waiting parcel be forgotten
+  int64_t new_boot_ms_ = 0;         // not before this may the shelf be told to begin a new boot
+  ParcelKey cursor_[kUplinkLanes];  // everything before is in the table, settled, or left to the next rescan
+  BacklogShare share_;
   UplinkCounters counters_{};
+  Boot boots_[kUplinkBootsMax];
+  Gateway gateways_[kUplinkGatewaysMax];
 };
 
 namespace internal {

@@ -1,0 +1,82 @@
+// Where the fields of what several messages are made of lie. Private to the SDK's sources.
+#pragma once
+
+#include <stddef.h>
+
+#include <iterator>
+
+#include "lambda/messages.h"
+#include "proto/lambda.npb.h"
+#include "wire.h"
+
+namespace lambda {
+
+// The order of the fields is also that of the signed form (proto/parcel.md); what that leaves out is kConstant.
+inline constexpr wire::Place kLabelPlaces[] = {
+    {lambda_v1_Label_name_tag, wire::Form::kText, offsetof(LabelView, name)},
+    {lambda_v1_Label_value_tag, wire::Form::kText, offsetof(LabelView, value)},
+};
+inline constexpr wire::Shape kLabelShape{kLabelPlaces, std::size(kLabelPlaces)};
+
+inline constexpr wire::Place kDeclarationPlaces[] = {
+    {lambda_v1_Declaration_ref_tag, wire::Form::kU32, offsetof(DeclarationView, ref)},
+    {lambda_v1_Declaration_name_tag, wire::Form::kText, offsetof(DeclarationView, name)},
+    {lambda_v1_Declaration_labels_tag, wire::Form::kLabels, offsetof(DeclarationView, labels)},
+    {lambda_v1_Declaration_kind_tag, wire::Form::kU8, offsetof(DeclarationView, kind)},
+    {lambda_v1_Declaration_type_tag, wire::Form::kU8, offsetof(DeclarationView, type)},
+    {lambda_v1_Declaration_scale_tag, wire::Form::kU8, offsetof(DeclarationView, scale)},
+    {lambda_v1_Declaration_unit_tag, wire::Form::kText, offsetof(DeclarationView, unit)},
+};
+inline constexpr wire::Shape kDeclarationShape{kDeclarationPlaces, std::size(kDeclarationPlaces)};
+
+inline constexpr wire::Place kGapPlaces[] = {
+    {lambda_v1_Gap_ref_tag, wire::Form::kU32, offsetof(GapView, ref)},
+    {lambda_v1_Gap_first_ordinal_tag, wire::Form::kU64, offsetof(GapView, first_ordinal)},
+    {lambda_v1_Gap_count_tag, wire::Form::kU64, offsetof(GapView, count)},
+    {lambda_v1_Gap_reason_tag, wire::Form::kU8, offsetof(GapView, reason)},
+};
+inline constexpr wire::Shape kGapShape{kGapPlaces, std::size(kGapPlaces)};
+// Of a gap as of a declaration.
+inline constexpr wire::Shape kRefShape{kGapPlaces, 1};
+
+inline constexpr wire::Place kClockPlaces[] = {
+    {lambda_v1_ClockSegment_segment_tag, wire::Form::kU32, offsetof(ClockView, segment)},
+    {lambda_v1_ClockSegment_relative_tag, wire::Form::kU8, offsetof(ClockView, relative)},
+    {lambda_v1_ClockSegment_offset_ms_tag, wire::Form::kSigned, offsetof(ClockView, offset_ms)},
+    {lambda_v1_ClockSegment_known_tag, wire::Form::kU8, offsetof(ClockView, known)},
+};
+inline constexpr wire::Shape kClockShape{kClockPlaces, std::size(kClockPlaces)};
+
+inline constexpr wire::Place kParcelHeadPlaces[] = {
+    {lambda_v1_Parcel_version_tag, wire::Form::kConstant, kMessageVersion},
+    {lambda_v1_Parcel_site_tag, wire::Form::kText, offsetof(ParcelHead, site)},
+    {lambda_v1_Parcel_device_tag, wire::Form::kText, offsetof(ParcelHead, device)},
+    {lambda_v1_Parcel_boot_tag, wire::Form::kFixed64, offsetof(ParcelHead, boot)},
+    {lambda_v1_Parcel_seq_tag, wire::Form::kU64, offsetof(ParcelHead, seq)},
+    {lambda_v1_Parcel_created_ms_tag, wire::Form::kSigned, offsetof(ParcelHead, created_ms)},
+    {lambda_v1_Parcel_floor_seq_tag, wire::Form::kU64, offsetof(ParcelHead, floor_seq)},
+};
+inline constexpr wire::Shape kParcelHeadShape{kParcelHeadPlaces, std::size(kParcelHeadPlaces)};
+
+inline constexpr wire::Place kHelloPlaces[] = {
+    {lambda_v1_Hello_version_tag, wire::Form::kConstant, kMessageVersion},
+    {lambda_v1_Hello_site_tag, wire::Form::kText, offsetof(HelloView, site)},
+    {lambda_v1_Hello_device_tag, wire::Form::kText, offsetof(HelloView, device)},
+    {lambda_v1_Hello_boot_tag, wire::Form::kFixed64, offsetof(HelloView, boot)},
+    {lambda_v1_Hello_previous_boot_tag, wire::Form::kFixed64, offsetof(HelloView, previous_boot)},
+    {lambda_v1_Hello_started_ms_tag, wire::Form::kSigned, offsetof(HelloView, started_ms)},
+    {lambda_v1_Hello_key_spec_tag, wire::Form::kConstant, kKeySpecSecp256k1},
+    {lambda_v1_Hello_signature_tag, wire::Form::kSignature, offsetof(HelloView, signature)},
+    {lambda_v1_Hello_nonce_tag, wire::Form::kFixed64, offsetof(HelloView, nonce)},
+    {lambda_v1_Hello_sent_ms_tag, wire::Form::kSigned, offsetof(HelloView, sent_ms)},
+    {lambda_v1_Hello_next_seq_tag, wire::Form::kU64, offsetof(HelloView, next_seq)},
+    {lambda_v1_Hello_floor_seq_tag, wire::Form::kU64, offsetof(HelloView, floor_seq)},
+    {lambda_v1_Hello_backlog_parcels_tag, wire::Form::kU64, offsetof(HelloView, backlog_parcels)},
+    {lambda_v1_Hello_backlog_bytes_tag, wire::Form::kU64, offsetof(HelloView, backlog_bytes)},
+    {lambda_v1_Hello_software_tag, wire::Form::kText, offsetof(HelloView, software)},
+};
+inline constexpr wire::Shape kHelloShape{kHelloPlaces, std::size(kHelloPlaces)};
+// The first of them are what its signature covers.
+inline constexpr wire::Shape kHelloSignedShape{kHelloPlaces, 6};
+
+}  // namespace lambda

@@ -9,6 +9,8 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <chrono>
+#include <cstdio>
 #include <memory>
 
 #include "base/crypto/crypto.h"
@@ -123,9 +125,24 @@ Status check_p256(EVP_PKEY* key) {
   return {};
 }
 
+// By text: a time_t of ours may have another size than that of OpenSSL's binary (Debian's for 32-bit ARM has 32 bits).
+// Nothing for a year that certificates cannot say.
 Time time_of(int64_t utc_ms) {
-  const int64_t seconds = utc_ms >= 0 ? utc_ms / 1000 : -((-utc_ms + 999) / 1000);
-  return Time(ASN1_TIME_set(nullptr, static_cast<time_t>(seconds)));
+  using std::chrono::floor, std::chrono::days;
+  const std::chrono::sys_time<std::chrono::milliseconds> time{std::chrono::milliseconds(utc_ms)};
+  if (time < std::chrono::sys_days(std::chrono::year(0) / 1 / 1) ||
+      time >= std::chrono::sys_days(std::chrono::year(10'000) / 1 / 1)) {
+    return nullptr;
+  }
+  const std::chrono::year_month_day date(floor<days>(time));
+  const std::chrono::hh_mm_ss clock(floor<std::chrono::seconds>(time - floor<days>(time)));
+  char text[64];
+  std::snprintf(text, sizeof text, "%04d%02u%02u%02d%02d%02dZ", int{date.year()}, unsigned{date.month()},
+                unsigned{date.day()}, static_cast<int>(clock.hours().count()),
+                static_cast<int>(clock.minutes().count()), static_cast<int>(clock.seconds().count()));
+  Time made(ASN1_TIME_new());
+  if (!made || ASN1_TIME_set_string_X509(made.get(), text) != 1) return nullptr;
+  return made;
 }
 
 Result<int64_t> ms_of(const ASN1_TIME* time) {

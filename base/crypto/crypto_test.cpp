@@ -189,6 +189,29 @@ TEST_F(Certificates, RevocationListsStopWhatTheyName) {
   EXPECT_FALSE(make_revocation_list(ca_, ca_key_, {""}, now_ms_, random_));
 }
 
+TEST_F(Certificates, AreDatedInAnyYearThatTheyCanSay) {
+  const auto dated = [&](int64_t from_ms, int64_t to_ms) {
+    CertificateOrder wanted = order("old-and-new");
+    wanted.not_before_ms = from_ms;
+    wanted.not_after_ms = to_ms;
+    return issue_for_key(ca_, ca_key_, ca_key_, wanted, random_);
+  };
+  // Around what 32 bits of seconds hold and where the text gets four digits of the year; the ends; before 1970.
+  for (const int64_t from_s : {-62'167'219'200ll, -1ll, 0ll, 951'782'400ll, 2'147'483'646ll}) {
+    for (const int64_t to_s : {2'147'483'647ll, 2'147'483'648ll, 2'524'607'999ll, 2'524'608'000ll, 253'402'300'799ll}) {
+      const auto made = dated(from_s * 1000, to_s * 1000 + 999);
+      ASSERT_TRUE(made) << from_s << ' ' << to_s << ' ' << made.error().text;
+      const auto facts = read_certificate(*made);
+      ASSERT_TRUE(facts) << facts.error().text;
+      EXPECT_EQ(facts->not_before_ms, from_s * 1000);
+      EXPECT_EQ(facts->not_after_ms, to_s * 1000);
+    }
+  }
+  EXPECT_FALSE(dated(0, 253'402'300'800'000));
+  EXPECT_FALSE(dated(-62'167'219'200'001, 0));
+  EXPECT_FALSE(dated(INT64_MIN, INT64_MAX));
+}
+
 TEST_F(Certificates, FactsAreWhatWasOrdered) {
   const auto facts = read_certificate(ca_);
   ASSERT_TRUE(facts);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/env/clock.h"
@@ -41,9 +42,18 @@ class ChildProcess {
 class Processes {
  public:
   virtual ~Processes() = default;
-  // `exited` runs on the loop with the exit status, or 128 + the signal. Standard output and error are inherited.
+  // `exited` runs on the loop with the exit status, or 128 + the signal. Standard input, output and error are
+  // inherited, no other descriptor is.
   virtual Result<std::unique_ptr<ChildProcess>> spawn(const std::vector<std::string>& arguments,
                                                       std::function<void(int)> exited) = 0;
+  // A program that must neither see nor outlive what is ours: `input` is its standard input, its output goes nowhere,
+  // its environment is PATH and LANG alone, its folder "/". It leads a process group, which signals reach as a whole.
+  // The first argument is the program's whole path. kUnavailable: another time it may be possible.
+  virtual Result<std::unique_ptr<ChildProcess>> spawn_apart(const std::vector<std::string>& arguments,
+                                                            std::string_view input, std::function<void(int)> exited) {
+    (void)input, (void)exited;
+    return fail(ErrorCode::kUnsupported, arguments.at(0) + ": no programs run here");
+  }
 };
 
 struct Env {

@@ -61,6 +61,10 @@ class MessageBus {
   // kUnavailable when not connected, kFull when `outgoing_bytes_max` would be passed; nothing was sent then.
   // Success says only that it is on its way.
   virtual Status publish(const std::string& topic, std::span<const std::byte> payload, int qos, bool retained) = 0;
+  // The same with QoS 1, not retained. After success `done` runs from the loop, once: good when the broker has
+  // acknowledged the message, kUnavailable when the connection ended before; never when the bus is destroyed before.
+  virtual Status publish_acknowledged(const std::string& topic, std::span<const std::byte> payload,
+                                      std::function<void(const Status&)> done) = 0;
   // A broker that refuses the subscription ends the connection: disconnected(kDenied).
   virtual Status subscribe(const std::string& filter, int qos) = 0;
   virtual BusCounters counters() const { return {}; }

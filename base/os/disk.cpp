@@ -313,6 +313,13 @@ Result<std::vector<DirEntry>> OsDisk::list(const std::string& dir) {
     struct stat facts {};
     if (::fstatat(::dirfd(stream), entry->d_name, &facts, 0) != 0) {
       if (errno == ENOENT) continue;  // gone meanwhile, or a link to nothing
+      // A link in a circle, or to where we may not look: who reads it gets the error, the others are listed.
+      const int why = errno;
+      if (::fstatat(::dirfd(stream), entry->d_name, &facts, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(facts.st_mode)) {
+        entries.push_back({entry->d_name, 0, 0});
+        continue;
+      }
+      errno = why;
       error = errno;
       break;
     }

@@ -98,6 +98,7 @@ struct Sink {
   std::function<void(uint32_t connection, Error)> lost;
   std::function<void(uint32_t connection, mqtt::const_message_ptr)> message;
   std::function<void(uint32_t connection, std::string filter)> subscribed;
+  std::function<void(uint32_t connection, uint64_t awaited, bool good)> acknowledged;
 };
 
 enum class Work { kConnect, kDisconnect, kPublish, kSubscribe };
@@ -106,7 +107,8 @@ struct Item {
   uint32_t connection = 0;
   mqtt::message_ptr message;
   std::string filter;
-  uint64_t number = 0;  // bytes of a publish, QoS of a subscription
+  uint64_t number = 0;   // bytes of a publish, QoS of a subscription
+  uint64_t awaited = 0;  // who waits for a publish's acknowledgement; 0: nobody
 };
 
 class PahoThread final : public mqtt::iaction_listener {
@@ -135,7 +137,8 @@ class PahoThread final : public mqtt::iaction_listener {
     wake_.notify_all();
   }
 
-  // Ends the thread; waits for that, but not for ever. After it returned, `sink` is not called any more.
+  // Ends the thread, after what was asked of it before but connecting: a last word ("offline") is still said. Waits for
+  // that, but not for ever. After it returned, `sink` is not called any more.
   void end() {
     std::unique_lock lock(mutex_);
     ending_ = true;
@@ -168,7 +171,8 @@ class PahoThread final : public mqtt::iaction_listener {
   struct Sent {
     uint32_t connection;
     uint64_t bytes;
-    std::string filter;  // empty: a publish
+    std::string filter;    // empty: a publish
+    uint64_t awaited = 0;  // of a publish
   };
 
   // Success and failure of publishes and subscriptions; on one of Paho's threads.
@@ -177,12 +181,14 @@ class PahoThread final : public mqtt::iaction_listener {
     if (!sent) return;
     given(sent->connection, sent->bytes);
     if (!sent->filter.empty()) subscribed(sent->connection, sent->filter);
+    if (sent->awaited != 0) acknowledged(sent->connection, sent->awaited, true);
   }
   void on_failure(const mqtt::token& token) override {
     const auto sent = sent_of(token);
     if (!sent) return;
     given(sent->connection, sent->bytes);
     if (!sent->filter.empty()) lost(sent->connection, {ErrorCode::kDenied, "the broker refused a subscription"});
+    if (sent->awaited != 0) acknowledged(sent->connection, sent->awaited, false);
   }
   static std::unique_ptr<Sent> sent_of(const mqtt::token& token) {
     return std::unique_ptr<Sent>(static_cast<Sent*>(token.get_user_context()));
@@ -220,6 +226,10 @@ class PahoThread final : public mqtt::iaction_listener {
     std::lock_guard gate(gate_);
     if (sink_.subscribed) sink_.subscribed(connection, filter);
   }
+  void acknowledged(uint32_t connection, uint64_t awaited, bool good) {
+    std::lock_guard gate(gate_);
+    if (sink_.acknowledged) sink_.acknowledged(connection, awaited, good);
+  }
   void lost(uint32_t connection, Error error) {
     std::lock_guard gate(gate_);
     if (sink_.lost) sink_.lost(connection, std::move(error));
@@ -231,14 +241,16 @@ class PahoThread final : public mqtt::iaction_listener {
       {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [&] { return ending_ || !items_.empty(); });
-        if (ending_) break;
+        if (items_.empty()) break;
         item = std::move(items_.front());
         items_.pop_front();
+        if (ending_ && item.work == Work::kConnect) continue;
       }
       try {
         perform(item);
       } catch (const std::exception& problem) {
         if (item.work == Work::kPublish) given(item.connection, item.number);
+        if (item.awaited != 0) acknowledged(item.connection, item.awaited, false);
         if (item.work == Work::kSubscribe) lost(item.connection, {ErrorCode::kUnavailable, problem.what()});
       }
     }
@@ -268,14 +280,14 @@ class PahoThread final : public mqtt::iaction_listener {
           given(item.connection, item.number);
           break;
         }
-        auto sent = std::make_unique<Sent>(Sent{item.connection, item.number, {}});
+        auto sent = std::make_unique<Sent>(Sent{item.connection, item.number, {}, item.awaited});
         client_->publish(item.message, sent.get(), *this);
         (void)sent.release();  // the listener has it
         break;
       }
       case Work::kSubscribe: {
         if (client_ == nullptr || item.connection != connection_) break;
-        auto sent = std::make_unique<Sent>(Sent{item.connection, 0, item.filter});
+        auto sent = std::make_unique<Sent>(Sent{item.connection, 0, item.filter, 0});
         client_->subscribe(item.filter, static_cast<int>(item.number), sent.get(), *this);
         (void)sent.release();
         break;
@@ -445,20 +457,19 @@ class PahoBus final : public MessageBus {
   }
 
   Status publish(const std::string& topic, std::span<const std::byte> payload, int qos, bool retained) override {
-    if (state_ != State::kConnected) return fail(ErrorCode::kUnavailable, "not connected to a broker");
-    const uint64_t bytes = topic.size() + payload.size();
-    if (!thread_->take(bytes)) {
-      outgoing_refused_++;
-      return fail(ErrorCode::kFull, "outgoing_bytes_max are waiting for the broker");
-    }
-    auto message = mqtt::make_message(topic, payload.data(), payload.size(), qos, retained);
-    thread_->ask({Work::kPublish, connection_, std::move(message), {}, bytes});
+    return send(topic, payload, qos, retained, 0);
+  }
+
+  Status publish_acknowledged(const std::string& topic, std::span<const std::byte> payload,
+                              std::function<void(const Status&)> done) override {
+    if (auto sent = send(topic, payload, 1, false, last_awaited_ + 1); !sent) return sent;
+    awaited_.emplace(++last_awaited_, std::move(done));
     return {};
   }
 
   Status subscribe(const std::string& filter, int qos) override {
     if (state_ != State::kConnected) return fail(ErrorCode::kUnavailable, "not connected to a broker");
-    thread_->ask({Work::kSubscribe, connection_, nullptr, filter, static_cast<uint64_t>(qos)});
+    thread_->ask({Work::kSubscribe, connection_, nullptr, filter, static_cast<uint64_t>(qos), 0});
     return {};
   }
 
@@ -471,7 +482,19 @@ class PahoBus final : public MessageBus {
     std::atomic<uint64_t> dropped{0};
   };
 
-  void ask(Work work) { thread_->ask({work, connection_, nullptr, {}, 0}); }
+  Status send(const std::string& topic, std::span<const std::byte> payload, int qos, bool retained, uint64_t awaited) {
+    if (state_ != State::kConnected) return fail(ErrorCode::kUnavailable, "not connected to a broker");
+    const uint64_t bytes = topic.size() + payload.size();
+    if (!thread_->take(bytes)) {
+      outgoing_refused_++;
+      return fail(ErrorCode::kFull, "outgoing_bytes_max are waiting for the broker");
+    }
+    auto message = mqtt::make_message(topic, payload.data(), payload.size(), qos, retained);
+    thread_->ask({Work::kPublish, connection_, std::move(message), {}, bytes, awaited});
+    return {};
+  }
+
+  void ask(Work work) { thread_->ask({work, connection_, nullptr, {}, 0, 0}); }
 
   // Runs `task` on the loop unless the bus is gone by then. Any thread.
   void post(std::function<void()> task) {
@@ -496,6 +519,14 @@ class PahoBus final : public MessageBus {
       post([this, connection, filter] {
         if (connection != connection_ || state_ != State::kConnected) return;
         if (handlers_.subscribed) handlers_.subscribed(filter);
+      });
+    };
+    sink.acknowledged = [this](uint32_t connection, uint64_t awaited, bool good) {
+      post([this, connection, awaited, good] {
+        if (connection != connection_) return;
+        auto one = awaited_.extract(awaited);
+        if (!one) return;
+        one.mapped()(good ? Status() : Status(fail(ErrorCode::kUnavailable, "the broker did not take it")));
       });
     };
     sink.message = [this](uint32_t connection, const mqtt::const_message_ptr& message) {
@@ -524,6 +555,7 @@ class PahoBus final : public MessageBus {
     if (connection != connection_ || state_ == State::kIdle) return;
     state_ = State::kIdle;
     ask(Work::kDisconnect);
+    for (auto& [number, done] : std::exchange(awaited_, {})) done(tl::unexpected(error));
     if (handlers_.disconnected) handlers_.disconnected(error);
   }
 
@@ -536,6 +568,8 @@ class PahoBus final : public MessageBus {
   State state_ = State::kIdle;
   uint32_t connection_ = 0;
   uint64_t outgoing_refused_ = 0;
+  std::map<uint64_t, std::function<void(const Status&)>> awaited_;  // of this connection; bounded as its bytes are
+  uint64_t last_awaited_ = 0;
   const std::shared_ptr<PahoThread> thread_;
 };
 

@@ -200,6 +200,25 @@ TEST_F(Mqtt, SaysWhichSubscriptionsTheBrokerConfirmedAndThenMissesNothing) {
   EXPECT_TRUE(run_until(loop_, [&] { return listener.messages.size() == 1; }));
 }
 
+TEST_F(Mqtt, TellsWhenTheBrokerHasAMessageAndWhenTheConnectionEndedBefore) {
+  start_broker();
+  Peer peer(network_, options());
+  std::vector<bool> told;
+  const auto tell = [&told](const Status& status) { told.push_back(status.has_value()); };
+  EXPECT_EQ(peer.bus->publish_acknowledged("a", bytes_of("x"), tell).error().code, ErrorCode::kUnavailable);
+  ASSERT_TRUE(connect(peer));
+  ASSERT_TRUE(peer.bus->publish_acknowledged("a", bytes_of("x"), tell));
+  EXPECT_TRUE(told.empty()) << "not from inside the call";
+  ASSERT_TRUE(run_until(loop_, [&] { return !told.empty(); }));
+  EXPECT_EQ(told, (std::vector<bool>{true}));
+  broker_->signal(SIGSTOP);  // it takes the bytes and answers nothing
+  ASSERT_TRUE(peer.bus->publish_acknowledged("a", bytes_of("y"), tell));
+  ASSERT_TRUE(peer.bus->publish_acknowledged("a", bytes_of("z"), tell));
+  broker_->signal(SIGKILL);
+  ASSERT_TRUE(run_until(loop_, [&] { return told.size() == 3; }));
+  EXPECT_EQ(told, (std::vector<bool>{true, false, false}));
+}
+
 TEST_F(Mqtt, TriesItsUrlsInOrderAndSaysWhichOneWorked) {
   start_broker();
   BusOptions two = options();
@@ -268,6 +287,26 @@ TEST_F(Mqtt, TheWillIsSaidForAClientThatVanishesAndNotForOneThatLeaves) {
   ASSERT_TRUE(connect(twin));
   ASSERT_TRUE(run_until(loop_, [&] { return watcher.messages.size() == 2 && vanishing.disconnected.size() == 1; }));
   EXPECT_EQ(watcher.messages[1].second, "offline");
+}
+
+TEST_F(Mqtt, WhatWasPublishedBeforeABusEndsIsSent) {
+  start_broker();
+  BusOptions watching = options();
+  watching.client_id = "watcher";
+  Peer watcher(network_, watching);
+  ASSERT_TRUE(connect(watcher));
+  ASSERT_TRUE(watcher.bus->subscribe("#", 1));
+  ASSERT_TRUE(run_until(loop_, [&] { return watcher.subscribed.size() == 1; }));
+  const std::string large(256 * 1024, 'x');
+  {
+    Peer leaving(network_, options());
+    ASSERT_TRUE(connect(leaving));
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(leaving.bus->publish("up", bytes_of(large), 1, false));
+    ASSERT_TRUE(leaving.bus->publish("state", bytes_of("offline"), 1, true));
+    leaving.bus->disconnect();
+  }
+  ASSERT_TRUE(run_until(loop_, [&] { return watcher.messages.size() == 21; }));
+  EXPECT_EQ(watcher.messages.back(), std::pair(std::string("state"), std::string("offline")));
 }
 
 TEST_F(Mqtt, MutualTlsWorksAndTheBrokerKnowsTheName) {

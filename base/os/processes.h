@@ -12,6 +12,8 @@ class OsProcesses final : public Processes {
   explicit OsProcesses(EventLoop& loop) : loop_(loop) {}
   Result<std::unique_ptr<ChildProcess>> spawn(const std::vector<std::string>& arguments,
                                               std::function<void(int)> exited) override;
+  Result<std::unique_ptr<ChildProcess>> spawn_apart(const std::vector<std::string>& arguments, std::string_view input,
+                                                    std::function<void(int)> exited) override;
 
  private:
   EventLoop& loop_;

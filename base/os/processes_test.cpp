@@ -26,6 +26,18 @@ bool gone(int64_t pid) {
   return kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH;
 }
 
+// Gone, or dead and not collected.
+bool ended(int64_t pid) {
+  if (gone(pid)) return true;
+  char path[64], state = '?';
+  std::snprintf(path, sizeof path, "/proc/%lld/stat", static_cast<long long>(pid));
+  if (FILE* file = std::fopen(path, "r")) {
+    if (std::fscanf(file, "%*d (%*[^)]) %c", &state) != 1) state = '?';
+    std::fclose(file);
+  }
+  return state == 'Z' || state == 'X';
+}
+
 TEST_F(ProcessesTest, TellsTheExitStatus) {
   const auto child = shell("exit 7");
   ASSERT_TRUE(child);
@@ -101,17 +113,57 @@ TEST_F(ProcessesTest, AChildDiesWithAParentThatIsKilled) {
   close(pipe_fds[1]);
   ASSERT_GT(pid, 0);
   waitpid(parent, nullptr, 0);
-  // Orphaned it becomes another's zombie: gone, or dead and not collected.
-  EXPECT_TRUE(run_until(loop_, [&] {
-    if (gone(pid)) return true;
-    char path[64], state = '?';
-    std::snprintf(path, sizeof path, "/proc/%lld/stat", static_cast<long long>(pid));
-    if (FILE* file = std::fopen(path, "r")) {
-      if (std::fscanf(file, "%*d (%*[^)]) %c", &state) != 1) state = '?';
-      std::fclose(file);
-    }
-    return state == 'Z' || state == 'X';
-  }));
+  // Orphaned it becomes another's zombie.
+  EXPECT_TRUE(run_until(loop_, [&] { return ended(pid); }));
+}
+
+TEST_F(ProcessesTest, ChildrenInheritNoDescriptorOfOurs) {
+  // As a library opens its sockets: nobody asked for close-on-exec.
+  const int leaked = dup2(STDERR_FILENO, 77);
+  ASSERT_EQ(leaked, 77);
+  const auto child = shell("test -e /proc/self/fd/77 && exit 3; test -e /proc/self/fd/2 && exit 4");
+  ASSERT_TRUE(child);
+  ASSERT_TRUE(run_until(loop_, [&] { return code_.has_value(); }));
+  close(leaked);
+  EXPECT_EQ(*code_, 4) << "3: it has the descriptor";
+}
+
+TEST_F(ProcessesTest, AChildThatIsApartReadsItsInputAndSeesNothingOfOurs) {
+  setenv("LAMBDA_TEST_SECRET", "token", 1);
+  const int leaked = dup2(STDERR_FILENO, 78);
+  std::string input(300'000, 'x');  // longer than a pipe, and than an argument may be
+  input += "; $(exit 9)";
+  const auto child = processes_.spawn_apart(
+      {"/bin/sh", "-c",
+       "test -e /proc/self/fd/78 && exit 3; test -n \"$LAMBDA_TEST_SECRET\" && exit 4; test \"$PWD\" = / || exit 5\n"
+       "readlink /proc/$$/fd/1 | grep -qx /dev/null || exit 6; test \"$(wc -c)\" -eq \"$1\" || exit 7; exit 42",
+       "sh", std::to_string(input.size())},
+      input, [this](int code) { code_ = code; });
+  ASSERT_TRUE(child) << child.error().text;
+  ASSERT_TRUE(run_until(loop_, [&] { return code_.has_value(); }));
+  close(leaked);
+  unsetenv("LAMBDA_TEST_SECRET");
+  EXPECT_EQ(*code_, 42) << "6: output goes somewhere";
+}
+
+TEST_F(ProcessesTest, ASignalReachesWhateverAChildThatIsApartHasStarted) {
+  const std::string file = ::testing::TempDir() + "lambda-group-" + std::to_string(getpid());
+  const auto child =
+      processes_.spawn_apart({"/bin/sh", "-c", "sleep 1000 & echo $! > $0.new; mv $0.new $0; wait", file}, "",
+                             [this](int code) { code_ = code; });
+  ASSERT_TRUE(child) << child.error().text;
+  ASSERT_TRUE(run_until(loop_, [&] { return access(file.c_str(), F_OK) == 0; }));
+  FILE* read = std::fopen(file.c_str(), "r");
+  ASSERT_NE(read, nullptr);
+  int grandchild = 0;
+  ASSERT_EQ(std::fscanf(read, "%d", &grandchild), 1);
+  std::fclose(read);
+  unlink(file.c_str());
+  (*child)->signal(SIGKILL);
+  ASSERT_TRUE(run_until(loop_, [&] { return code_.has_value(); }));
+  EXPECT_EQ(*code_, 128 + SIGKILL);
+  // An orphan: whoever adopts it may leave it as a zombie.
+  EXPECT_TRUE(run_until(loop_, [&] { return ended(grandchild); }));
 }
 
 TEST(OsRandom, FillsAllOfItAndDiffers) {

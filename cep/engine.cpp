@@ -143,9 +143,7 @@ void Engine::Impl::fit_rules(const RuleNumbers& numbers) {
 // ---- memory
 
 size_t Engine::Impl::rows_at_once(Readers& readers) {
-  if (budget_.is_due(arrivals_)) {
-    budget_.look(arrivals_, rules_);
-  }
+  look_at_state();
   return static_cast<size_t>(std::min<uint64_t>(readers.rows_at_once(), budget_.lines_left(arrivals_)));
 }
 
@@ -247,9 +245,6 @@ size_t Engine::set_table(TableId table, std::span<const std::vector<Value>> rows
   const size_t left_out = impl_->set_table(table, rows);
   impl_->flush();
   return left_out;
-}
-void Engine::push(const Batch& batch) {
-  impl_->push(batch);
 }
 void Engine::text_refused(StreamId stream, int64_t t, uint64_t index, std::optional<int64_t> at) {
   impl_->text_refused(stream, t, index, at.value_or(t));

@@ -29,6 +29,9 @@ struct EngineSettings {
   // may take half of it. See StateBudget.
   uint64_t state_bytes_max = 128 << 20;
   size_t devices_max = 1 << 20;  // with a time of their own; others share that of the streams without a device
+  // Different lateness, idle and max_delay among the rules, taken together. Each is a watermark of its own for every
+  // device, of some 100 bytes, that every event moves; a rule that would bring one more is refused.
+  size_t horizons_max = 16;
   bool at_once = true;  // false: each event by itself, by the general machines. Says the same; for tests of just that
 };
 

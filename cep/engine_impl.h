@@ -1,8 +1,8 @@
 // The engine's inside: its parts, and what their members do in engine.cpp (snapshots, memory), engine_rules.cpp and
-// engine_push.cpp (events and time).
+// engine_push.cpp and engine_rows.cpp (events and time, line by line and many at once).
 #pragma once
 
-#include <deque>
+#include <list>
 #include <memory>
 #include <vector>
 
@@ -85,23 +85,58 @@ class Engine::Impl final : public RunnerHost {
   friend class Engine;
   friend class ShardedEngine;
   size_t rows_at_once(Readers& readers);
+  void look_at_state() {
+    if (budget_.is_due(arrivals_)) {
+      budget_.look(arrivals_, rules_);
+    }
+  }
   void count_state();
   uint64_t growth_of_a_line() const;
-  // ---- engine_push.cpp
-  void push_lines(const Batch& batch);
-  void prefetch(const std::vector<const Machine*>& machines, const Batch& batch, size_t row);
+  // ---- engine_push.cpp, engine_rows.cpp
+  // What an event did to time.
+  struct Heard {
+    TimelineId timeline = kSharedTimeline;
+    bool guarded = false;     // by the clock guard
+    bool may_be_due = false;  // something beside the event
+  };
+  void push_many(const Batch& batch, Readers& readers);
+  void push_lines(const Batch& batch, Readers& readers);
+  bool push_line(const Batch& batch, size_t row, Readers& readers);
+  void prefetch(const std::vector<const Machine*>& machines, const Batch& batch, size_t row, int device);
+  // After hear(): is there nothing to do but to give the event to the rules?
+  bool is_quiet(const Heard& heard) const {
+    return !heard.may_be_due && !any_site_ && !is_stranger_ && started_ == rules_.size();
+  }
+  void run_event(const Batch& batch, size_t row, const Heard& heard);
+  void run_quietly(const Batch& batch, size_t row, Readers& readers, TimelineId timeline);
+  void read_row(const Batch& batch, size_t row) {
+    row_.resize(batch.columns.size());
+    for (size_t c = 0; c < row_.size(); ++c) {
+      row_[c] = batch.columns[c].at(row);
+    }
+  }
   void push_together(const Batch& batch);
-  Event hear(const Batch& batch, size_t row, bool& guarded);
+  Heard hear(const Batch& batch, int device, size_t row);
   void limit_readers(StreamId stream, Bound bound, uint64_t max, const Moment& moment);
   bool one_horizon(Readers& readers) const;
   void push_rows(const Batch& batch);
   void push_each(const Batch& batch);
   void push_one(Readers& readers, const Batch& batch, uint32_t row);
   int64_t lag_end(const Readers::Together& group, uint32_t row) const;
+  // `device`: the stream's column, as StreamSchema has it. Says in is_stranger_ whether there was no room for it.
   TimelineId timeline_at(const Batch& batch, int device, size_t row) {
-    return device < 0 ? kSharedTimeline : devices_.find_or_add(batch.columns[static_cast<size_t>(device)].at(row));
+    is_stranger_ = false;
+    if (device < 0) {
+      return kSharedTimeline;
+    }
+    const ColumnView& column = batch.columns[static_cast<size_t>(device)];
+    const TimelineId known = devices_.find_fast(column, row);
+    return known != kSharedTimeline ? known : add_timeline(column, row);
   }
-  bool is_mine(const Batch& batch, size_t row);
+  [[gnu::noinline]] TimelineId add_timeline(const ColumnView& column, size_t row);
+  // Is the event's device one of this part's? Devices without a name are the first part's.
+  bool is_mine(const Batch& batch, size_t row) { return part_.count == 1 || is_of_this_part(batch, row); }
+  bool is_of_this_part(const Batch& batch, size_t row);
   void tick(const Batch& batch, size_t row, Readers* lagging);
   void flush() {
     if (!part_.holds) {
@@ -115,12 +150,30 @@ class Engine::Impl final : public RunnerHost {
   bool step_over_only(Horizons& horizons, const Event& event, int64_t t);
   void catch_up(Readers& readers);
   void look_up(Readers::Together& group);
+  void pass_time(int64_t t, TimelineId timeline, bool all);
   void take_due(TimelineId timeline, bool all);
   bool may_be_due(TimelineId timeline);
   void put_due_on_agenda();
   void give(const Event& event, const Moment& moment, bool alone);
+  void give_to(const std::vector<uint32_t>& found, const Event& event, const Moment& moment);
+  // The event passed the WHERE of rules whose rows are columns of it: Readers::RowRule, by `row_of(i)`.
+  template <class RowOf>
+  void print_rows(size_t count, const RowOf& row_of, const Value* columns, const Moment& moment) {
+    for (size_t i = 0; i < count; ++i) {
+      RuleCounters& counters = *row_of(i).counters;
+      ++counters.events;
+      ++counters.outputs;
+    }
+    outputs_.add_rows(count, row_of, columns, moment);
+  }
   void start_rules(const Moment& moment);
-  void sweep_lists();
+  // Forgets the lists of outputs that are gone, when they have become as many again as are held.
+  void sweep_lists() {
+    if (symbols_.list_bytes() >= sweep_lists_at_ && part_.whole) {
+      forget_lists();
+    }
+  }
+  void forget_lists();
   void run_line(const Event* event, const Moment* moment, bool alone);
   Moment present() const;
   // What restore_rules() could not go on with: keys and waiting events by rule.
@@ -129,9 +182,12 @@ class Engine::Impl final : public RunnerHost {
   void put_in_place_of(RuleId id, std::unique_ptr<RuleRunner> rule);
   void fit_rules(const RuleNumbers& numbers);
   // ---- engine_rules.cpp
+  void bind(const ast::Statement& statement, std::vector<RulePlan>& plans, std::vector<Diagnostic>& errors);
   bool can_be_divided(const RulePlan& plan) const;
   void refuse_divided_sources(const RulePlan& plan, std::vector<Diagnostic>& errors) const;
+  std::vector<const RuleRunner*> rules_beside(const std::vector<RulePlan>& plans) const;
   void refuse_for_room(const std::vector<RulePlan>& plans, std::vector<Diagnostic>& errors) const;
+  void refuse_for_watermarks(const std::vector<RulePlan>& plans, std::vector<Diagnostic>& errors) const;
   std::unique_ptr<RuleRunner> make_rule(RulePlan plan, bool is_divided);
   void connect(RuleRunner& rule);
   void disconnect(RuleRunner& rule);
@@ -147,7 +203,9 @@ class Engine::Impl final : public RunnerHost {
   void renumber_items(RuleId rule, std::span<const KeyId> now);
   std::optional<RuleId> find_rule(std::string_view name) const;
   Horizons& horizons_for(const Options& options);
-  Readers& readers(StreamId stream);
+  void drop_unused_horizons();
+  Readers& readers(StreamId stream) { return stream < readers_.size() ? readers_[stream] : add_readers(stream); }
+  Readers& add_readers(StreamId stream);
 
   static constexpr uint64_t kListBytesMin = 8 << 20;
 
@@ -161,8 +219,8 @@ class Engine::Impl final : public RunnerHost {
   OutputQueue outputs_;
   ArrivalClock clock_;
   Devices devices_;
-  bool is_stranger_ = false;  // the event at work is of a device that there is no room for
-  std::deque<Horizons> horizons_;
+  bool is_stranger_ = false;      // the event at work is of a device that there is no room for
+  std::list<Horizons> horizons_;  // the first one is always there
   bool any_site_ = false;
   ItemHeap clock_items_;
   Agenda agenda_;
@@ -187,9 +245,55 @@ class Engine::Impl final : public RunnerHost {
   std::vector<int64_t> clocks_;
   std::vector<TimelineId> timelines_;
   Rows rows_;
-  std::vector<uint32_t> other_at_;
+  Places other_at_;
   bool is_catching_up_ = false;
-  std::vector<uint64_t> hits_;  // of look_up(): a bit for each rule
+  std::vector<uint64_t> hits_;           // of look_up(): a bit for each rule
+  std::vector<uint32_t> rows_of_event_;  // and the rules that it meets
 };
+
+// ---- on the way of every event
+
+// The event moves the clocks.
+[[gnu::always_inline]] inline Engine::Impl::Heard Engine::Impl::hear(const Batch& batch, int device, size_t row) {
+  const int64_t t = batch.t[row];
+  LAMBDA_ASSERT(t >= -kEventTimeMax && t <= kEventTimeMax);
+  ++counters_.events;
+  clock_.on_event(batch.at == nullptr ? t : batch.at[row]);
+  Heard heard;
+  heard.guarded = t > clock_.now() + settings_.clock_skew_ms;
+  counters_.guarded += heard.guarded ? 1 : 0;
+  heard.timeline = timeline_at(batch, device, row);
+  heard.may_be_due = !clock_items_.empty() && clock_items_.top().time < clock_.due_below();
+  if (!mutant(Mutant::kWhereMovesTime) || !readers_[batch.stream].empty()) {
+    for (Horizons& horizons : horizons_) {
+      heard.may_be_due |= horizons.on_event(heard.timeline, t, heard.guarded);
+    }
+  }
+  return heard;
+}
+
+inline Moment Engine::Impl::moment_of(const Batch& batch, size_t row) {
+  Moment moment;
+  moment.t = batch.t[row];
+  moment.arrival = arrivals_++;
+  moment.on_input = static_cast<int64_t>(batch.first_index + row);
+  moment.clock = clock_.now();
+  if (started_ < rules_.size()) {
+    start_rules(moment);
+  }
+  return moment;
+}
+
+// After hear(), and after what rules did since: is there more to do than the event?
+inline bool Engine::Impl::may_be_due(TimelineId timeline) {
+  bool due = !clock_items_.empty() && clock_items_.top().time < clock_.due_below();
+  for (Horizons& horizons : horizons_) {
+    if (any_site_) {
+      horizons.refresh_site();
+    }
+    due = due || horizons.may_be_due(timeline);
+  }
+  return due;
+}
 
 }  // namespace lambda::cep

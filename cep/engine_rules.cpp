@@ -21,6 +21,10 @@ bool same_columns(const std::vector<ColumnSchema>& x, const std::vector<ColumnSc
       x, y, [](const ColumnSchema& a, const ColumnSchema& b) { return a.name == b.name && a.type == b.type; });
 }
 
+HorizonSettings settings_of(const Options& options) {
+  return {options.lateness_ms, options.idle_ms, options.max_delay_ms};
+}
+
 bool makes_texts(const Program& program) {
   return std::ranges::any_of(program.nodes,
                              [](const Node& node) { return node.op == Op::kLower || node.op == Op::kUpper; });
@@ -55,33 +59,14 @@ bool makes_texts(const RulePlan& plan) {
 // ---- create
 
 std::vector<Diagnostic> Engine::Impl::create(std::string_view text) {
-  Parsed parsed = parse_rules(text);
-  Diagnostics errors = std::move(parsed.errors);
+  Diagnostics errors;
   const size_t streams_before = catalog_.stream_count();
   const size_t tables_before = catalog_.table_count();
   std::vector<RulePlan> plans;
-  for (const ast::Statement& statement : parsed.statements) {
-    switch (statement.kind) {
-      case ast::StatementKind::kStream:
-        bind_stream(statement.stream, catalog_, errors);
-        break;
-      case ast::StatementKind::kTable:
-        bind_table(statement.table, catalog_, errors);
-        break;
-      case ast::StatementKind::kRule:
-        if (auto plan = bind_rule(statement.rule, catalog_, symbols_, errors)) {
-          plan->id = static_cast<RuleId>(rules_.size() + plans.size());
-          plan->output_stream = catalog_.add_stream(output_schema(*plan));
-          if (auto missing = unsupported_part(*plan)) {
-            errors.push_back(std::move(*missing));
-          }
-          refuse_divided_sources(*plan, errors);
-          plans.push_back(std::move(*plan));
-        }
-        break;
-    }
-  }
+  parse_rules(
+      text, [&](ast::Statement&& statement) { bind(statement, plans, errors); }, errors);
   refuse_for_room(plans, errors);
+  refuse_for_watermarks(plans, errors);
   if (!errors.empty()) {
     catalog_.truncate(streams_before, tables_before);
     sort_by_place(errors);
@@ -102,17 +87,50 @@ std::vector<Diagnostic> Engine::Impl::create(std::string_view text) {
   return {};
 }
 
-// Rules are not to leave too little room for what they hold. Those in whose place the plans come count no more.
-void Engine::Impl::refuse_for_room(const std::vector<RulePlan>& plans, std::vector<Diagnostic>& errors) const {
-  uint64_t bytes = 0;
+void Engine::Impl::bind(const ast::Statement& statement, std::vector<RulePlan>& plans, Diagnostics& errors) {
+  switch (statement.kind) {
+    case ast::StatementKind::kStream:
+      bind_stream(statement.stream, catalog_, errors);
+      break;
+    case ast::StatementKind::kTable:
+      bind_table(statement.table, catalog_, errors);
+      break;
+    case ast::StatementKind::kRule:
+      if (auto plan = bind_rule(statement.rule, catalog_, symbols_, errors)) {
+        plan->id = static_cast<RuleId>(rules_.size() + plans.size());
+        plan->output_stream = catalog_.add_stream(output_schema(*plan));
+        if (auto missing = unsupported_part(*plan)) {
+          errors.push_back(std::move(*missing));
+        }
+        refuse_divided_sources(*plan, errors);
+        plans.push_back(std::move(*plan));
+      }
+      break;
+  }
+}
+
+// The rules in whose place none of the plans comes.
+std::vector<const RuleRunner*> Engine::Impl::rules_beside(const std::vector<RulePlan>& plans) const {
   std::vector<bool> goes(rules_.size());
   for (const RulePlan& plan : plans) {
     if (plan.id < goes.size()) {
       goes[plan.id] = true;
     }
   }
+  std::vector<const RuleRunner*> beside;
   for (RuleId id = 0; id < rules_.size(); ++id) {
-    bytes += rules_[id] == nullptr || goes[id] ? 0 : rules_[id]->own_bytes;
+    if (rules_[id] != nullptr && !goes[id]) {
+      beside.push_back(rules_[id].get());
+    }
+  }
+  return beside;
+}
+
+// Rules are not to leave too little room for what they hold.
+void Engine::Impl::refuse_for_room(const std::vector<RulePlan>& plans, std::vector<Diagnostic>& errors) const {
+  uint64_t bytes = 0;
+  for (const RuleRunner* rule : rules_beside(plans)) {
+    bytes += rule->own_bytes;
   }
   const uint64_t most = budget_.bytes_max() / 2;
   for (const RulePlan& plan : plans) {
@@ -120,6 +138,28 @@ void Engine::Impl::refuse_for_room(const std::vector<RulePlan>& plans, std::vect
     if (bytes > most) {
       errors.push_back({plan.at, "there is no room for rule " + plan.name + ": all rules may take " +
                                      std::to_string(most) + " bytes, half of state_bytes_max"});
+      return;
+    }
+  }
+}
+
+// Each kind of watermark is one more for every device, that every event moves.
+void Engine::Impl::refuse_for_watermarks(const std::vector<RulePlan>& plans, std::vector<Diagnostic>& errors) const {
+  std::vector<HorizonSettings> kinds{settings_of(Options())};
+  const auto add = [&](const RulePlan& plan) {
+    if (std::ranges::find(kinds, settings_of(plan.options)) == kinds.end()) {
+      kinds.push_back(settings_of(plan.options));
+    }
+  };
+  for (const RuleRunner* rule : rules_beside(plans)) {
+    add(rule->plan);
+  }
+  for (const RulePlan& plan : plans) {
+    add(plan);
+    if (kinds.size() > settings_.horizons_max) {
+      errors.push_back({plan.at, "rule " + plan.name + ": no other rule has this lateness, idle and max_delay, and " +
+                                     std::to_string(settings_.horizons_max) +
+                                     " different ones, the defaults included, are the most there may be"});
       return;
     }
   }
@@ -171,7 +211,7 @@ void Engine::Impl::disconnect(RuleRunner& rule) {
   }
 }
 
-// Who is read, after rules came or went.
+// After rules came or went: who is read, what is needed no more.
 void Engine::Impl::note_reads() {
   any_site_ = false;
   for (const auto& rule : rules_) {
@@ -188,19 +228,20 @@ void Engine::Impl::note_reads() {
       }
     }
   }
+  drop_unused_horizons();
   count_state();
   budget_.look_soon();
 }
 
-Readers& Engine::Impl::readers(StreamId stream) {
+Readers& Engine::Impl::add_readers(StreamId stream) {
   while (readers_.size() <= stream) {
-    readers_.emplace_back(catalog_.stream(static_cast<StreamId>(readers_.size())));
+    readers_.emplace_back(catalog_.stream(static_cast<StreamId>(readers_.size())), at_once_);
   }
   return readers_[stream];
 }
 
 Horizons& Engine::Impl::horizons_for(const Options& options) {
-  const HorizonSettings settings{options.lateness_ms, options.idle_ms, options.max_delay_ms};
+  const HorizonSettings settings = settings_of(options);
   const auto found = std::ranges::find(horizons_, settings, &Horizons::settings);
   if (found != horizons_.end()) {
     return *found;
@@ -210,6 +251,15 @@ Horizons& Engine::Impl::horizons_for(const Options& options) {
     added.begin_like(horizons_.front());
   }
   return added;
+}
+
+// The first ones stay: they know when each device was last heard of.
+void Engine::Impl::drop_unused_horizons() {
+  horizons_.remove_if([this](const Horizons& horizons) {
+    return &horizons != &horizons_.front() && std::ranges::none_of(rules_, [&](const auto& rule) {
+      return rule != nullptr && &rule->horizons == &horizons;
+    });
+  });
 }
 
 std::optional<RuleId> Engine::Impl::find_rule(std::string_view name) const {
@@ -246,6 +296,7 @@ std::vector<Diagnostic> Engine::Impl::stage_replace(std::string_view text) {
     }
   }
   refuse_for_room(plans, errors);
+  refuse_for_watermarks(plans, errors);
   if (!errors.empty()) {
     catalog_.truncate(streams_before, catalog_.table_count());
     for (const auto& rule : rules_) {

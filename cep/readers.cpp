@@ -3,6 +3,16 @@
 #include <algorithm>
 
 namespace lambda::cep {
+namespace {
+
+// Are the rule's rows columns of the events that pass WHERE, and has it no state?
+bool prints_columns(const RuleRunner& rule) {
+  const RulePlan& plan = rule.plan;
+  return plan.source == ast::SourceKind::kStream && !plan.table && plan.keys.empty() && !plan.window &&
+         !rule.results.plain_items().empty();
+}
+
+}  // namespace
 
 void Readers::add(RuleRunner& rule) {
   const auto place = std::ranges::upper_bound(rules_, rule.plan.id, {}, [](const RuleRunner* r) { return r->plan.id; });
@@ -10,34 +20,23 @@ void Readers::add(RuleRunner& rule) {
   is_sorted_out_ = false;
 }
 
-const std::vector<uint32_t>& Readers::find(const Event& event, int64_t t, bool alone, std::vector<uint32_t>& out) {
-  sort_out();
-  const Group& from = alone ? alone_ : all_;
-  if (!from.any_demand) {
-    return from.all;
+Readers::RowRule Readers::row_rule_of(RuleRunner& rule) {
+  std::vector<uint32_t> columns;
+  for (const Node& item : rule.results.plain_items()) {
+    columns.push_back(item.immediate);
   }
-  out = from.others;
-  for (const Indexed& group : from.indexed) {
-    if (group.horizons->device(event.timeline) == t) {
-      group.index.candidates(event.columns, out);
-    } else {
-      out.insert(out.end(), group.members.begin(), group.members.end());  // late, or ahead: each rule sees to it
-    }
-  }
-  if (out.size() > 1) {
-    std::ranges::sort(out);
-  }
-  return out;
+  const std::vector<uint32_t>& kept = *row_columns_.insert(std::move(columns)).first;
+  return {&rule.counters, rule.plan.id,      rule.plan.prints, static_cast<uint32_t>(kept.size()),
+          kept.data(),    rule.plan.priority};
 }
 
-void Readers::sort_out() {
-  if (is_sorted_out_) {
-    return;
-  }
+void Readers::sort_out_anew() {
   is_sorted_out_ = true;
   all_ = {};
   alone_ = {};
   together_.clear();
+  row_rules_.assign(rules_.size(), {});
+  row_columns_.clear();
   prefetching_.clear();
   size_t count = 0;  // of rules that take many at once
   for (uint32_t number = 0; number < rules_.size(); ++number) {
@@ -74,11 +73,22 @@ void Readers::sort_out() {
   }
 }
 
+// Does an event that the index finds for the rule meet its WHERE?
+bool Readers::meets_where(const RuleRunner& rule) const {
+  const auto demand = PredicateIndex::demand_of(rule.plan);
+  if (!demand) {
+    return rule.plan.where.empty();
+  }
+  const bool exact = schema_->columns[demand->column].type != Type::kInt;  // the index compares as DOUBLE
+  return exact && demand->node + 1u == rule.plan.where.nodes.size();
+}
+
 void Readers::add_to(Group& group, uint32_t number) {
-  const RuleRunner& rule = *rules_[number];
-  group.all.push_back(number);
+  RuleRunner& rule = *rules_[number];
+  const uint32_t asked = number << 1;
+  group.all.push_back(asked);
   if (rule.site() || rule.plan.options.lateness_ms > 0) {
-    group.others.push_back(number);
+    group.others.push_back(asked);
     return;
   }
   auto found = std::ranges::find(group.indexed, &rule.horizons, &Indexed::horizons);
@@ -86,9 +96,13 @@ void Readers::add_to(Group& group, uint32_t number) {
     group.indexed.push_back({&rule.horizons, {}, {}});
     found = group.indexed.end() - 1;
   }
-  found->members.push_back(number);
+  found->members.push_back(asked);
   group.any_demand = group.any_demand || PredicateIndex::demand_of(rule.plan).has_value();
-  found->index.add(number, rule.plan);
+  const bool is_row = shortcuts_ && !rule.read && prints_columns(rule) && meets_where(rule);
+  if (is_row) {
+    row_rules_[number] = row_rule_of(rule);
+  }
+  found->index.add(asked | (is_row ? 1 : 0), rule.plan);
 }
 
 void Readers::add_together(RuleRunner& rule) {
@@ -103,8 +117,7 @@ void Readers::add_together(RuleRunner& rule) {
 
 void Readers::build_look_up(Together& group) {
   const auto can_be = [](const RuleRunner* rule) {
-    return rule->plan.keys.empty() && !rule->plan.window && !rule->results.plain_items().empty() &&
-           PredicateIndex::demand_of(rule->plan).has_value();
+    return prints_columns(*rule) && PredicateIndex::demand_of(rule->plan).has_value();
   };
   if (static_cast<size_t>(std::ranges::count_if(group.rules, can_be)) < kLookUpMin) {
     return;
@@ -113,11 +126,9 @@ void Readers::build_look_up(Together& group) {
   group.looked_up.assign(rest.begin(), rest.end());
   group.rules.erase(rest.begin(), rest.end());
   for (uint32_t number = 0; number < group.looked_up.size(); ++number) {
-    const RulePlan& plan = group.looked_up[number]->plan;
-    const auto demand = PredicateIndex::demand_of(plan);
-    const bool exact = schema_->columns[demand->column].type != Type::kInt;  // the index compares as DOUBLE
-    group.is_demand_all.push_back(exact && demand->node + 1u == plan.where.nodes.size());
-    group.index.add(number, plan);
+    group.is_demand_all.push_back(meets_where(*group.looked_up[number]));
+    group.row_rules.push_back(row_rule_of(*group.looked_up[number]));
+    group.index.add(number, group.looked_up[number]->plan);
   }
   group.index.build();
 }

@@ -289,55 +289,146 @@ bool measure(const Work& work, const Shape& shape, nlohmann::ordered_json& json,
   return agree(expected, got);
 }
 
-// One event at a time, 100 rules on its stream.
-void measure_live(const Shape& shape, nlohmann::ordered_json& json, std::vector<Measured>& all) {
-  std::string rules = "CREATE STREAM a (dev TEXT, v DOUBLE);\n";
-  for (int i = 0; i < 100; ++i) {
-    rules += "CREATE RULE r" + std::to_string(i) + " AS SELECT dev, v FROM a WHERE v > " +
-             std::to_string(99 + i * 0.01) + " DO log();\n";
-  }
-  Shape live = shape;
-  live.events = shape.events / 10;
-  const Events events = make_events(live);
-  Answer answer;
-  Engine engine({}, [&](const Output& out) {
-    ++answer.rows;
-    answer.sum += out.fields[1].number();
-  });
-  if (!engine.create(rules).empty()) {
-    std::exit(1);
-  }
-  std::vector<Symbol> symbols;
-  for (uint32_t i = 0; i < shape.devices; ++i) {
-    symbols.push_back(engine.symbols().intern("device-" + std::to_string(i)));
-  }
-  std::vector<double> each;
-  const double began = seconds();
-  const double cpu_began = cpu_seconds();
-  for (size_t i = 0; i < events.t.size(); ++i) {
-    Batch batch;
-    batch.stream = engine.catalog().find_stream("a")->id;
-    batch.rows = 1;
-    batch.first_index = i;
-    batch.t = &events.t[i];
-    batch.columns = {{Type::kText, &symbols[events.device[i]], nullptr}, {Type::kDouble, &events.v[i], nullptr}};
-    const double before = seconds();
-    engine.push(batch);
-    each.push_back(seconds() - before);
-  }
-  const double cpu_took = cpu_seconds() - cpu_began;
-  const double took = seconds() - began;
-  const auto p99 = each.begin() + static_cast<std::ptrdiff_t>(each.size() * 99 / 100);
-  std::nth_element(each.begin(), p99, each.end());
-  std::printf("%-28s %9.3f M/s, p99 %.1f us (must 1 M/s, 100 us), %llu rows\n", "live, 100 rules",
-              static_cast<double>(events.t.size()) / took / 1e6, *p99 * 1e6,
-              static_cast<unsigned long long>(answer.rows));
-  const auto n = static_cast<double>(events.t.size());
-  all.push_back({"live, 100 rules", "live", events.t.size(), n / cpu_took, answer, 0});
-  json["live"] = {{"per_s", static_cast<double>(events.t.size()) / took}, {"p99_us", *p99 * 1e6}};
+// ---- one event at a time, 100 rules on its stream
+//
+// What is given for an event, to each engine the same and made before the clock starts: its time, its device's name,
+// its value. The name is a number that the engine's table of texts gave it, as the gateway keeps it for each series;
+// Esper gets a reference to a String, which no rule here looks at, so that it is never hashed or compared. Esper's row
+// is an Object[] that exists already; our Batch is pointed at the event within the time that is taken. Esper's one
+// clock is moved when the time of an event is another than that of the event before, one in a hundred; ours is the
+// device's own and moves with every event, with its idleness, its lateness and the clock guard. For each row a listener
+// is called before the call returns; it reads the value from the row.
+
+constexpr int kLiveRules = 100;
+
+double live_threshold(int rule) {
+  return 99 + rule * 0.01;
 }
 
-// Rules that wait for something: what each takes, by the allocator's own count.
+Answer hand_live(const Events& e, const Shape&) {
+  std::vector<Row> out;
+  for (size_t i = 0; i < e.t.size(); ++i) {
+    for (int rule = 0; rule < kLiveRules && e.v[i] > live_threshold(rule); ++rule) {
+      out.push_back({e.t[i], e.device[i], e.v[i]});
+    }
+  }
+  return total(out);
+}
+
+// How many events come ahead of those that are timed, here and with Esper: no device is new then, and all code is warm.
+size_t live_warm_up(size_t events) {
+  return events / 10;
+}
+
+// What a caller has at hand when an event comes: the engine with its rules, and one Batch that is pointed at the event.
+class Live {
+ public:
+  // `above`: how much higher than usual the thresholds are.
+  Live(const Shape& shape, const Events& events, int rules = kLiveRules, double above = 0)
+      : events_(events), engine_({}, [this](std::span<const Output> outputs) {
+          for (const Output& out : outputs) {
+            ++answer_.rows;
+            answer_.sum += out.fields[1].number();
+          }
+        }) {
+    std::string text = "CREATE STREAM a (dev TEXT, v DOUBLE);\n";
+    for (int i = 0; i < rules; ++i) {
+      text += "CREATE RULE r" + std::to_string(i) + " AS SELECT dev, v FROM a WHERE v > " +
+              std::to_string(above + live_threshold(i)) + " DO log();\n";
+    }
+    if (!engine_.create(text).empty()) {
+      std::exit(1);
+    }
+    std::vector<Symbol> symbols;
+    for (uint32_t i = 0; i < shape.devices; ++i) {
+      symbols.push_back(engine_.symbols().intern("device-" + std::to_string(i)));
+    }
+    std::ranges::transform(events.device, std::back_inserter(devices_), [&](uint32_t d) { return symbols[d]; });
+    batch_.stream = engine_.catalog().find_stream("a")->id;
+    batch_.rows = 1;
+    batch_.columns = {{Type::kText, nullptr, nullptr}, {Type::kDouble, nullptr, nullptr}};
+  }
+  void push(size_t i) {
+    batch_.first_index = i;
+    batch_.t = &events_.t[i];
+    batch_.columns[0].data = &devices_[i];
+    batch_.columns[1].data = &events_.v[i];
+    engine_.push(batch_);
+  }
+  // All events; returns the seconds that one of those behind the warm-up took.
+  double run() {
+    const size_t first = live_warm_up(events_.t.size());
+    for (size_t i = 0; i < first; ++i) {
+      push(i);
+    }
+    const double began = cpu_seconds();
+    for (size_t i = first; i < events_.t.size(); ++i) {
+      push(i);
+    }
+    return (cpu_seconds() - began) / static_cast<double>(events_.t.size() - first);
+  }
+  const Answer& answer() const { return answer_; }
+
+ private:
+  const Events& events_;
+  Answer answer_;
+  Engine engine_;
+  std::vector<Symbol> devices_;  // by event
+  Batch batch_;
+};
+
+// A call for each event, and the sink is called before it returns. Reading the clock for each costs as much as the
+// event: the rate and the time of each are taken in runs of their own.
+bool measure_live(const Shape& shape, nlohmann::ordered_json& json, std::vector<Measured>& all) {
+  const Events events = make_events(shape);
+  const size_t count = events.t.size();
+  const size_t first = live_warm_up(count);
+  const Answer expected = hand_live(events, shape);
+  double best = 1;
+  double unread = 1;  // nobody reads the stream: its devices' time alone
+  double unmet = 1;   // and 100 rules, none of which the event meets
+  Answer answer;
+  for (int repeat = 0; repeat < shape.repeats; ++repeat) {
+    Live live(shape, events);
+    best = std::min(best, live.run());
+    answer = live.answer();
+    unread = std::min(unread, Live(shape, events, 0).run());
+    unmet = std::min(unmet, Live(shape, events, kLiveRules, 100).run());
+  }
+  Live live(shape, events);
+  std::vector<double> each(count);
+  for (size_t i = 0; i < count; ++i) {
+    const double before = seconds();
+    live.push(i);
+    each[i] = seconds() - before;
+  }
+  each.erase(each.begin(), each.begin() + static_cast<std::ptrdiff_t>(first));
+  const auto p99 = each.begin() + static_cast<std::ptrdiff_t>(each.size() * 99 / 100);
+  std::nth_element(each.begin(), p99, each.end());
+  const double per_s = 1 / best;
+  const bool same = agree(expected, answer);
+  std::printf("%-28s %9.3f M/s, p99 %.2f us (must 1 M/s, 100 us), %llu rows%s\n", "live, 100 rules", per_s / 1e6,
+              *p99 * 1e6, static_cast<unsigned long long>(answer.rows), same ? "" : "   THE ANSWERS DIFFER");
+  std::printf("%-28s %9.1f ns an event: %.1f its device's time, %.1f to look 100 rules up, %.1f for %.2f rows\n", "",
+              best * 1e9, unread * 1e9, (unmet - unread) * 1e9, (best - unmet) * 1e9,
+              static_cast<double>(answer.rows) / static_cast<double>(count));
+  all.push_back({"live, 100 rules", "live", count, per_s, answer, 0});
+  json["live, 100 rules"] = {{"per_s", per_s}, {"p99_us", *p99 * 1e6}};
+  return same;
+}
+
+// Of this process: what it has in memory now.
+size_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  size_t pages = 0;
+  size_t resident = 0;
+  file >> pages >> resident;
+  return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+// Rules that wait for something: what each takes, by the allocator's own count, and by what the process has in memory
+// once free memory was given back: reading the rules takes about as much again for a moment. Ahead of all other work,
+// whose memory would be used again.
 void measure_idle_rules(nlohmann::ordered_json& json) {
   constexpr int kRules = 10'000;
   std::string rules = "CREATE STREAM a (dev TEXT, v DOUBLE);\n";
@@ -348,13 +439,17 @@ void measure_idle_rules(nlohmann::ordered_json& json) {
   }
   Engine engine({}, [](const Output&) {});
   const size_t before = mallinfo2().uordblks;
+  const size_t resident_before = resident_bytes();
   const double began = cpu_seconds();
   const bool made = engine.create(rules).empty();
   const double took = cpu_seconds() - began;
   const double each = static_cast<double>(mallinfo2().uordblks - before) / kRules;
-  std::printf("%-28s %9.0f bytes each (must 4096), created in %.2f s%s\n", "10000 idle rules", each, took,
-              made ? "" : "   REFUSED");
+  malloc_trim(0);
+  const double resident = static_cast<double>(resident_bytes() - resident_before) / kRules;
+  std::printf("%-28s %9.0f bytes each, %.0f of the process' memory (must 4096), created in %.2f s%s\n",
+              "10000 idle rules", each, resident, took, made ? "" : "   REFUSED");
   json["idle_rule_bytes"] = each;
+  json["idle_rule_resident_bytes"] = resident;
 }
 
 // ---- by Esper
@@ -423,11 +518,15 @@ bool compare_with_esper(const Shape& shape, const std::vector<Measured>& all, nl
     if (ours == all.end()) {
       continue;
     }
-    const double per_s = static_cast<double>(events) / took;
+    const double per_s = static_cast<double>(events) / took;  // of those that it timed
     const double off = std::abs(static_cast<double>(answer.rows) / static_cast<double>(ours->answer.rows) - 1);
     const bool same = off <= ours->differs_max;
     std::printf("%-28s %9.3f M/s by Esper, by rule %6.1fx (must 5x), %llu rows%s\n", ours->name.c_str(), per_s / 1e6,
                 ours->per_s / per_s, static_cast<unsigned long long>(answer.rows), same ? "" : "   THE ANSWERS DIFFER");
+    if (p99_us > 0) {
+      std::printf("%-28s p99 %.2f us by Esper\n", "", p99_us);
+      json[ours->name]["esper_p99_us"] = p99_us;
+    }
     json[ours->name]["esper_per_s"] = per_s;
     json[ours->name]["times_esper"] = ours->per_s / per_s;
     agreed = agreed && same;
@@ -477,6 +576,9 @@ int main(int argc, char** argv) {
       {"1000 threshold rules", "thresholds", thresholds, hand_thresholds, false, 1, 1.0 / 6, 20},
   };
   nlohmann::ordered_json json;
+  if (std::string("idle").starts_with(only)) {
+    measure_idle_rules(json);
+  }
   bool agreed = true;
   std::vector<Measured> all;
   for (const Work& work : works) {
@@ -486,10 +588,7 @@ int main(int argc, char** argv) {
     agreed = measure(work, shape, json, all) && agreed;
   }
   if (std::string("live").starts_with(only)) {
-    measure_live(shape, json, all);
-  }
-  if (std::string("idle").starts_with(only)) {
-    measure_idle_rules(json);
+    agreed = measure_live(shape, json, all) && agreed;
   }
   if (!without_esper && !all.empty()) {
     agreed = compare_with_esper(shape, all, json) && agreed;

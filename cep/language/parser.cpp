@@ -363,14 +363,13 @@ class StatementParser {
 
 }  // namespace
 
-Parsed parse_rules(std::string_view text) {
-  Parsed out;
+void parse_rules(std::string_view text, const std::function<void(Statement&&)>& take, std::vector<Diagnostic>& errors) {
   if (text.size() > kRuleTextBytesMax) {
-    out.errors.push_back({{}, "the text is longer than " + std::to_string(kRuleTextBytesMax) + " bytes"});
-    return out;
+    errors.push_back({{}, "the text is longer than " + std::to_string(kRuleTextBytesMax) + " bytes"});
+    return;
   }
-  Tokens tokens = read_tokens(text);
-  out.errors = std::move(tokens.errors);
+  const Tokens tokens = read_tokens(text);
+  errors.insert(errors.end(), tokens.errors.begin(), tokens.errors.end());
   ParserState in(text, tokens.tokens);
   while (!in.at_end()) {
     if (in.take_symbol(";")) {
@@ -378,17 +377,23 @@ Parsed parse_rules(std::string_view text) {
     }
     Statement statement = StatementParser(in).statement();
     if (in.failed()) {
-      out.errors.push_back(*in.error());
+      errors.push_back(*in.error());
       in.clear_error();
       in.depth = 0;
       while (!in.at_end() && !in.is_symbol(";")) {
         in.advance();
       }
     } else {
-      out.statements.push_back(std::move(statement));
+      take(std::move(statement));
     }
     in.take_symbol(";");
   }
+}
+
+Parsed parse_rules(std::string_view text) {
+  Parsed out;
+  parse_rules(
+      text, [&](Statement&& statement) { out.statements.push_back(std::move(statement)); }, out.errors);
   std::ranges::stable_sort(out.errors, [](const Diagnostic& a, const Diagnostic& b) {
     return std::pair(a.at.line, a.at.column) < std::pair(b.at.line, b.at.column);
   });

@@ -1,6 +1,7 @@
 // Rule text to statements: the whole grammar, by hand (recursive descent; expressions by precedence climbing).
 #pragma once
 
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +20,10 @@ struct Parsed {
 
 // After an error it goes on behind the next ';'.
 Parsed parse_rules(std::string_view text);
+// The same, statement by statement, as they are read: thousands of rules need not be there as trees all at once. The
+// errors go to the end of `errors`.
+void parse_rules(std::string_view text, const std::function<void(ast::Statement&&)>& take,
+                 std::vector<Diagnostic>& errors);
 
 // A word of the grammar cannot be a name unless it stands between quotes; types and functions can.
 bool is_reserved(std::string_view word);

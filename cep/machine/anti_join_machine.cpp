@@ -43,31 +43,7 @@ class AntiJoinMachine final : public Machine {
     }
   }
 
-  void on_item(const Item& item, const Moment& moment) override {
-    if (item.key >= keys_.size()) {
-      return;
-    }
-    LazyTimer& timer = keys_[item.key].timer;
-    switch (timer.on_item(item.time)) {
-      case LazyTimer::Came::kNothing:
-        return;
-      case LazyTimer::Came::kQueueAgain:
-        queue(item.key, timer.due);
-        return;
-      case LazyTimer::Came::kDue:
-        break;
-    }
-    if (mutant(Mutant::kAntiJoinRepeats) && timer.arm(item.time + context_.plan.silence_ms)) {
-      queue(item.key, timer.due);
-    }
-    const Value* row = context_.tables.find(context_.plan.table->table, *context_.keys.values(item.key));
-    Frames frames;
-    frames[Frame::kTable] = row;
-    if (row != nullptr && context_.evaluator.is_true(context_.plan.where, frames)) {
-      results_.row(moment, item.key, frames);
-    }
-  }
-
+  void on_item(const Item& item, const Moment& moment) override;
   bool is_idle(KeyId key) const override { return key >= keys_.size() || !keys_[key].listed; }
   void reset(KeyId key) override {
     if (key < keys_.size()) {
@@ -96,6 +72,14 @@ class AntiJoinMachine final : public Machine {
     bool listed = false;  // has a row
     LazyTimer timer;      // when the silence is long enough
   };
+
+  // Queues the end of a key's silence.
+  auto silence_of(KeyId key) const {
+    return [this, key](int64_t due) {
+      context_.at_silence_clock(context_.work(key, due, Place::kTimer, Rank::kAbsence),
+                                context_.plan.options.event_time);
+    };
+  }
 
   bool is_listed(KeyId key) const {
     return context_.tables.find(context_.plan.table->table, *context_.keys.values(key)) != nullptr;
@@ -133,31 +117,33 @@ class AntiJoinMachine final : public Machine {
     key.listed = true;
     context_.keys.set_idle(found->id, false);
     const int64_t from = context_.plan.options.event_time ? moment.t : moment.clock;
-    if (key.timer.arm(from + context_.plan.silence_ms)) {
-      queue(found->id, from + context_.plan.silence_ms);
-    }
+    key.timer.arm(from + context_.plan.silence_ms, silence_of(found->id));
     return found->id;
-  }
-
-  void queue(KeyId key, int64_t due) {
-    Item item;
-    item.time = due;
-    item.key = key;
-    item.timeline = context_.keys.timeline(key);
-    item.place = Place::kTimer;
-    item.rank = Rank::kAbsence;
-    item.owner = Owner::kMachine;
-    if (context_.plan.options.event_time) {
-      context_.host.at_horizon(item);
-    } else {
-      context_.host.at_clock(item);
-    }
   }
 
   const RuleContext& context_;
   Results& results_;
   std::vector<Key> keys_;
 };
+
+void AntiJoinMachine::on_item(const Item& item, const Moment& moment) {
+  if (item.key >= keys_.size()) {
+    return;
+  }
+  LazyTimer& timer = keys_[item.key].timer;
+  if (!timer.comes_due(item.time, silence_of(item.key))) {
+    return;
+  }
+  if (mutant(Mutant::kAntiJoinRepeats)) {
+    timer.arm(item.time + context_.plan.silence_ms, silence_of(item.key));
+  }
+  const Value* row = context_.tables.find(context_.plan.table->table, *context_.keys.values(item.key));
+  Frames frames;
+  frames[Frame::kTable] = row;
+  if (row != nullptr && context_.evaluator.is_true(context_.plan.where, frames)) {
+    results_.row(moment, item.key, frames);
+  }
+}
 
 }  // namespace
 

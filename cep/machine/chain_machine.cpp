@@ -103,7 +103,11 @@ class ChainMachine final : public Machine {
   }
   void capture(uint32_t run, const Step& step, const Event& event);
   void start_deadline(Group& group, KeyId key, uint32_t run, int64_t t);
-  void queue(KeyId key, int64_t due);
+  // Queues the look at a key's runs whose WITHIN may be over.
+  auto deadline_of(KeyId key) const {
+    return
+        [this, key](int64_t due) { context_.host.at_horizon(context_.work(key, due, Place::kTimer, Rank::kExpiry)); };
+  }
   const Value* frame(uint32_t run, KeyId key);
   bool slots_inside() const { return plan_.slots.size() <= kSlotsInside; }
   const Value* slots(uint32_t run) const {
@@ -430,20 +434,7 @@ void ChainMachine::start_deadline(Group& group, KeyId key, uint32_t run, int64_t
   }
   const int64_t due = t + *plan_.within_ms;
   runs_[run].deadline = due;
-  if ((!group.deadline.armed() || due < group.deadline.due) && group.deadline.arm(due)) {
-    queue(key, due);
-  }
-}
-
-void ChainMachine::queue(KeyId key, int64_t due) {
-  Item item;
-  item.key = key;
-  item.timeline = context_.keys.timeline(key);
-  item.place = Place::kTimer;
-  item.owner = Owner::kMachine;
-  item.time = due;
-  item.rank = Rank::kExpiry;
-  context_.host.at_horizon(item);
+  group.deadline.arm_earlier(due, deadline_of(key));
 }
 
 void ChainMachine::on_item(const Item& item, const Moment& moment) {
@@ -451,14 +442,8 @@ void ChainMachine::on_item(const Item& item, const Moment& moment) {
     return;
   }
   Group& group = groups_[item.key];
-  switch (group.deadline.on_item(item.time)) {
-    case LazyTimer::Came::kNothing:
-      return;
-    case LazyTimer::Came::kQueueAgain:
-      queue(item.key, group.deadline.due);
-      return;
-    case LazyTimer::Came::kDue:
-      break;
+  if (!group.deadline.comes_due(item.time, deadline_of(item.key))) {
+    return;
   }
   int64_t next_due = cep::Run::kNever;
   uint32_t kept = 0;
@@ -475,8 +460,8 @@ void ChainMachine::on_item(const Item& item, const Moment& moment) {
     ++kept;
   }
   keep(group, kept);
-  if (next_due != cep::Run::kNever && group.deadline.arm(next_due)) {
-    queue(item.key, next_due);
+  if (next_due != cep::Run::kNever) {
+    group.deadline.arm(next_due, deadline_of(item.key));
   }
 }
 

@@ -92,7 +92,12 @@ class PatternMachine final : public Machine {
   void enforce_bound(KeyId key, const Moment& moment);
   // After each step of a run that goes on.
   void queue_timers(KeyId key, Run& run);
-  void queue_deadline(KeyId key, int64_t due);
+  // Queues the look at a key's runs whose WITHIN may be over.
+  auto deadline_of(KeyId key) const {
+    return [this, key](int64_t due) {
+      context_.host.at_horizon(context_.work(key, due, Place::kTimer, Rank::kExpiry, kDeadline));
+    };
+  }
   void absence_over(const Item& item, const Moment& moment);
   void deadline_over(KeyId key, const Moment& moment);
   bool by_event_time() const { return context_.plan.options.event_time || mutant(Mutant::kAbsenceEventTime); }
@@ -326,44 +331,19 @@ void PatternMachine::enforce_bound(KeyId key, const Moment& moment) {
 
 // ---- time
 
-void PatternMachine::queue_deadline(KeyId key, int64_t due) {
-  Item item;
-  item.key = key;
-  item.timeline = context_.keys.timeline(key);
-  item.place = Place::kTimer;
-  item.owner = Owner::kMachine;
-  item.time = due;
-  item.rank = Rank::kExpiry;
-  item.tag = kDeadline;
-  context_.host.at_horizon(item);
-}
-
 void PatternMachine::queue_timers(KeyId key, Run& run) {
   stepper_.note_awaits(run);
-  LazyTimer& deadline = groups_[key].deadline;
-  if (run.deadline != Run::kNever && (!deadline.armed() || run.deadline < deadline.due) && deadline.arm(run.deadline)) {
-    queue_deadline(key, run.deadline);
+  if (run.deadline != Run::kNever) {
+    groups_[key].deadline.arm_earlier(run.deadline, deadline_of(key));
   }
-  Item item;
-  item.key = key;
-  item.timeline = context_.keys.timeline(key);
-  item.place = Place::kTimer;
-  item.owner = Owner::kMachine;
   for (uint16_t id = 0; id < run.nodes.size(); ++id) {
     NodeState& node = run.nodes[id];
     if (node.phase != NodeState::Phase::kActive || node.due == NodeState::kNever || node.queued) {
       continue;
     }
     node.queued = true;
-    item.time = node.due;
-    item.rank = Rank::kAbsence;
-    item.tag = kAbsence;
-    item.cookie = run.id << 8 | id;
-    if (by_event_time()) {
-      context_.host.at_horizon(item);
-    } else {
-      context_.host.at_clock(item);
-    }
+    context_.at_silence_clock(context_.work(key, node.due, Place::kTimer, Rank::kAbsence, kAbsence, run.id << 8 | id),
+                              by_event_time());
   }
 }
 
@@ -375,16 +355,8 @@ void PatternMachine::on_item(const Item& item, const Moment& moment) {
     absence_over(item, moment);
     return;
   }
-  LazyTimer& deadline = groups_[item.key].deadline;
-  switch (deadline.on_item(item.time)) {
-    case LazyTimer::Came::kNothing:
-      return;
-    case LazyTimer::Came::kQueueAgain:
-      queue_deadline(item.key, deadline.due);
-      return;
-    case LazyTimer::Came::kDue:
-      deadline_over(item.key, moment);
-      break;
+  if (groups_[item.key].deadline.comes_due(item.time, deadline_of(item.key))) {
+    deadline_over(item.key, moment);
   }
 }
 
@@ -434,8 +406,8 @@ void PatternMachine::deadline_over(KeyId key, const Moment& moment) {
       next = run.deadline;
     }
   }
-  if (next != Run::kNever && groups_[key].deadline.arm(next)) {
-    queue_deadline(key, next);
+  if (next != Run::kNever) {
+    groups_[key].deadline.arm(next, deadline_of(key));
   }
 }
 

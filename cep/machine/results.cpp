@@ -162,14 +162,8 @@ void Results::on_item(const Item& item, const Moment& moment) {
   Alert& alert = alerts_[item.key];
   const auto which = static_cast<Timer>(item.tag);
   LazyTimer& timer = which == Timer::kFor ? alert.fire : which == Timer::kClear ? alert.clear : alert.remind;
-  switch (timer.on_item(item.time)) {
-    case LazyTimer::Came::kNothing:
-      return;
-    case LazyTimer::Came::kQueueAgain:
-      queue(which, timer.due, item.key);
-      return;
-    case LazyTimer::Came::kDue:
-      break;
+  if (!timer.comes_due(item.time, [&](int64_t due) { queue(which, due, item.key); })) {
+    return;
   }
   switch (which) {
     case Timer::kFor:
@@ -205,25 +199,14 @@ int64_t Results::armed_at(const Moment& moment) const {
 }
 
 void Results::arm(LazyTimer& timer, Timer which, int64_t due, KeyId key) {
-  if (timer.arm(due)) {
-    queue(which, due, key);
-  }
+  timer.arm(due, [&](int64_t when) { queue(which, when, key); });
 }
 
 void Results::queue(Timer which, int64_t due, KeyId key) {
-  Item item;
-  item.time = due;
-  item.key = key;
-  item.timeline = context_.keys.timeline(key);
-  item.place = Place::kTimer;
-  item.rank = which == Timer::kFor ? Rank::kAlertFor : which == Timer::kClear ? Rank::kClearFor : Rank::kRemind;
+  const Rank rank = which == Timer::kFor ? Rank::kAlertFor : which == Timer::kClear ? Rank::kClearFor : Rank::kRemind;
+  Item item = context_.work(key, due, Place::kTimer, rank, static_cast<uint8_t>(which));
   item.owner = Owner::kResults;
-  item.tag = static_cast<uint8_t>(which);
-  if (by_event_time()) {
-    context_.host.at_horizon(item);
-  } else {
-    context_.host.at_clock(item);
-  }
+  context_.at_silence_clock(item, by_event_time());
 }
 
 void Results::say(OutputKind kind, const Moment& moment, KeyId key) {

@@ -88,6 +88,24 @@ struct RuleContext {
   bool by_device = false;  // the rule's one key is the device of its one stream
   const bool& may_grow;    // has the engine room for more of its state?
 
+  // Work of the machine for one key of the rule, or for kNoKey, still to be handed to the host.
+  Item work(KeyId key, int64_t time, Place place, Rank rank, uint8_t tag = 0, uint64_t cookie = 0) const {
+    Item item;
+    item.time = time;
+    item.key = key;
+    item.timeline = key == kNoKey ? kSharedTimeline : keys.timeline(key);
+    item.place = place;
+    item.rank = rank;
+    item.owner = Owner::kMachine;
+    item.tag = tag;
+    item.cookie = cookie;
+    return item;
+  }
+  // On the clock that silence and alerts are measured with: the arrival clock, or the horizon when `by_event_time` (7).
+  void at_silence_clock(const Item& item, bool by_event_time) const {
+    by_event_time ? host.at_horizon(item) : host.at_clock(item);
+  }
+
   void say_full(Bound bound, uint64_t max, const Moment& moment) const { host.limit(bound, max, moment, 1); }
   // May what takes `held` bytes take more? If not, an event is lost; that is counted and said.
   bool may_hold_more(size_t held, const Moment& moment) const {
@@ -137,30 +155,40 @@ struct LazyTimer {
 
   bool armed() const { return due != kOff; }
   void disarm() { due = kOff; }
-  // True: the caller must queue an item at `when`.
-  bool arm(int64_t when) {
+  // `queue` is called with the time for which an item is to be queued, if one is needed.
+  template <class Queue>
+  void arm(int64_t when, const Queue& queue) {
     due = when;
-    if (queued != kOff && queued <= when) {
-      return false;
+    if (queued == kOff || queued > when) {
+      queued = when;
+      queue(when);
     }
-    queued = when;
-    return true;
   }
-  enum class Came : uint8_t { kNothing, kDue, kQueueAgain };  // kQueueAgain: queue an item at `due`
-  Came on_item(int64_t time) {
+  // The same, but a timer that is due earlier stays.
+  template <class Queue>
+  void arm_earlier(int64_t when, const Queue& queue) {
+    if (!armed() || when < due) {
+      arm(when, queue);
+    }
+  }
+  // The item that was queued for `time` came. True: the timer is due, and armed no more. `queue` is called when it is
+  // due later.
+  template <class Queue>
+  bool comes_due(int64_t time, const Queue& queue) {
     if (time != queued) {
-      return Came::kNothing;  // brought forward since
+      return false;  // brought forward since
     }
     queued = kOff;
     if (due == kOff) {
-      return Came::kNothing;
+      return false;
     }
     if (due > time) {
       queued = due;
-      return Came::kQueueAgain;
+      queue(due);
+      return false;
     }
     due = kOff;
-    return Came::kDue;
+    return true;
   }
   void save(StateWriter& out) const {
     out.i64(due);

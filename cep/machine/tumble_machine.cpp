@@ -285,13 +285,7 @@ bool TumbleMachine::open(KeyId key, const Moment& moment) {
 }
 
 void TumbleMachine::queue(KeyId key, int64_t end) {
-  Item item;
-  item.time = end;
-  item.key = key;
-  item.timeline = context_.keys.timeline(key);
-  item.place = Place::kWindowEnd;
-  item.owner = Owner::kMachine;
-  context_.host.at_horizon(item);
+  context_.host.at_horizon(context_.work(key, end, Place::kWindowEnd, Rank::kAbsence));
 }
 
 void TumbleMachine::on_item(const Item& item, const Moment& moment) {

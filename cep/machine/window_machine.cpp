@@ -2,9 +2,9 @@
 // aggregate; SLIDE, ROWS and windows of late=update hold their rows and add them up anew for each output.
 #include <algorithm>
 #include <map>
-#include <unordered_map>
 
 #include "cep/language/mutant.h"
+#include "cep/machine/ranking.h"
 #include "cep/machine/results.h"
 #include "cep/machine/row_source.h"
 #include "cep/machine/window_state.h"
@@ -26,6 +26,7 @@ class WindowMachine final : public Machine {
         plan_(*context.plan.window),
         source_(context),
         results_(results),
+        ranking_(context),
         ordered_(!context.plan.order_by.empty() || context.plan.limit),
         updates_(context.plan.options.late == LatePolicy::kUpdate),
         arguments_(plan_.aggregates.size()),
@@ -86,12 +87,6 @@ class WindowMachine final : public Machine {
  private:
   static constexpr size_t kSpareMax = 256;
   enum Tag : uint8_t { kEnd, kOrderedEnd, kGap, kEarly, kForget, kOrderedEarly };
-  struct Candidate {
-    KeyId key;
-    std::vector<Value> row;
-    std::vector<Value> order;
-  };
-
   void take(KeyId key, const Moment& moment, const Frames& frames);
   void into_fixed(KeyId key, const Moment& moment);
   void into_session(KeyId key, const Moment& moment);
@@ -104,9 +99,8 @@ class WindowMachine final : public Machine {
   void close(KeyId key, size_t index, const Moment& moment);
   void close_ordered(const Moment& moment);
   void early_ordered(const Moment& moment);
-  std::vector<Candidate> candidates(const std::vector<KeyId>& keys, int64_t end);
-  bool is_before(const Candidate& x, const Candidate& y) const;
-  void print_ordered(std::vector<Candidate>& rows, const Moment& moment, uint64_t& place);
+  void rank(const std::vector<KeyId>& keys, int64_t end);
+  void print_ranked(const Moment& moment, uint64_t& place);
   void early(KeyId key, const Moment& moment);
   void keep_row(std::vector<Row>& rows, const Moment& moment);
   void forget(const Window& window) {
@@ -126,16 +120,19 @@ class WindowMachine final : public Machine {
     results_.row(moment, key, frames, order, age);
   }
   void queue(Tag tag, int64_t time, Place place, Rank rank, KeyId key, uint64_t cookie = 0) {
-    Item item;
-    item.time = time;
-    item.key = key;
-    item.timeline = key == kNoKey ? kSharedTimeline : context_.keys.timeline(key);
-    item.place = place;
-    item.rank = rank;
-    item.owner = Owner::kMachine;
-    item.tag = tag;
-    item.cookie = cookie;
-    context_.host.at_horizon(item);
+    context_.host.at_horizon(context_.work(key, time, place, rank, tag, cookie));
+  }
+  // Queue a key's timer; with kNoKey that of all keys together.
+  auto gap_of(KeyId key) {
+    return [this, key](int64_t due) {
+      const bool excludes = *plan_.kind == WindowKind::kSession && mutant(Mutant::kSessionGapExcludesEnd);
+      queue(kGap, due, excludes ? Place::kWindowEnd : Place::kTimer, Rank::kSessionGap, key);
+    };
+  }
+  auto early_of(KeyId key) {
+    return [this, key](int64_t due) {
+      queue(key == kNoKey ? kOrderedEarly : kEarly, due, Place::kTimer, Rank::kEarly, key);
+    };
   }
   int64_t gap_end(const Window& session) const { return std::min(session.last_t + plan_.size, session.end); }
 
@@ -143,6 +140,7 @@ class WindowMachine final : public Machine {
   const WindowPlan& plan_;
   RowSource source_;
   Results& results_;
+  Ranking ranking_;
   const bool ordered_;
   const bool updates_;
   std::vector<Value> arguments_;  // of the event at work
@@ -249,9 +247,8 @@ void WindowMachine::into_session(KeyId key, const Moment& moment) {
   const int64_t end = gap_end(session);
   if (end == session.end && !mutant(Mutant::kSessionMaxIncluded)) {
     groups_[key].gap.disarm();  // the longest session is over before
-  } else if (groups_[key].gap.arm(end)) {
-    queue(kGap, end, mutant(Mutant::kSessionGapExcludesEnd) ? Place::kWindowEnd : Place::kTimer, Rank::kSessionGap,
-          key);
+  } else {
+    groups_[key].gap.arm(end, gap_of(key));
   }
 }
 
@@ -266,9 +263,7 @@ void WindowMachine::into_rows(KeyId key, const Moment& moment, const Frames& fra
     --held_rows_;
   }
   if (slide) {
-    if (group.gap.arm(moment.t + plan_.size)) {
-      queue(kGap, moment.t + plan_.size, Place::kTimer, Rank::kSessionGap, key);
-    }
+    group.gap.arm(moment.t + plan_.size, gap_of(key));
     fill_from_rows(key, group.kept_rows(), moment.t - plan_.size, moment.t);
     print(key, moment, 0, 0, frames);
   } else if (++group.seen % static_cast<uint64_t>(plan_.step) == 0 || mutant(Mutant::kRowsSlide)) {
@@ -308,10 +303,7 @@ Window& WindowMachine::open(KeyId key, int64_t start, int64_t end, int64_t t) {
   if (context_.plan.emit.kind == ast::EmitKind::kEarly) {
     const int64_t every = context_.plan.emit.every_ms;
     const int64_t tick = mutant(Mutant::kEarlyFromEvent) ? t + every : floor_to(t + every - 1, every);
-    LazyTimer& timer = ordered_ ? early_ : group.early;
-    if ((!timer.armed() || tick < timer.due) && timer.arm(tick)) {
-      queue(ordered_ ? kOrderedEarly : kEarly, tick, Place::kTimer, Rank::kEarly, ordered_ ? kNoKey : key);
-    }
+    (ordered_ ? early_ : group.early).arm_earlier(tick, early_of(ordered_ ? kNoKey : key));
   }
   return added;
 }
@@ -374,15 +366,8 @@ void WindowMachine::on_item(const Item& item, const Moment& moment) {
     return;
   }
   if (item.tag == kOrderedEarly) {
-    switch (early_.on_item(item.time)) {
-      case LazyTimer::Came::kNothing:
-        break;
-      case LazyTimer::Came::kQueueAgain:
-        queue(kOrderedEarly, early_.due, item.place, item.rank, kNoKey);
-        break;
-      case LazyTimer::Came::kDue:
-        early_ordered(moment);
-        break;
+    if (early_.comes_due(item.time, early_of(kNoKey))) {
+      early_ordered(moment);
     }
     return;
   }
@@ -403,19 +388,16 @@ void WindowMachine::on_item(const Item& item, const Moment& moment) {
     }
     return;
   }
-  LazyTimer& timer = item.tag == kGap ? group.gap : group.early;
-  switch (timer.on_item(item.time)) {
-    case LazyTimer::Came::kNothing:
-      return;
-    case LazyTimer::Came::kQueueAgain:
-      queue(static_cast<Tag>(item.tag), timer.due, item.place, item.rank, item.key);
-      return;
-    case LazyTimer::Came::kDue:
-      break;
-  }
   if (item.tag == kEarly) {
-    early(item.key, moment);
-  } else if (*plan_.kind == WindowKind::kSlide) {
+    if (group.early.comes_due(item.time, early_of(item.key))) {
+      early(item.key, moment);
+    }
+    return;
+  }
+  if (!group.gap.comes_due(item.time, gap_of(item.key))) {
+    return;
+  }
+  if (*plan_.kind == WindowKind::kSlide) {
     held_rows_ -= group.kept_rows().size();  // the newest left, so the older ones did
     group.rows.clear();
     group.first_row = 0;
@@ -457,7 +439,7 @@ void WindowMachine::close_ordered(const Moment& moment) {
   }
   const std::vector<KeyId> keys = std::move(end->second);
   ends_.erase(end);
-  std::vector<Candidate> rows = candidates(keys, moment.t);
+  rank(keys, moment.t);
   for (const KeyId key : keys) {
     auto& windows = groups_[key].windows;
     const auto window = std::ranges::find(windows, moment.t, &Window::end);
@@ -465,66 +447,24 @@ void WindowMachine::close_ordered(const Moment& moment) {
     windows.erase(window);
   }
   uint64_t place = 0;
-  print_ordered(rows, moment, place);
+  print_ranked(moment, place);
   for (const KeyId key : keys) {
     context_.keys.set_idle(key, is_idle(key) && results_.is_idle(key));
   }
 }
 
-// The rows that the keys' windows with this end would make, as far as HAVING lets them.
-std::vector<WindowMachine::Candidate> WindowMachine::candidates(const std::vector<KeyId>& keys, int64_t end) {
-  std::vector<Candidate> rows;
-  const RulePlan& rule = context_.plan;
+// The rows that the keys' windows with this end would make.
+void WindowMachine::rank(const std::vector<KeyId>& keys, int64_t end) {
   for (const KeyId key : keys) {
     fill(key, *std::ranges::find(groups_[key].windows, end, &Window::end), end);
-    Frames frames;
-    frames[Frame::kGroup] = group_row_.data();
-    if (context_.evaluator.is_true(rule.having, frames)) {
-      Candidate candidate{key, group_row_, {}};
-      for (const OrderPlan& order : rule.order_by) {
-        candidate.order.push_back(context_.evaluator.value(order.program, frames));
-      }
-      rows.push_back(std::move(candidate));
-    }
+    ranking_.add(key, group_row_);
   }
-  return rows;
-}
-
-bool WindowMachine::is_before(const Candidate& x, const Candidate& y) const {
-  const Symbols& symbols = context_.evaluator.symbols();
-  const auto missing = [](const Value& v) { return v.is_null() || (v.type == Type::kDouble && v.d != v.d); };
-  for (size_t i = 0; i < context_.plan.order_by.size(); ++i) {
-    const bool descending = context_.plan.order_by[i].descending;
-    const bool x_last = missing(x.order[i]);
-    const bool y_last = missing(y.order[i]);
-    if (x_last != y_last) {
-      return mutant(Mutant::kOrderNullFirst) && descending ? x_last : y_last;
-    }
-    const int order = x_last ? 0 : compare_values(x.order[i], y.order[i], symbols);
-    if (order != 0) {
-      return descending ? order > 0 : order < 0;
-    }
-  }
-  const int order = context_.keys.compare(x.key, y.key, symbols);
-  return mutant(Mutant::kOrderTiesDescend) ? order > 0 : order < 0;
 }
 
 // `place`: of the next row among those of the moment.
-void WindowMachine::print_ordered(std::vector<Candidate>& rows, const Moment& moment, uint64_t& place) {
-  const RulePlan& rule = context_.plan;
-  std::ranges::sort(rows, [this](const Candidate& x, const Candidate& y) { return is_before(x, y); });
-  std::unordered_map<Value, uint64_t, decltype([](const Value& v) { return hash_value(v); })> taken;
-  for (const Candidate& row : rows) {
-    if (rule.limit) {
-      Frames frames;
-      frames[Frame::kGroup] = row.row.data();
-      const bool per = !rule.limit->per.empty() && !mutant(Mutant::kLimitPerIgnored);
-      uint64_t& count = taken[per ? context_.evaluator.value(rule.limit->per, frames) : Value::null()];
-      if (++count > rule.limit->count) {
-        continue;
-      }
-    }
-    group_row_ = row.row;
+void WindowMachine::print_ranked(const Moment& moment, uint64_t& place) {
+  for (RankedRow& row : ranking_.take()) {
+    group_row_ = std::move(row.row);
     print(row.key, moment, place++, 0);
   }
 }
@@ -535,14 +475,14 @@ void WindowMachine::early_ordered(const Moment& moment) {
   bool any = false;
   for (auto end = ends_.upper_bound(moment.t); end != ends_.end(); ++end) {
     any = true;
-    std::vector<Candidate> rows = candidates(end->second, end->first);
-    print_ordered(rows, moment, place);
+    rank(end->second, end->first);
+    print_ranked(moment, place);
   }
   const int64_t every = context_.plan.emit.every_ms;
   const int64_t now = context_.host.horizon_of(kSharedTimeline);
   const int64_t next = any ? context_.next_tick(moment.t + every, every, now, moment) : 0;
-  if (any && early_.arm(next)) {
-    queue(kOrderedEarly, next, Place::kTimer, Rank::kEarly, kNoKey);
+  if (any) {
+    early_.arm(next, early_of(kNoKey));
   }
 }
 
@@ -561,8 +501,8 @@ void WindowMachine::early(KeyId key, const Moment& moment) {
   const int64_t every = context_.plan.emit.every_ms;
   const int64_t now = context_.host.horizon_of(context_.keys.timeline(key));
   const int64_t next = any ? context_.next_tick(moment.t + every, every, now, moment) : 0;
-  if (any && groups_[key].early.arm(next)) {
-    queue(kEarly, next, Place::kTimer, Rank::kEarly, key);
+  if (any) {
+    groups_[key].early.arm(next, early_of(key));
   }
 }
 

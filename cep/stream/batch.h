@@ -65,6 +65,35 @@ inline void cut_batch(const Batch& batch, size_t begin, size_t rows, Batch& into
   }
 }
 
+// Places of rows, ascending. Room is kept, and none of it is written but by adding: time goes in short steps.
+class Places {
+ public:
+  bool empty() const { return count_ == 0; }
+  size_t size() const { return count_; }
+  uint32_t front() const { return space_[0]; }
+  uint32_t back() const { return space_[count_ - 1]; }
+  void push_back(uint32_t place) {
+    *room_for(1) = place;
+    ++count_;
+  }
+  void pop_back() { --count_; }
+  void clear() { count_ = 0; }
+  // Where up to `more` places may be written behind those there are, until the next call; then end_at().
+  uint32_t* room_for(size_t more) {
+    if (space_.size() < count_ + more) {
+      space_.resize(count_ + more);
+    }
+    return space_.data() + count_;
+  }
+  // The places that were written end there.
+  void end_at(const uint32_t* end) { count_ = static_cast<size_t>(end - space_.data()); }
+  operator std::span<const uint32_t>() const { return {space_.data(), count_}; }
+
+ private:
+  std::vector<uint32_t> space_;
+  size_t count_ = 0;
+};
+
 // Events of one stream that a rule takes at once. Places are rows of the columns.
 struct Rows {
   StreamId stream = 0;

@@ -210,11 +210,10 @@ void Horizons::grow(TimelineId timeline) {
   }
 }
 
-uint32_t Horizons::on_rows(const Rows& rows, uint32_t begin, uint32_t end, int64_t before,
-                           std::vector<uint32_t>& in_order, size_t& late) {
+uint32_t Horizons::on_rows(const Rows& rows, uint32_t begin, uint32_t end, int64_t before, Places& in_order,
+                           size_t& late) {
   const size_t had = in_order.size();
-  in_order.resize(had + end - begin);
-  uint32_t* out = in_order.data() + had;
+  uint32_t* out = in_order.room_for(end - begin);
   const int64_t lateness = settings_.lateness_ms;
   uint32_t row = begin;
   uint32_t foreign = 0;
@@ -245,7 +244,7 @@ uint32_t Horizons::on_rows(const Rows& rows, uint32_t begin, uint32_t end, int64
     out += horizon == t ? 1 : 0;
     is_due = line.next <= horizon;
   }
-  in_order.resize(static_cast<size_t>(out - in_order.data()));
+  in_order.end_at(out);
   late += row - begin - foreign - (in_order.size() - had);
   return is_due ? row - 1 : end;
 }

@@ -51,8 +51,12 @@ class Devices {
     return known ? by_symbol_[device.text] : look_up(device);
   }
   // kSharedTimeline for strangers, and for all that are no TEXT.
-  TimelineId find_fast(const Value& device) const {
-    return device.type == Type::kText && device.text < by_symbol_.size() ? by_symbol_[device.text] : kSharedTimeline;
+  TimelineId find_fast(const ColumnView& column, size_t row) const {
+    if (column.type != Type::kText || (column.nulls != nullptr && column.nulls[row] != 0)) {
+      return kSharedTimeline;
+    }
+    const Symbol device = static_cast<const Symbol*>(column.data)[row];
+    return device < by_symbol_.size() ? by_symbol_[device] : kSharedTimeline;
   }
   size_t count() const { return values_.size(); }
   size_t room() const { return timelines_max_ - std::min(timelines_max_, values_.size()); }
@@ -126,22 +130,26 @@ class Horizons {
   const HorizonSettings& settings() const { return settings_; }
 
   // Call order for an event: clock.on_event, this, refresh_site(). `guarded`: its time is too far in the
-  // future to move anything.
-  void on_event(TimelineId timeline, int64_t t, bool guarded) {
+  // future to move anything. Returns may_be_due(), but for the site's items.
+  bool on_event(TimelineId timeline, int64_t t, bool guarded) {
     if (timelines_.size() <= timeline) {
       grow(timeline);
     }
     Timeline& line = timelines_[timeline];
+    const int64_t now = clock_.now();
+    int64_t own = line.own;
     if (is_idle(line, clock_.before())) {
-      line.own = std::max(line.own, clock_.before() - settings_.idle_ms);
+      own = std::max(own, clock_.before() - settings_.idle_ms);
     }
-    line.last_arrival = clock_.now();
     if (!guarded || mutant(Mutant::kNoClockGuard)) {
-      line.own = std::max(line.own, t - settings_.lateness_ms);
+      own = std::max(own, t - settings_.lateness_ms);
     }
+    line.own = own;
+    line.last_arrival = now;
     if (!line.is_active) {
       activate(timeline);
     }
+    return line.next <= std::max(base_, own) || next_wakeup() <= now;
   }
   void on_advance(int64_t t);
   // Brings the site's horizon up to the clock and the devices; with no rule that needs it this may be left out.
@@ -174,8 +182,7 @@ class Horizons {
   // place, or `end`. `clock` is the arrival clock at each of them, `before` ahead of the first; no item of the clock
   // comes due. The rows that are in order go to `in_order`, the others are counted; those of kForeignTimeline only move
   // the clock. Not with rules of the site.
-  uint32_t on_rows(const Rows& rows, uint32_t begin, uint32_t end, int64_t before, std::vector<uint32_t>& in_order,
-                   size_t& late);
+  uint32_t on_rows(const Rows& rows, uint32_t begin, uint32_t end, int64_t before, Places& in_order, size_t& late);
   // Does anything wait here?
   bool any_items() const { return items_ > 0; }
   // The clock at which some idle device may have something due.
@@ -209,9 +216,9 @@ class Horizons {
     int64_t clock;
     TimelineId timeline;
   };
-  struct Timeline {
-    int64_t own = kTimeMin;   // without what idleness adds since the last event
-    int64_t next = kTimeMax;  // when the first item is to be looked at; kTimeMax: never. Most events look no further
+  struct alignas(32) Timeline {  // never in two lines of the cache: events come from devices all over the array
+    int64_t own = kTimeMin;      // without what idleness adds since the last event
+    int64_t next = kTimeMax;     // when the first item is to be looked at; kTimeMax: never. Most events look no further
     int64_t last_arrival = kTimeMin;  // kTimeMin: never
     bool is_active = false;           // has an entry in active_
     RuleId only_rule = kNoRule;       // see rule_of_only_item()

@@ -141,10 +141,7 @@ void OutputQueue::sort() {
   in_order_ = true;
 }
 
-void OutputQueue::flush(const BatchSink& sink) {
-  if (outputs_.empty()) {
-    return;
-  }
+void OutputQueue::hand_over(const BatchSink& sink) {
   if (!in_order_) {
     sort();
   }

@@ -102,17 +102,49 @@ class OutputQueue {
     Output& added = outputs_.emplace_back(output);
     added.fields = std::span<const Value>(values, fields);
     entries_.push_back({place, line_, static_cast<uint32_t>(key.size()), key_copy - key.size()});
-    if (entries_.size() > 1 && in_order_) {
-      const Entry& before = entries_[entries_.size() - 2];
-      in_order_ = before.line < line_ || (before.line == line_ && !less(entries_.size() - 1, entries_.size() - 2));
-    }
+    in_order_ = in_order_ && (entries_.size() == 1 || follows(entries_.size() - 1));
     return values;
+  }
+  // The rows of one event, of up to `count` rules that print columns of it: `row_of(i)` has the rule's id, priority,
+  // whether it prints, and the columns of its items.
+  template <class RowOf>
+  void add_rows(size_t count, const RowOf& row_of, const Value* columns, const Moment& moment) {
+    const size_t had = outputs_.size();
+    outputs_.resize(had + count);
+    entries_.resize(had + count);
+    Output* output = outputs_.data() + had;
+    Entry* entry = entries_.data() + had;
+    bool in_order = true;
+    for (size_t i = 0; i < count; ++i) {
+      const auto& rule = row_of(i);
+      if (!rule.prints) {
+        continue;
+      }
+      Value* fields = arena_.take(rule.items);
+      for (uint32_t item = 0; item < rule.items; ++item) {
+        fields[item] = columns[rule.columns[item]];
+      }
+      output->rule = rule.id;
+      output->t = moment.t;
+      output->on_input = moment.on_input;
+      output->fields = std::span<const Value>(fields, rule.items);
+      *entry = {{moment.place, moment.arrival, rule.priority, 0, 0}, line_, 0, nullptr};
+      in_order = in_order && (output == outputs_.data() + had || entry[-1].place.priority > rule.priority ||
+                              (entry[-1].place.priority == rule.priority && output[-1].rule < rule.id));
+      ++output;
+      ++entry;
+    }
+    end_rows(had, static_cast<size_t>(output - outputs_.data()), in_order);
   }
   size_t size() const { return outputs_.size(); }
   // Hands over what all of them hold, as one that got it all would.
   static void merge(std::span<OutputQueue* const> queues, const BatchSink& sink);
   // Hands all over, in order, and forgets them. The sink must not push events.
-  void flush(const BatchSink& sink);
+  void flush(const BatchSink& sink) {
+    if (!outputs_.empty()) {
+      hand_over(sink);
+    }
+  }
 
  private:
   struct Entry {
@@ -121,6 +153,18 @@ class OutputQueue {
     uint32_t key_width;
     const Value* key;
   };
+  // Outputs from `begin` on are rows that were added, among themselves in order or not.
+  void end_rows(size_t begin, size_t end, bool in_order) {
+    outputs_.resize(end);
+    entries_.resize(end);
+    in_order_ = in_order_ && in_order && (begin == 0 || begin == end || follows(begin));
+  }
+  // Does the output come behind the one before it?
+  bool follows(size_t x) const {
+    const uint32_t before = entries_[x - 1].line;
+    return before < entries_[x].line || (before == entries_[x].line && !less(x, x - 1));
+  }
+  void hand_over(const BatchSink& sink);
   // By place in the line, for two outputs of one line.
   bool less(size_t x, size_t y) const { return before(outputs_[x], entries_[x], outputs_[y], entries_[y]); }
   bool before(const Output& x, const Entry& at_x, const Output& y, const Entry& at_y) const;

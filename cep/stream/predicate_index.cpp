@@ -1,20 +1,11 @@
 #include "cep/stream/predicate_index.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace lambda::cep {
 namespace {
 
 using Demand = PredicateIndex::Demand;
-
-bool is_number(const Value& value) {
-  return value.type == Type::kInt || (value.type == Type::kDouble && !std::isnan(value.d));
-}
-// 2^53: above, two INTs may be one DOUBLE.
-bool is_exact(const Value& value) {
-  return value.type != Type::kInt || std::abs(value.number()) <= 9007199254740992.0;
-}
 
 Op mirrored(Op op) {
   switch (op) {
@@ -31,7 +22,13 @@ Op mirrored(Op op) {
   }
 }
 
-std::optional<Demand> demand_at(const Program& where, uint16_t at) {
+Value as_key(const Value& value) {
+  return value.type == Type::kInt ? Value::of_double(value.number()) : value;
+}
+
+}  // namespace
+
+std::optional<Demand> PredicateIndex::demand_at(const Program& where, uint16_t at) {
   const Node& node = where.nodes[at];
   if (node.op < Op::kEqual || node.op > Op::kGreaterEqual || node.op == Op::kNotEqual) {
     return std::nullopt;
@@ -53,7 +50,7 @@ std::optional<Demand> demand_at(const Program& where, uint16_t at) {
 }
 
 // Of the conjuncts the first one that can be used, equalities before others.
-void collect(const Program& where, uint16_t at, std::optional<Demand>& best) {
+void PredicateIndex::collect(const Program& where, uint16_t at, std::optional<Demand>& best) {
   const Node& node = where.nodes[at];
   if (node.op == Op::kAnd) {
     collect(where, node.a, best);
@@ -63,12 +60,6 @@ void collect(const Program& where, uint16_t at, std::optional<Demand>& best) {
     best = found;
   }
 }
-
-Value as_key(const Value& value) {
-  return value.type == Type::kInt ? Value::of_double(value.number()) : value;
-}
-
-}  // namespace
 
 std::optional<Demand> PredicateIndex::demand_of(const RulePlan& plan) {
   std::optional<Demand> best;
@@ -109,38 +100,23 @@ void PredicateIndex::build() {
   for (Column& column : columns_) {
     std::ranges::stable_sort(column.above, {}, &Threshold::constant);
     std::ranges::stable_sort(column.below, std::ranges::greater{}, &Threshold::constant);
+    if (!column.above.empty()) {
+      column.least_above = column.above.front().constant;
+    }
+    if (!column.below.empty()) {
+      column.greatest_below = column.below.front().constant;
+    }
+    only_thresholds_ = only_thresholds_ && column.equal.empty();
   }
+  only_thresholds_ = only_thresholds_ && always_.empty();
 }
 
-void PredicateIndex::candidates(const Value* columns, std::vector<uint32_t>& out) const {
-  out.insert(out.end(), always_.begin(), always_.end());
-  for (const Column& column : columns_) {
-    const Value& value = columns[column.column];
-    if (!column.equal.empty() && !value.is_null()) {
-      if (const auto found = column.equal.find(as_key(value)); found != column.equal.end()) {
-        out.insert(out.end(), found->second.begin(), found->second.end());
-      }
-    }
-    if (!is_number(value)) {
-      continue;
-    }
-    const double x = value.number();
-    for (const Threshold& threshold : column.above) {
-      if (x < threshold.constant) {
-        break;
-      }
-      if (x > threshold.constant || threshold.inclusive || !is_exact(value)) {
-        out.push_back(threshold.reader);
-      }
-    }
-    for (const Threshold& threshold : column.below) {
-      if (x > threshold.constant) {
-        break;
-      }
-      if (x < threshold.constant || threshold.inclusive || !is_exact(value)) {
-        out.push_back(threshold.reader);
-      }
-    }
+void PredicateIndex::find_equal(const Column& column, const Value& value, std::vector<uint32_t>& out) {
+  if (value.is_null()) {
+    return;
+  }
+  if (const auto found = column.equal.find(as_key(value)); found != column.equal.end()) {
+    out.insert(out.end(), found->second.begin(), found->second.end());
   }
 }
 

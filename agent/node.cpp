@@ -167,6 +167,7 @@ void Node::Parts::begin_boot(uint64_t previous, uint64_t first_journal) {
   rounds->set_present(boot, *journal);
   if (shelf != nullptr) shelf->set_boot(boot);
   if (live != nullptr) live->begin_boot(boot, table);
+  if (answers != nullptr) answers->set_table(table);
 }
 
 void Node::Parts::make_uplink() {
@@ -187,8 +188,18 @@ void Node::Parts::make_uplink() {
                 [this] { return connection->outgoing_bytes(); },
                 [this](SeriesRef ref, std::span<uint8_t> out) { return memory->store().copy_open(ref, out); }});
   live->begin_boot(boot, table);
-  connection->listen({[this] { live->connected(); }, [this] { live->disconnected(); },
-                      [this](std::span<const uint8_t> message) { live->interest(message); }});
+  answers = std::make_unique<Answers>(
+      env, memory->store(),
+      AnswersPorts{[this](std::span<const uint8_t> message) { return connection->publish_up(message); },
+                   [this] { return connection->outgoing_bytes(); }});
+  answers->set_table(table);
+  connection->listen({[this] { live->connected(); },
+                      [this] {
+                        live->disconnected();
+                        answers->disconnected();
+                      },
+                      [this](std::span<const uint8_t> message) { live->interest(message); },
+                      [this](std::span<const uint8_t> message) { return answers->incoming(message); }});
 }
 
 void Node::Parts::make_sampler() {

@@ -205,6 +205,7 @@ void Node::Parts::register_metrics() {
   metrics.counter_callback("lambda_agent_connections_total", "Connections made.", {},
                            [this] { return static_cast<double>(connection->connects()); });
   register_live_metrics();
+  register_question_metrics();
 }
 
 void Node::Parts::register_live_metrics() {
@@ -228,6 +229,19 @@ void Node::Parts::register_live_metrics() {
                          [this] { return static_cast<double>(live->interests()); });
   metrics.gauge_callback("lambda_live_points_waiting", "Points that wait to be sent.", {},
                          [this] { return static_cast<double>(live->points_waiting()); });
+}
+
+void Node::Parts::register_question_metrics() {
+  const auto counter = [this](const char* name, const char* help, uint32_t QuestionCounters::*value) {
+    metrics.counter_callback(name, help, {}, [this, value] { return static_cast<double>(answers->counters().*value); });
+  };
+  counter("lambda_questions_asked_total", "Questions of gateways about what is in memory.", &QuestionCounters::asked);
+  counter("lambda_questions_answered_total", "Of these, answered whole.", &QuestionCounters::answered);
+  counter("lambda_questions_refused_total", "Of these, answered with an error.", &QuestionCounters::refused);
+  counter("lambda_questions_expired_total", "Of these, given up: nobody waited or listened any longer.",
+          &QuestionCounters::expired);
+  counter("lambda_questions_malformed_total", "Messages that said they were questions.", &QuestionCounters::malformed);
+  counter("lambda_questions_pieces_total", "Messages sent as answers.", &QuestionCounters::pieces);
 }
 
 void Node::Parts::register_doors() {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/door/doors.h"
+#include "agent/live/answers.h"
 #include "agent/live/live_lane.h"
 #include "agent/memory/memory.h"
 #include "agent/node.h"
@@ -68,6 +69,7 @@ struct Node::Parts {
   std::string status_text() const;
   void register_metrics();
   void register_live_metrics();
+  void register_question_metrics();
   void register_doors();
   void tell_offenders();
 
@@ -96,7 +98,8 @@ struct Node::Parts {
   std::unique_ptr<OldBoots> old_boots;  // none while not enrolled
   std::unique_ptr<SpoolShelf> shelf;
   std::unique_ptr<Connection> connection;
-  std::unique_ptr<LiveLane> live;  // as connection: none while not enrolled
+  std::unique_ptr<LiveLane> live;    // as connection: none while not enrolled
+  std::unique_ptr<Answers> answers;  // the same
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Feeder> feeder;
   std::unique_ptr<RequestMemory> requests;

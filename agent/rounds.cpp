@@ -155,6 +155,7 @@ void Rounds::run() {
     case Kind::kDeclare:
     case Kind::kGaps: {
       if (boot == nullptr) return end();
+      boot->packing = true;
       auto input = std::make_shared<PackInput>();
       input->declare.assign(job.refs.begin(), job.refs.end());
       if (!boot->held || boot->id == present_) {
@@ -173,6 +174,7 @@ void Rounds::end() {
   Job job = std::move(jobs_.front());
   jobs_.pop_front();
   running_ = false;
+  if (Boot* boot = parts_.spool.state().find(job.boot)) boot->packing = false;
   if (job.kind == Kind::kReplay) replays_left_--;
   parcels_made_();
   if (job.done) job.done();

@@ -44,7 +44,8 @@ struct Boot {
   GapSet named;                          // in parcels of the spool or acked ones, as far as this process knows
   std::vector<uint8_t> hello_signature;  // 64 bytes, or empty: not signed yet
   std::vector<Clock64> clocks;
-  bool held = false;  // the present boot, or one with journals: kept although nothing is left of it here
+  bool held = false;     // the present boot, or one with journals: kept although nothing is left of it here
+  bool packing = false;  // a parcel of it is being made: the boot must still be known when that is in the spool
 
   // What the next parcel should name: the pending gaps, each joined with those beside it that were named before. Else
   // each drop of a parcel that named gaps would leave more and smaller pieces; naming one twice changes nothing.
@@ -77,7 +78,7 @@ class SpoolState {
   Boot* find(uint64_t id);
   Boot& find_or_add(uint64_t id);
   void move_before(uint64_t id, uint64_t other);                 // both are known
-  void forget_finished();                                        // boots with nothing left that nobody holds
+  void forget_finished();                                        // boots with nothing left that nobody holds or packs
   std::deque<std::unique_ptr<Boot>>& boots() { return boots_; }  // in the order in which they began
   const std::deque<std::unique_ptr<Boot>>& boots() const { return boots_; }
   std::deque<SpoolFile>& files() { return files_; }  // oldest first, without the present one

@@ -287,6 +287,19 @@ TEST(Spool, AFoundFileThatCanNeitherBeMeasuredNorSyncedIsNotEmptied) {
 }
 
 // Parcels, acks, refusals, bounds and faults in any order; a kill or a power cut at any step; several starts.
+// Else the parcel would bring the boot back without its signed hello, and no gateway would ever take it.
+TEST(SpoolState, ABootOfWhichAParcelIsBeingMadeIsNotForgotten) {
+  SpoolState state(10);
+  state.find_or_add(5).packing = true;
+  state.find_or_add(6);
+  state.forget_finished();
+  ASSERT_NE(state.find(5), nullptr);
+  EXPECT_EQ(state.find(6), nullptr);
+  state.find(5)->packing = false;
+  state.forget_finished();
+  EXPECT_EQ(state.find(5), nullptr);
+}
+
 TEST(Spool, NoCrashForgetsAParcelThatWasOffered) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     World world(seed);

@@ -112,6 +112,7 @@ void Connection::on_disconnected(const Error& error) {
 void Connection::on_message(std::string_view topic, std::span<const std::byte> payload) {
   if (stopped_) return;
   if (topic == down_topic_) {
+    if (listener_.down && listener_.down(bytes_of(payload))) return;
     DownMessage down;
     if (planted("uplink_drops_what_is_nacked") && decode_down(bytes_of(payload), &down) == MessageError::kNone &&
         down.body == DownMessage::Body::kNack && down.nack.seq != 0) {
@@ -130,6 +131,11 @@ void Connection::on_message(std::string_view topic, std::span<const std::byte> p
 Status Connection::publish_live(std::span<const uint8_t> message) {
   if (!connected_) return fail(ErrorCode::kUnavailable, "not connected to a broker");
   return bus_->publish(live_topic_, std::as_bytes(message), 0, false);
+}
+
+Status Connection::publish_up(std::span<const uint8_t> message) {
+  if (!connected_) return fail(ErrorCode::kUnavailable, "not connected to a broker");
+  return bus_->publish(up_topic_, std::as_bytes(message), 1, false);
 }
 
 void Connection::wake() {

@@ -29,10 +29,12 @@ struct ConnectionOptions {
   UplinkOptions uplink;
 };
 
-// Who else listens on the connection: the live lane.
+// Who else listens on the connection: the live lane, and who answers questions.
 struct ConnectionListener {
   std::function<void()> connected, disconnected;
   std::function<void(std::span<const uint8_t> message)> interest;  // an Interest message, whatever is in it
+  // A message on `down`. True: it was for the listener, and the uplink does not see it.
+  std::function<bool(std::span<const uint8_t> message)> down;
 };
 
 class Connection {
@@ -47,6 +49,8 @@ class Connection {
   void listen(ConnectionListener listener) { listener_ = std::move(listener); }
   // A Live message, QoS 0. kUnavailable, kFull: as the bus says.
   Status publish_live(std::span<const uint8_t> message);
+  // A message of another kind than the uplink's on `up`, QoS 1. Errors as above.
+  Status publish_up(std::span<const uint8_t> message);
   uint64_t outgoing_bytes() const { return connected_ ? bus_->counters().outgoing_bytes : 0; }
   // Something new is on the shelf.
   void wake();

@@ -42,6 +42,10 @@ class FakeNetwork final : public Network {
         network.retained[topic] = std::string(reinterpret_cast<const char*>(payload.data()), payload.size());
       return {};
     }
+    Status publish_acknowledged(const std::string&, std::span<const std::byte>,
+                                std::function<void(const Status&)>) override {
+      return fail(ErrorCode::kUnavailable, "not here");
+    }
     Status subscribe(const std::string& filter, int) override {
       network.subscribed.insert(filter);
       return {};
@@ -178,8 +182,10 @@ TEST_F(ConnectionTest, TheLiveLaneHearsInterestsAndSpeaksWhileThereIsAConnection
   connection = std::make_unique<Connection>(env, options, *shelf);
   int ups = 0, downs = 0;
   std::string heard;
-  connection->listen({[&] { ++ups; }, [&] { ++downs; },
-                      [&](std::span<const uint8_t> message) { heard.assign(message.begin(), message.end()); }});
+  connection->listen({[&] { ++ups; },
+                      [&] { ++downs; },
+                      [&](std::span<const uint8_t> message) { heard.assign(message.begin(), message.end()); },
+                      {}});
   const std::vector<uint8_t> live{1, 2, 3};
   EXPECT_EQ(connection->publish_live(live).error().code, ErrorCode::kUnavailable);
   connection->start();
@@ -195,6 +201,29 @@ TEST_F(ConnectionTest, TheLiveLaneHearsInterestsAndSpeaksWhileThereIsAConnection
   EXPECT_EQ(connection->publish_live(live).error().code, ErrorCode::kUnavailable);
   world.loop.run_for(5'000);
   EXPECT_EQ(ups, 2);
+}
+
+TEST_F(ConnectionTest, WhatIsForAnotherListenerTheUplinkDoesNotSee) {
+  connection = std::make_unique<Connection>(env, options, *shelf);
+  std::string heard;
+  connection->listen({{}, {}, {}, [&](std::span<const uint8_t> message) {
+                        heard.assign(message.begin(), message.end());
+                        return heard == "mine";
+                      }});
+  const std::vector<uint8_t> answer{1, 2, 3};
+  EXPECT_EQ(connection->publish_up(answer).error().code, ErrorCode::kUnavailable);
+  connection->start();
+  world.loop.run_for(1'000);
+  const auto bad = [&] { return connection->machine().counters().answers_malformed; };
+  const uint64_t before = bad();
+  for (const std::string message : {"mine", "noise"}) {
+    network.last->handlers.message("lambda/v1/hall/press-7/down", std::as_bytes(std::span(message)));
+    EXPECT_EQ(heard, message);
+    EXPECT_EQ(bad(), before + (message == "noise" ? 1 : 0));
+  }
+  const int said_before = said();
+  EXPECT_TRUE(connection->publish_up(answer).has_value());
+  EXPECT_EQ(said(), said_before + 1);
 }
 
 TEST_F(ConnectionTest, NothingIsSaidOrHeardAfterStop) {

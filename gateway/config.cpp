@@ -21,6 +21,9 @@ void broker_keys(ConfigTable& table, GatewayConfig& config) {
       "broker.names", config.broker_names, 32,
       "Names and addresses in its certificate and in bundles; empty: localhost, 127.0.0.1, this machine's name.",
       not_empty());
+  table.text_list("broker.alert_readers", config.broker_alert_readers, 64,
+                  "Who may read at the child what rules publish: names in certificates of the site's authority.",
+                  identifier());
   BrokerLimits& limits = config.broker_limits;
   table.integer("broker.connections_max", limits.connections_max, 1, 1'000'000, "Further ones are refused.");
   table.integer("broker.message_bytes_max", limits.message_bytes_max, 1u << 20, 256u << 20,
@@ -114,11 +117,22 @@ Status http_url(const std::string& value) {
   return fail(ErrorCode::kInvalid, "\"" + value + "\" is no address; write http://host:port");
 }
 
+Status whole_path(const std::string& value) {
+  if (value.rfind('/', 0) == 0 && value.find('\0') == std::string::npos) return {};
+  return fail(ErrorCode::kInvalid, "\"" + value + "\" is not a program's whole path; write /usr/local/bin/horn");
+}
+
 void rules_keys(ConfigTable& table, GatewayConfig& config) {
   RulesOptions& rules = config.rules;
   table.text("rules.directory", rules.directory,
              "NAME.sql: rules; NAME.jsonl: rows of their tables; empty: inside store.directory.");
-  table.flag("rules.exec", rules.exec, "Rules may run programs of this machine: DO exec('/path', ...).");
+  table.flag("rules.exec", rules.exec, "Rules may run programs of this machine, those of exec_programs.");
+  table.text_list("rules.exec_programs", rules.exec_programs, 64,
+                  "Whole paths, as rules write them: DO exec('/path', ...).", whole_path);
+  table.rule("rules.exec_programs", [&rules]() -> Status {
+    if (!rules.exec || !rules.exec_programs.empty()) return {};
+    return fail(ErrorCode::kInvalid, "must name the programs that rules may run, since rules.exec is true");
+  });
   table.text_list("rules.alertmanagers", rules.alertmanagers, 8,
                   "Prometheus Alertmanagers that are told of every alert: http://host:9093.", http_url);
   table.text("rules.ca_file", rules.ca_file, "Whom https receivers are trusted by; empty: what the system trusts.");
@@ -137,12 +151,16 @@ void rules_keys(ConfigTable& table, GatewayConfig& config) {
   table.integer("rules.alerts_max", rules.alerts_max, 1, 10'000'000, "Pending and firing; further ones are refused.");
   table.integer("rules.files_max", rules.files_max, 1, 100'000, "Files in the folder; further ones are not read.");
   table.integer("rules.file_bytes_max", rules.file_bytes_max, 1024, 16u << 20, "A longer file is not read.");
+  table.integer("rules.folder_bytes_max", rules.folder_bytes_max, 1024, uint64_t{1} << 30,
+                "Of all files together; those that would make more are not read.");
   table.integer("rules.text_bytes_max", rules.text_bytes_max, 1u << 20, uint64_t{4} << 30,
                 "Of different texts in points, until the rules are read again; points with further ones are left out.");
   table.integer("rules.log_lines_per_s_max", rules.log_lines_per_s_max, 1, 1'000'000, "Of log(); the rest is counted.");
   table.integer("rules.webhook_timeout_ms", rules.webhook_timeout_ms, 100, 600'000, "Of one question to a receiver.");
   table.integer("rules.retry_ms_max", rules.retry_ms_max, 1'000, 3'600'000,
                 "The longest pause before a receiver is tried again.");
+  table.integer("rules.event_age_ms_max", rules.event_age_ms_max, 0, kYearMs,
+                "What waits for a receiver for longer is not told any more; 0: it is, however old.");
   table.integer("rules.exec_ms_max", rules.exec_ms_max, 100, 3'600'000, "A program that runs longer is killed.");
   table.integer("rules.exec_count_max", rules.exec_count_max, 1, 256, "Programs that run at once; further ones wait.");
 }
@@ -170,6 +188,17 @@ void live_keys(ConfigTable& table, LiveOptions& live) {
   table.number("live.device_messages_per_s", live.device_messages_per_s, 1, 1e6, "The same in messages.");
 }
 
+void questions_keys(ConfigTable& table, QuestionsOptions& questions) {
+  table.integer("questions.timeout_ms", questions.timeout_ms, 100, 60'000,
+                "A device that is asked (device=) and says nothing for so long is given up.");
+  table.integer("questions.answer_ms_max", questions.answer_ms_max, 1'000, 60'000, "Its whole answer takes no longer.");
+  table.integer("questions.answer_bytes_max", questions.answer_bytes_max, 64u << 10, 64u << 20,
+                "A longer answer is refused: ask for less.");
+  table.integer("questions.requests_max", questions.requests_max, 1, 256,
+                "Requests at once that are for devices; further ones get 503. A long answer takes 4 MB.");
+  table.integer("questions.device_requests_max", questions.device_requests_max, 1, 8, "The same for one device.");
+}
+
 }  // namespace
 
 std::unique_ptr<ConfigTable> gateway_config_table(GatewayConfig& config) {
@@ -186,6 +215,7 @@ std::unique_ptr<ConfigTable> gateway_config_table(GatewayConfig& config) {
   store_keys(*table, config);
   ingest_keys(*table, config);
   live_keys(*table, config.live);
+  questions_keys(*table, config.questions);
   rules_keys(*table, config);
   log_keys(*table, config.log);
   return table;

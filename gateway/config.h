@@ -11,6 +11,7 @@
 #include "gateway/broker/mosquitto_config.h"
 #include "gateway/ingest/ingest.h"
 #include "gateway/live/live_lane.h"
+#include "gateway/questions/questions.h"
 #include "gateway/rules/rules.h"
 #include "gateway/store/store.h"
 
@@ -29,6 +30,7 @@ struct GatewayConfig {
   uint16_t broker_port = 8883;            // 0: one is found and kept
   std::vector<std::string> broker_names;  // empty: localhost, 127.0.0.1 and the machine's name
   BrokerLimits broker_limits;
+  std::vector<std::string> broker_alert_readers;
   uint64_t outgoing_bytes_max = 32u << 20;  // answers the broker has not taken yet
 
   HttpOptions http;
@@ -37,6 +39,7 @@ struct GatewayConfig {
   StoreOptions store;
   IngestLimits ingest;
   LiveOptions live;
+  QuestionsOptions questions;
   QuarantineOptions quarantine;  // directory empty: <store.directory>/quarantine
   RulesOptions rules;            // directory empty: <store.directory>/rules
 

@@ -12,6 +12,7 @@
 #include "base/os/network.h"
 #include "base/os/processes.h"
 #include "base/os/random.h"
+#include "base/os/resident.h"
 #include "base/os/workers.h"
 #include "gateway/api/api.h"
 #include "gateway/node.h"
@@ -23,6 +24,8 @@ constexpr size_t kQueryThreads = 2;
 constexpr int kQueryNice = 5;  // what is taken in and acked goes first when the processor is short
 // A former gateway's broker ends with it, but a moment later.
 constexpr int64_t kPortWaitMs = 5'000;
+// By then rules are read and the store is found; what that took is given back, as what the loader touched is at once.
+constexpr int64_t kReturnMemoryMs = 10'000;
 
 // Exit statuses: 0 ended as asked, 1 could not start (the reason is on standard error), 2 wrong use.
 int usage(FILE* to, int status) {
@@ -108,6 +111,8 @@ int run(const std::string& file, GatewayConfig config, OsLoop& loop) {
     log.swap(make_log(log_options(next->log), clock));
     log.info("reloaded", {{"file", file}});
   });
+  return_startup_memory();
+  loop.after(kReturnMemoryMs, [] { return_startup_memory(); });
   loop.run();
   workers.finish();  // queries read the store
   engine.finish();

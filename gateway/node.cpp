@@ -7,6 +7,7 @@
 #include "gateway/api/api.h"
 #include "gateway/broker/broker.h"
 #include "gateway/broker/session_ender.h"
+#include "gateway/questions/questions.h"
 #include "gateway/rules_live.h"
 #include "gateway/site/names.h"
 #include "gateway/site/registry.h"
@@ -60,6 +61,7 @@ struct Node::Parts {
   std::unique_ptr<SessionEnder> sessions;
   std::unique_ptr<Ingest> ingest;
   std::unique_ptr<LiveLane> live;
+  std::unique_ptr<Questions> questions;
   std::unique_ptr<MessageBus> bus;
   std::unique_ptr<RulesLive> rules_live;
   std::unique_ptr<Rules> rules;
@@ -146,6 +148,7 @@ Status Node::start() {
       std::make_unique<Ingest>(env_, IngestOptions{config_.site, config_.gateway, config_.ingest, config_.quarantine},
                                *p.store, p.registry, std::move(port));
   make_live();
+  make_questions();
   if (config_.broker_mode == "child") start_broker();
   if (p.broker) {
     if (auto started = p.broker->start(); !started) return started;
@@ -172,7 +175,8 @@ Status Node::start() {
                [this] { return parts_->connections; },
                env_.clock.mono_ms(),
                [this] { return parts_->http == nullptr ? HttpCounters{} : parts_->http->counters(); },
-               p.rules.get()};
+               p.rules.get(),
+               p.questions.get()};
   p.api = std::make_unique<Api>(env_, std::move(view), helpers_.queries);
   auto http = env_.network.listen_http(config_.http, [this](const HttpRequest& request, HttpServer::Respond respond) {
     parts_->api->handle(request, std::move(respond));
@@ -194,9 +198,11 @@ Status Node::start() {
 
 Status Node::start_rules() {
   Rules::Port port;
-  port.publish = [this](const std::string& topic, const std::string& message) -> Status {
+  port.publish = [this](const std::string& topic, const std::string& message,
+                        std::function<void(const Status&)> done) -> Status {
     if (!parts_->bus) return fail(ErrorCode::kUnavailable, "not connected to the broker");
-    return parts_->bus->publish(topic, std::as_bytes(std::span(message.data(), message.size())), 1, false);
+    return parts_->bus->publish_acknowledged(topic, std::as_bytes(std::span(message.data(), message.size())),
+                                             std::move(done));
   };
   Parts& p = *parts_;
   p.rules_live = std::make_unique<RulesLive>(env_, *p.live);
@@ -250,6 +256,16 @@ void Node::make_live() {
                                             parts_->registry, std::move(port));
 }
 
+void Node::make_questions() {
+  QuestionsOptions options = config_.questions;
+  options.site = config_.site;
+  QuestionsPort port;
+  port.publish = [this](const std::string& topic, std::string_view message) {
+    return parts_->bus->publish(topic, std::as_bytes(std::span(message.data(), message.size())), 1, false);
+  };
+  parts_->questions = std::make_unique<Questions>(env_, std::move(options), std::move(port));
+}
+
 void Node::start_broker() {
   BrokerOptions options;
   options.program = config_.broker_program;
@@ -257,10 +273,17 @@ void Node::start_broker() {
   options.directory = config_.site_directory + "/broker";
   options.names = config_.broker_names;
   const Credentials server = parts_->site->server_credentials();
-  options.config = {config_.site,         config_.gateway,          config_.broker_address,
-                    config_.broker_port,  server.ca_file,           server.certificate_file,
-                    server.key_file,      parts_->site->crl_file(), {},
-                    config_.broker_limits};
+  options.config = {config_.site,
+                    config_.gateway,
+                    config_.broker_address,
+                    config_.broker_port,
+                    server.ca_file,
+                    server.certificate_file,
+                    server.key_file,
+                    parts_->site->crl_file(),
+                    {},
+                    config_.broker_limits,
+                    config_.broker_alert_readers};
   parts_->broker = std::make_unique<Broker>(env_, std::move(options));
 }
 
@@ -297,6 +320,7 @@ void Node::connect_bus() {
     }
     parts_->connected = false;
     parts_->live->disconnected();
+    parts_->questions->disconnected();
     connect_later();
   };
   handlers.message = [this](std::string_view topic, std::span<const std::byte> payload) {
@@ -304,6 +328,8 @@ void Node::connect_bus() {
     const auto from = device_topic(topic, config_.site);
     if (from && from->leaf == "live") {
       parts_->live->message(std::string(from->device), payload);
+    } else if (from && from->leaf == "up" && is_answer(payload)) {
+      parts_->questions->message(from->device, payload);
     } else {
       parts_->ingest->message(topic, payload);
     }
@@ -415,12 +441,14 @@ Status Node::reload(const GatewayConfig& config) {
       {"broker", config.broker_mode == config_.broker_mode && config.broker_url == config_.broker_url &&
                      config.broker_address == config_.broker_address && config.broker_port == config_.broker_port &&
                      config.broker_program == config_.broker_program &&
+                     config.broker_alert_readers == config_.broker_alert_readers &&
                      (config.broker_names.empty() || config.broker_names == config_.broker_names)},
       {"http",
        config.http.address == config_.http.address && config.http.port == config_.http.port &&
            config.http.token == config_.http.token && config.http.certificate_file == config_.http.certificate_file &&
            config.http.key_file == config_.http.key_file && config.http.client_ca_file == config_.http.client_ca_file},
-      {"rules", config.rules.exec == config_.rules.exec && config.rules.alertmanagers == config_.rules.alertmanagers &&
+      {"rules", config.rules.exec == config_.rules.exec && config.rules.exec_programs == config_.rules.exec_programs &&
+                    config.rules.alertmanagers == config_.rules.alertmanagers &&
                     (config.rules.directory.empty() || config.rules.directory == config_.rules.directory)},
       {"store", new_store.directory == old_store.directory &&
                     new_store.segment_bytes_max == old_store.segment_bytes_max &&
@@ -429,6 +457,7 @@ Status Node::reload(const GatewayConfig& config) {
                     new_store.free_bytes_min == old_store.free_bytes_min &&
                     new_store.free_bytes_resume == old_store.free_bytes_resume},
       {"live", config.live == config_.live},
+      {"questions", config.questions == config_.questions},
   };
   for (const auto& [key, same] : checks) {
     if (auto ok = fixed(key, same); !ok) return ok;

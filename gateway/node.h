@@ -65,6 +65,7 @@ class Node {
   void refresh_registry(bool stranger);
   void poll_registry();
   void make_live();
+  void make_questions();
   void background();
   void finish_stop();
   Status start_rules();

@@ -35,6 +35,10 @@ struct FakeNetwork final : Network {
           {topic, std::string(reinterpret_cast<const char*>(payload.data()), payload.size()), retained});
       return {};
     }
+    Status publish_acknowledged(const std::string&, std::span<const std::byte>,
+                                std::function<void(const Status&)>) override {
+      return fail(ErrorCode::kUnavailable, "not here");
+    }
     Status subscribe(const std::string& filter, int) override {
       network.subscribed.push_back(filter);
       if (!network.confirms) return {};

@@ -15,11 +15,11 @@
 
 namespace lambda::query {
 
-size_t step_count(const QueryTimes& times) {
-  return static_cast<size_t>((times.end_ms - times.start_ms) / times.step_ms) + 1;
+uint64_t step_count(const QueryTimes& times) {
+  return static_cast<uint64_t>((times.end_ms - times.start_ms) / times.step_ms) + 1;
 }
 
-int64_t step_time(const QueryTimes& times, size_t step) {
+int64_t step_time(const QueryTimes& times, uint64_t step) {
   return times.start_ms + static_cast<int64_t>(step) * times.step_ms;
 }
 

@@ -24,8 +24,8 @@ namespace lambda::query {
 
 using Selections = std::unordered_map<const Expression*, Selection>;  // by the selector's node
 
-size_t step_count(const QueryTimes& times);
-int64_t step_time(const QueryTimes& times, size_t step);
+uint64_t step_count(const QueryTimes& times);  // of a subquery it may be more than a size_t of 32 bits holds
+int64_t step_time(const QueryTimes& times, uint64_t step);
 // The moment a selector looks at when the query stands at `time_ms`. Never goes down as that goes up.
 int64_t shifted(const TimeShift& shift, int64_t time_ms);
 // The moments at which a subquery computes its inside: multiples of its step within its ranges at all steps of
@@ -112,7 +112,7 @@ class Computing {
   // Reads one series, by read() or, where `windows` is given, by gather(); frees what the cursor held.
   Result<SeriesCursor::Gathered> read(SelectedSeries& series, const Windows* windows);
 
-  size_t steps() const { return step_count(times_); }
+  size_t steps() const { return static_cast<size_t>(step_count(times_)); }  // within points_max or charged
 
   const QueryTimes times_;
   Running& running_;

@@ -101,7 +101,7 @@ struct Extreme {
 ExactSum sum_of(const Window& w) {
   ExactSum sum;
   for (const RunSummary& run : w.runs) {
-    sum.add(run.sum);
+    sum.add(run.sum, run.sum_lost);
   }
   for (const Sample& sample : w.samples) {
     sum.add(sample.value);

@@ -55,8 +55,15 @@ class ExactSum {
     lost_ += (sum_ - (next - taken)) + (value - taken);
     sum_ = next;
   }
+  // Values that were added up before: their sum, and what rounding took from it.
+  void add(double sum, double lost) {
+    add(sum);
+    lost_ += lost;
+  }
   // Once a sum is infinite or NaN it stays that, and what was lost means nothing.
   double total() const { return std::isfinite(sum_) ? sum_ + lost_ : sum_; }
+  double rounded() const { return sum_; }
+  double lost() const { return lost_; }
 
  private:
   double sum_ = 0;

@@ -43,7 +43,8 @@ std::optional<RunSummary> summary_of(std::span<const Sample> samples) {
     out.min = std::min(out.min, sample.value);
     out.max = std::max(out.max, sample.value);
   }
-  out.sum = sum.total();
+  out.sum = sum.rounded();
+  out.sum_lost = sum.lost();
   return std::isfinite(out.sum) ? std::optional(out) : std::nullopt;  // a NaN makes the sum one
 }
 

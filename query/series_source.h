@@ -47,11 +47,13 @@ struct Windows {
   bool divide(int64_t t_min, int64_t t_max) const;
 };
 
-// A run of samples without NaN, whose sum is finite: what sums, means and extremes need of it.
+// A run of samples without NaN, whose sum is finite: what sums, means and extremes need of it. `sum` is rounded;
+// `sum_lost` is what that took from it, so that a total does not depend on how its samples fall into runs.
 struct RunSummary {
   int64_t t_min, t_max;
   uint64_t count;  // at least 1
   double sum, min, max, first, last;
+  double sum_lost = 0;
 };
 // `samples` in order of time, strictly increasing, none of them NaN. Nothing when no such summary can be made of them.
 std::optional<RunSummary> summary_of(std::span<const Sample> samples);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/metrics/http_metrics.h"
+#include "query/labels.h"
 
 namespace lambda::gateway {
 namespace {
@@ -48,7 +49,12 @@ query::HttpApiOptions query_options(Store& store) {
 Api::Api(Env& env, ApiView view, query::HttpApi::Executor executor)
     : env_(env),
       view_(std::move(view)),
-      query_(view_.live->overlay(), env.clock, query_options(*view_.store), std::move(executor)) {
+      query_(view_.live->overlay(), env.clock, query_options(*view_.store), executor) {
+  if (view_.questions != nullptr) {
+    devices_ = std::make_unique<DeviceQueries>(
+        env_, view_.site, *view_.questions, [this](const std::string& device) { return may_ask(device); },
+        query_options(*view_.store), std::move(executor));
+  }
   register_metrics();
 }
 
@@ -58,9 +64,23 @@ bool Api::ready() const {
   return view_.store->ready() && view_.bus_connected();
 }
 
+Status Api::may_ask(const std::string& device) const {
+  const Enrolled* enrolled = view_.registry->find(device);
+  if (enrolled == nullptr) return fail(ErrorCode::kNotFound, "no device " + query::quoted(device) + " is enrolled");
+  if (enrolled->revoked) return fail(ErrorCode::kDenied, device + " is revoked");
+  if (!view_.bus_connected()) return fail(ErrorCode::kUnavailable, "the gateway is not connected to its broker");
+  const DeviceSeen* seen = view_.ingest->seen(device);
+  if (seen == nullptr || !seen->online) return fail(ErrorCode::kUnavailable, device + " is not connected");
+  return {};
+}
+
 void Api::handle(const HttpRequest& request, HttpServer::Respond respond) {
   if (view_.rules != nullptr && serves_rules(request.path)) {
     answer_rules(*view_.rules, request, std::move(respond));
+    return;
+  }
+  if (devices_ != nullptr && DeviceQueries::serves(request)) {
+    devices_->handle(request, std::move(respond));
     return;
   }
   if (query::HttpApi::serves(request.path)) {
@@ -196,6 +216,7 @@ void Api::register_metrics() {
   register_ingest();
   register_store();
   register_live();
+  if (devices_ != nullptr) register_questions();
   if (view_.rules != nullptr) view_.rules->register_metrics(metrics_);
   gauge("lambda_gateway_ready", "1: the index is complete and the broker connected.",
         [this] { return ready() ? 1.0 : 0.0; });
@@ -271,6 +292,33 @@ void Api::register_ingest() {
   plain("quarantine_write_errors_total", "Examples that could not be written.", q.write_errors);
   gauge("lambda_gateway_quarantine_bytes", "In the quarantine's folder.",
         [this] { return static_cast<double>(view_.ingest->quarantine().bytes()); });
+}
+
+void Api::register_questions() {
+  const QuestionsCounters& c = view_.questions->counters();
+  auto plain = [&](const char* name, const char* help, const uint64_t& value, const Metrics::Labels& labels = {}) {
+    count(std::string("lambda_questions_") + name, help, labels, [&value] { return value; });
+  };
+  plain("asked_total", "Questions to devices.", c.asked);
+  plain("answered_total", "Of them, those whose answer is whole.", c.answered);
+  plain("answer_pieces_total", "Pieces of answers.", c.pieces);
+  plain("answer_bytes_total", "Their messages' payloads.", c.bytes);
+  const std::pair<const char*, const uint64_t*> reasons[] = {
+      {"not_sent", &c.not_sent}, {"full", &c.full},     {"timed_out", &c.timed_out}, {"busy", &c.busy},
+      {"refused", &c.refused},   {"broken", &c.broken}, {"too_large", &c.too_large}, {"disconnected", &c.disconnected}};
+  for (const auto& [reason, value] : reasons) {
+    plain("failed_total", "Questions that came to nothing, by reason.", *value, {{"reason", reason}});
+  }
+  const std::pair<const char*, const uint64_t*> dropped[] = {
+      {"unasked", &c.unasked}, {"repeated", &c.repeated}, {"malformed", &c.malformed}};
+  for (const auto& [reason, value] : dropped) {
+    plain("dropped_total", "Messages of devices that are no part of an answer, by reason.", *value,
+          {{"reason", reason}});
+  }
+  count("lambda_questions_requests_refused_total", "HTTP requests past questions.requests_max.", {},
+        [this] { return devices_->refused(); });
+  gauge("lambda_questions_waiting", "Asked, or in line to be.",
+        [this] { return static_cast<double>(view_.questions->waiting()); });
 }
 
 void Api::register_live() {

@@ -2,6 +2,7 @@
 //
 //   /api/v1/query ... (query/http_api.h)     Prometheus' questions; what query and query_range read of the present is
 //                                            wanted at once from then on (gateway/live)
+//   the same with device=D                   asked of the device itself (questions/device_queries.h)
 //   /api/v1/lambda/devices                   last seen, lag, backlog, gaps, clock offset, chain breaks of each device
 //   /api/v1/lambda/status                    this gateway: store, ingest, broker
 //   /api/v1/alerts, rules, lambda/rules ...   gateway/rules/rules_api.h
@@ -24,6 +25,7 @@
 #include "gateway/broker/session_ender.h"
 #include "gateway/ingest/ingest.h"
 #include "gateway/live/live_lane.h"
+#include "gateway/questions/device_queries.h"
 #include "gateway/rules/rules_api.h"
 #include "gateway/site/registry.h"
 #include "gateway/store/store.h"
@@ -47,6 +49,7 @@ struct ApiView {
   int64_t started_mono_ms = 0;
   std::function<HttpCounters()> http;  // of the server in front of this
   Rules* rules = nullptr;
+  Questions* questions = nullptr;  // null: devices are not asked
 };
 
 class Api {
@@ -66,10 +69,13 @@ class Api {
   void register_ingest();
   void register_store();
   void register_live();
+  void register_questions();
+  Status may_ask(const std::string& device) const;
 
   Env& env_;
   ApiView view_;
   query::HttpApi query_;
+  std::unique_ptr<DeviceQueries> devices_;
   Metrics metrics_;
 };
 

@@ -167,6 +167,10 @@ struct FakeNetwork final : Network {
     }
     void disconnect() override {}
     Status publish(const std::string&, std::span<const std::byte>, int, bool) override { return {}; }
+    Status publish_acknowledged(const std::string&, std::span<const std::byte>,
+                                std::function<void(const Status&)>) override {
+      return fail(ErrorCode::kUnavailable, "not here");
+    }
     Status subscribe(const std::string&, int) override { return {}; }
     FakeNetwork& network;
     Handlers handlers;

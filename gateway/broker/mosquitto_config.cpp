@@ -53,6 +53,9 @@ std::string mosquitto_acl(const MosquittoConfig& config) {
   const std::string root = "lambda/v1/" + config.site + "/";
   std::string text = "# Written by lambda-gateway at every start of the broker; changes here are lost.\n";
   text += "user " + config.gateway + "\ntopic readwrite " + root + "#\n\n";
+  for (const std::string& reader : config.alert_readers) {
+    text += "user " + reader + "\ntopic read " + root + "alerts/#\n\n";
+  }
   for (const char* topic : {"up", "live", "state"}) text += "pattern write " + root + "%u/" + topic + "\n";
   text += "pattern read " + root + "%u/down\n";
   text += "pattern read " + root + "interest/#\n";  // a pattern: plain topics would be for anonymous clients

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace lambda::gateway {
 
@@ -22,11 +23,12 @@ struct MosquittoConfig {
   uint16_t port = 0;
   std::string ca_file, certificate_file, key_file, crl_file, acl_file;
   BrokerLimits limits;
+  std::vector<std::string> alert_readers;  // common names of certificates
 };
 
 std::string mosquitto_conf(const MosquittoConfig& config);
 // A device may write its own up, live and state, and read its own down and the interests; the gateway may do anything
-// within its site. Nobody else may do anything.
+// within its site. A reader of alerts may read what rules publish. Nobody else may do anything.
 std::string mosquitto_acl(const MosquittoConfig& config);
 
 }  // namespace lambda::gateway

@@ -1,5 +1,6 @@
 // What is taken, and how it is answered.
 #include <set>
+#include <tuple>
 
 #include "gateway/ingest/test_world.h"
 
@@ -18,6 +19,37 @@ TEST_F(IngestTest, AParcelIsStoredThenAcked) {
   EXPECT_EQ(down.ack().nonce(), 0u);
   EXPECT_EQ(down_topics.back(), "lambda/v1/hall/press-7/down");
   EXPECT_EQ(world.store->counters().points_stored, 3u);
+}
+
+TEST_F(IngestTest, BlocksOfEveryCodecThatDevicesHaveAreStoredAndEveryAckSaysWhichTheseAre) {
+  const std::tuple<const BlockCoding*, ValueType, v1::ValueType> all[] = {
+      {&kXor32Coding, ValueType::kF32, v1::F32},
+      {&kSlope64Coding, ValueType::kI64, v1::I64},
+      {&kRuns64Coding, ValueType::kState, v1::STATE64}};
+  uint64_t seq = 0;
+  for (const auto& [coding, type, declared] : all) {
+    ++seq;
+    const auto ref = static_cast<uint32_t>(seq);
+    const std::string block = press.block(ref, 0, {1, 1, 1, 7}, 1'700'000'000'000, type, coding);
+    ASSERT_EQ(static_cast<Codec>(block[1]), coding->codec);
+    v1::Parcel parcel = press.parcel(seq, {block});
+    parcel.mutable_declarations(0)->set_ref(ref);
+    parcel.mutable_declarations(0)->set_name("made_up_" + std::to_string(ref));
+    parcel.mutable_declarations(0)->set_type(declared);
+    press.sign(parcel);
+    send(press, Scripted::up(parcel));
+    const v1::Down down = answer();
+    ASSERT_TRUE(down.has_ack()) << down.nack().retry_after().reason() << down.nack().permanent().text();
+    EXPECT_EQ(down.ack().contiguous_seq(), seq);
+    EXPECT_EQ(down.ack().codecs(), kCodecsOfDevices);
+    EXPECT_EQ(world.store->counters().points_stored, seq * 4);
+  }
+  // The same points in the codec of everybody are the same points: counted once.
+  send(press, Scripted::up(press.parcel(9, {press.block(2, 0, {1, 1, 1, 7})}, false)));
+  EXPECT_TRUE(answer().has_ack());
+  EXPECT_EQ(world.store->counters().points_stored, 12u);
+  send(press, Scripted::up(press.parcel(10, {press.block(2, 0, {1, 1, 1, 8})}, false)));
+  EXPECT_EQ(answer().nack().permanent().code(), v1::CONFLICT);
 }
 
 TEST_F(IngestTest, ParcelsOfOneBatchAreAckedByOneMessage) {

@@ -10,6 +10,7 @@
 
 #include "gateway/ingest/ingest.h"
 #include "gateway/store/test_world.h"
+#include "lambda/codecs.h"
 #include "proto/lambda.pb.h"
 
 namespace lambda::gateway {
@@ -24,12 +25,14 @@ struct Scripted {
       : device(std::move(id)), key(SigningKey::from_hex(std::string(64, secret)).value()) {}
 
   std::string block(uint32_t ref, uint64_t first, const std::vector<uint64_t>& values,
-                    int64_t start_ms = 1'700'000'000'000) {
+                    int64_t start_ms = 1'700'000'000'000, ValueType type = ValueType::kI64,
+                    const BlockCoding* coding = nullptr) {
     std::vector<uint8_t> space(block_bytes_max(values.size()));
     BlockOptions options;
     options.ref = ref;
     options.first_ordinal = first;
-    options.type = ValueType::kI64;
+    options.type = type;
+    options.coding = coding;
     BlockWriter writer(space, options);
     for (size_t i = 0; i < values.size(); ++i) {
       EXPECT_EQ(writer.append({start_ms + 1000 * static_cast<int64_t>(i), values[i]}), AppendResult::kOk);
@@ -83,7 +86,7 @@ struct Scripted {
       std::vector<Point> points(kBlockPointsMax);
       BlockInfo info;
       const std::span<const uint8_t> view(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-      EXPECT_TRUE(decode_block(view, parcel.boot(), &info, points).ok());
+      EXPECT_TRUE(decode_block(view, parcel.boot(), &info, points, kAllCodings).ok());
       ContentRoot root(host_hash());
       for (uint32_t i = 0; i < info.count; ++i) root.add(points[i]);
       Digest name;

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "gateway/ingest/declaration.h"
+#include "lambda/codecs.h"
 #include "proto/lambda.pb.h"
 
 namespace lambda::gateway {
@@ -97,7 +98,7 @@ Decoded read_gap(const v1::Gap& from, int index, GapView* to) {
     return malformed(item("gaps", index, "ordinals pass 2^63"));
   }
   if (from.reason() < 1) return malformed(item("gaps", index, "reason is missing"));
-  if (from.reason() > 5)
+  if (from.reason() > 6)
     return unsupported(item("gaps", index, "reason " + std::to_string(from.reason()) + " is unknown"));
   return {DecodeVerdict::kOk, {}};
 }
@@ -233,7 +234,7 @@ Decoded ParcelDecoder::decode_blocks(const UpHead& head, int64_t now_ms, const P
     BlockSlip& slip = parcel->request.blocks[i];
     slip.bytes = views[i];
     const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(views[i].data()), views[i].size());
-    const BlockStatus status = decode_block(bytes, head.boot, &slip.info, points_);
+    const BlockStatus status = decode_block(bytes, head.boot, &slip.info, points_, kAllCodings);
     if (!status.ok()) {
       const std::string text =
           item("blocks", static_cast<int>(i),
@@ -292,6 +293,7 @@ std::string make_ack(const Answerer& from, uint64_t boot, const AckState& state,
   ack->set_incarnation(from.incarnation);
   ack->set_gateway_ms(now_ms);
   ack->set_nonce(nonce);
+  ack->set_codecs(kCodecsOfDevices);
   return text_of(down);
 }
 

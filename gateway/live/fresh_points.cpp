@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "base/planted.h"
+#include "lambda/codecs.h"
 #include "proto/lambda.pb.h"
 #include "query/labels.h"
 
@@ -53,6 +54,7 @@ double number_of(const FreshSeries& series, uint64_t bits) {
   static constexpr double kPowers[kScaleMax + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8, 1e9,
                                                     1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18};
   if (series.type == ValueType::kF64) return std::bit_cast<double>(bits);
+  if (series.type == ValueType::kF32) return std::bit_cast<float>(static_cast<uint32_t>(bits));
   const auto number = static_cast<double>(static_cast<int64_t>(bits));
   return series.type == ValueType::kDec ? number / kPowers[std::min(series.scale, kScaleMax)] : number;
 }
@@ -281,7 +283,7 @@ void FreshPoints::stored(const std::string& device, uint64_t boot, std::string_v
 void FreshPoints::stored_block(Device& device, uint64_t boot, std::span<const uint8_t> bytes,
                                std::span<const AcceptedOrdinals> accepted) {
   BlockReader reader;
-  if (!reader.open(bytes, boot).ok()) return;  // not of a verified parcel
+  if (!reader.open(bytes, boot, kAllCodings).ok()) return;  // not of a verified parcel
   Stream* to = find(device, boot, reader.info().ref);
   if (to != nullptr && to->series != nullptr &&
       (reader.info().type != to->series->type || reader.info().scale != to->series->scale)) {
@@ -297,7 +299,7 @@ void FreshPoints::stored_block(Device& device, uint64_t boot, std::span<const ui
   }
   if (to == nullptr || (!to->live && consumers == 0)) return;
   BlockInfo info;
-  if (!decode_block(bytes, boot, &info, decoded_).ok()) return;
+  if (!decode_block(bytes, boot, &info, decoded_, kAllCodings).ok()) return;
   const std::span<const Point> points(decoded_.data(), info.count);
   if (consumers != 0) {
     fresh_.clear();

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "gateway/ingest/declaration.h"
+#include "lambda/codecs.h"
 #include "proto/lambda.pb.h"
 
 namespace lambda::gateway {
@@ -18,13 +19,13 @@ Decoded read_block(const std::string& bytes, int index, uint64_t boot, uint64_t*
   const std::string where = "blocks[" + std::to_string(index) + "]: ";
   const std::span<const uint8_t> span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   BlockReader reader;
-  BlockStatus status = reader.open(span, boot);
+  BlockStatus status = reader.open(span, boot, kAllCodings);
   if (status.ok()) {
     // Before it is unfolded.
     if (reader.info().count > *points_left) return malformed(where + "more than 65,536 points in a message");
     *points_left -= reader.info().count;
     block->points.resize(reader.info().count);
-    status = decode_block(span, boot, &block->info, block->points);
+    status = decode_block(span, boot, &block->info, block->points, kAllCodings);
   }
   if (!status.ok()) {
     return malformed(where + block_error_name(status.error) + " at byte " + std::to_string(status.offset));

@@ -21,6 +21,16 @@ std::string dump(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+std::string text_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+int64_t integer_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
+}
+
 }  // namespace
 
 Outbox::Outbox(Env& env, std::string directory, uint64_t bytes_max)
@@ -31,13 +41,14 @@ Outbox::~Outbox() {
   close_current();
 }
 
-Result<std::unique_ptr<Outbox>> Outbox::open(Env& env, const std::string& directory, uint64_t bytes_max) {
+Result<std::unique_ptr<Outbox>> Outbox::open(Env& env, const std::string& directory, uint64_t bytes_max,
+                                             const Recall& recall) {
   std::unique_ptr<Outbox> outbox(new Outbox(env, directory, bytes_max));
-  if (auto status = outbox->read(); !status) return tl::unexpected(status.error());
+  if (auto status = outbox->read(recall); !status) return tl::unexpected(status.error());
   return outbox;
 }
 
-Status Outbox::read() {
+Status Outbox::read(const Recall& recall) {
   if (auto made = env_.disk.make_dirs(directory_); !made) return made;
   auto files = env_.disk.list(directory_);
   if (!files) return tl::unexpected(files.error());
@@ -45,6 +56,17 @@ Status Outbox::read() {
     const auto number = parse_numbered_name(kPrefix, entry.name);
     if (number) read_file(*number, directory_ + "/" + entry.name);
   }
+  // A file that failed was written again behind newer ones: the numbers tell the order.
+  std::map<uint64_t, const std::string*> notes;
+  for (const auto& [number, file] : files_) {
+    for (const Known& known : file.known) {
+      if (!known.note.empty()) notes[known.number] = &known.note;
+    }
+  }
+  for (const auto& [number, note] : notes) {
+    if (recall) recall(*note);
+  }
+  release(next_number_);
   enforce_bound();
   return {};
 }
@@ -66,14 +88,14 @@ void Outbox::read_file(uint64_t number, const std::string& path) {
         const uint64_t n = body["n"].get<uint64_t>();
         next_number_ = std::max(next_number_, n + 1);
         if (record.type == kFinished) {
-          settle(n, body.value("to", std::string()));
+          settle(n, text_of(body, "to"));
         } else if (record.type == kEvent && items_.count(n) == 0) {
-          OutboxItem item{n, body.value("id", std::string()), body.value("body", std::string())};
+          OutboxItem item{n, text_of(body, "id"), text_of(body, "body"), integer_of(body, "at")};
           file.last_event = std::max(file.last_event, n);
-          file.ids.push_back(item.id);
+          file.known.push_back({n, item.id, text_of(body, "note")});
           ids_[item.id]++;
           std::vector<std::string> receivers;
-          for (const json& to : body.value("to", json::array())) {
+          for (const json& to : body.contains("to") ? body["to"] : json::array()) {
             if (!to.is_string()) continue;
             receivers.push_back(to.get<std::string>());
             queues_[receivers.back()].push_back(n);
@@ -96,34 +118,43 @@ void Outbox::read_file(uint64_t number, const std::string& path) {
   counters_.damaged += scanned->damage_count;
 }
 
-bool Outbox::put(const std::string& id, const std::vector<std::string>& receivers, const std::string& body) {
+bool Outbox::put(const std::string& id, const std::vector<std::string>& receivers, const std::string& body,
+                 const std::string& note) {
   if (ids_.count(id) != 0) {
     counters_.known++;
     return false;
   }
   counters_.put++;
   const uint64_t number = next_number_++;
-  const uint64_t to = writable_file();
-  File& file = files_[to];
-  file.ids.push_back(id);
-  file.last_event = number;
   ids_[id]++;
   if (!receivers.empty()) {
-    file.open[number] = receivers;
-    file_of_[number] = to;
-    items_[number] = {number, id, body};
+    items_[number] = {number, id, body, env_.clock.utc_ms()};
     for (const std::string& receiver : receivers) queues_[receiver].push_back(number);
   }
-  json record{{"n", number}, {"id", id}, {"to", receivers}};
-  if (!receivers.empty()) record["body"] = body;
-  write(to, kEvent, dump(record));
+  write_event(writable_file(), {number, id, note}, receivers);
   enforce_bound();
   return true;
 }
 
+// What has receivers is among items_.
+void Outbox::write_event(uint64_t to, Known known, const std::vector<std::string>& receivers) {
+  File& file = files_[to];
+  file.last_event = std::max(file.last_event, known.number);
+  json record{{"n", known.number}, {"id", known.id}, {"to", receivers}};
+  if (!known.note.empty()) record["note"] = known.note;
+  if (!receivers.empty()) {
+    record["body"] = items_.at(known.number).body;
+    record["at"] = items_.at(known.number).at_ms;
+    file.open[known.number] = receivers;
+    file_of_[known.number] = to;
+  }
+  file.known.push_back(std::move(known));
+  write(to, kEvent, dump(record));
+}
+
 const OutboxItem* Outbox::front(const std::string& receiver) const {
   const auto queue = queues_.find(receiver);
-  if (queue == queues_.end() || queue->second.empty()) return nullptr;
+  if (queue == queues_.end() || queue->second.empty() || queue->second.front() >= released_) return nullptr;
   return &items_.at(queue->second.front());
 }
 
@@ -171,8 +202,7 @@ uint64_t Outbox::writable_file() {
   file.path = directory_ + "/" + numbered_name(kPrefix, current_);
   auto handle = env_.disk.open_append(file.path);
   if (!handle) {
-    counters_.write_errors++;
-    file.failed = true;
+    failed(current_, handle.error());
     return current_;
   }
   handle_ = *handle;
@@ -181,7 +211,7 @@ uint64_t Outbox::writable_file() {
   append_file_header(*header, {FileKind::kOutbox, current_, env_.clock.utc_ms(), 0});
   file.bytes = header->size();
   env_.disk.append(handle_, *header, [this, header, alive = alive_, number = current_](const Status& status) {
-    if (*alive && !status) failed(number);
+    if (*alive && !status) failed(number, status.error());
   });
   return current_;
 }
@@ -195,12 +225,14 @@ void Outbox::write(uint64_t number, uint8_t type, const std::string& body) {
   file.bytes += bytes->size();
   if (file.failed || handle_ == 0) return;
   env_.disk.append(handle_, *bytes, [this, bytes, alive = alive_, number](const Status& status) {
-    if (*alive && !status) failed(number);
+    if (*alive && !status) failed(number, status.error());
   });
 }
 
-void Outbox::failed(uint64_t number) {
+void Outbox::failed(uint64_t number, const Error& error) {
   counters_.write_errors++;
+  if (!failing_) env_.log.error("outbox_not_written", {{"why", error.text}, {"until_then", "events wait in memory"}});
+  failing_ = true;
   if (const auto found = files_.find(number); found != files_.end()) found->second.failed = true;
 }
 
@@ -208,7 +240,7 @@ void Outbox::close_current() {
   if (handle_ != 0) {
     // sync() asks for the file being written only.
     env_.disk.sync(handle_, [this, alive = alive_, number = current_](const Status& status) {
-      if (*alive && !status) failed(number);
+      if (*alive && !status) failed(number, status.error());
     });
     env_.disk.close(handle_);
   }
@@ -227,8 +259,10 @@ void Outbox::enforce_bound() {
 void Outbox::drop_file(uint64_t number) {
   const File file = std::move(files_[number]);
   files_.erase(number);
+  std::map<std::string, uint64_t> lost;
   for (const auto& [n, receivers] : file.open) {
     counters_.dropped += receivers.size();
+    for (const std::string& receiver : receivers) lost[receiver]++;
     counters_.dropped_bytes += items_.at(n).body.size();
     for (const std::string& receiver : receivers) {
       const auto queue = queues_.find(receiver);
@@ -239,11 +273,12 @@ void Outbox::drop_file(uint64_t number) {
     file_of_.erase(n);
     items_.erase(n);
   }
-  for (const std::string& id : file.ids) {
-    if (--ids_[id] == 0) ids_.erase(id);
+  for (const Known& known : file.known) {
+    if (--ids_[known.id] == 0) ids_.erase(known.id);
   }
-  if (!file.open.empty()) {
-    env_.log.warn("outbox_full", {{"file", file.path}, {"events_dropped", static_cast<uint64_t>(file.open.size())}});
+  for (const auto& [receiver, events] : lost) {
+    env_.log.warn("outbox_full",
+                  {{"receiver", receiver}, {"oldest_events_dropped", events}, {"bytes_max", bytes_max_}});
   }
   (void)env_.disk.remove(file.path);
 }
@@ -260,46 +295,32 @@ void Outbox::sync(std::function<void(Status)> done) {
   }
   env_.disk.sync(handle_, [this, alive = alive_, number = current_, done = std::move(done)](const Status& status) {
     if (!*alive) return;
-    if (!status) failed(number);
+    if (!status) failed(number, status.error());
+    if (status) failing_ = false;
     done(status);
   });
 }
 
-// Its id is in the file for the next record now, which is returned.
-uint64_t Outbox::note_again(uint64_t number, const std::string& id) {
-  const uint64_t to = writable_file();
-  files_[to].ids.push_back(id);
-  files_[to].last_event = std::max(files_[to].last_event, number);
-  return to;
-}
-
-// What a file that failed may lack goes into another one.
+// What a file that failed may lack goes into another one: what waits, and what must not be told again.
 void Outbox::write_failed_again() {
   std::vector<uint64_t> failed;
   for (const auto& [number, file] : files_) {
     if (file.failed) failed.push_back(number);
   }
   for (const uint64_t number : failed) {
-    File old = std::move(files_[number]);
-    files_.erase(number);
     if (number == current_) close_current();
-    std::set<std::string> waiting;
-    for (const auto& [n, receivers] : old.open) {
-      const OutboxItem& item = items_.at(n);
-      const uint64_t to = note_again(n, item.id);
-      file_of_[n] = to;
-      files_[to].open[n] = receivers;
-      waiting.insert(item.id);
-      write(to, kEvent, dump(json{{"n", n}, {"id", item.id}, {"to", receivers}, {"body", item.body}}));
-    }
-    // What everybody has must not be told again either.
-    for (const std::string& id : old.ids) {
-      if (waiting.count(id) != 0) continue;
-      const uint64_t n = next_number_++;
-      write(note_again(n, id), kEvent, dump(json{{"n", n}, {"id", id}, {"to", json::array()}}));
-    }
-    (void)env_.disk.remove(old.path);
+    auto old = files_.extract(number);
+    take_over(std::move(old.mapped()));
   }
+}
+
+void Outbox::take_over(File old) {
+  static const std::vector<std::string> nobody;
+  for (Known& known : old.known) {
+    const auto open = old.open.find(known.number);
+    write_event(writable_file(), std::move(known), open != old.open.end() ? open->second : nobody);
+  }
+  (void)env_.disk.remove(old.path);
 }
 
 // A file that says only that events of files that are gone are finished, says nothing: so from the oldest on.

@@ -8,6 +8,7 @@
 #include "cep/language/shape.h"
 #include "gateway/rules/rule_json.h"
 #include "gateway/store/record_body.h"
+#include "lambda/codecs.h"
 #include "query/json.h"
 
 namespace lambda::gateway {
@@ -16,9 +17,11 @@ namespace {
 constexpr int64_t kSecondMs = 1'000;
 constexpr int64_t kTimeMsMax = int64_t{1} << 56;  // so that an offset can be added
 constexpr size_t kBatchRows = 1024;
+constexpr uint64_t kHashPrime = 0x100000001B3;  // FNV-1a's
 
 double to_number(const BlockInfo& info, uint64_t bits) {
   if (info.type == ValueType::kF64) return std::bit_cast<double>(bits);
+  if (info.type == ValueType::kF32) return std::bit_cast<float>(static_cast<uint32_t>(bits));
   const auto number = static_cast<double>(static_cast<int64_t>(bits));
   return info.type == ValueType::kDec ? number / std::pow(10.0, std::min(info.scale, kScaleMax)) : number;
 }
@@ -57,6 +60,13 @@ void RuleFeed::make_set(const RuleFolder& folder) {
     facts->file = set_->file_of_rule[id];
     facts->actions = plan.actions;
     facts->shape = shape_of(plan, engine.catalog(), set_->engine->symbols());
+    // With other labels it is another alert for those who are told.
+    std::set<std::string> labels;
+    for (const size_t item : set_->key_items[id]) labels.insert(plan.items[item].name);
+    for (const std::string& label : labels) {
+      for (const char c : label) facts->shape = (facts->shape ^ static_cast<uint8_t>(c)) * kHashPrime;
+      facts->shape = (facts->shape ^ 0xFF) * kHashPrime;
+    }
     facts->prints = plan.prints;
     facts->alert = plan.alert.has_value();
     facts->for_ms = plan.alert && plan.alert->for_ms ? *plan.alert->for_ms : 0;
@@ -254,7 +264,7 @@ void RuleFeed::block(const ParcelRecord& parcel, Boot& boot, const StoredBlock& 
   }
   BlockInfo info;
   std::vector<Point> points(stored.info.count);
-  if (!may_be_clock(offset_ms) || !decode_block(stored.bytes, parcel.boot, &info, points).ok()) {
+  if (!may_be_clock(offset_ms) || !decode_block(stored.bytes, parcel.boot, &info, points, kAllCodings).ok()) {
     counters_.undecodable++;
     return;
   }
@@ -456,6 +466,7 @@ void RuleFeed::take(std::span<const cep::Output> outputs) {
       std::string text = label_text(output.fields[item], symbols);
       if (!text.empty()) words.key.emplace_back(plan.items[item].name, std::move(text));
     }
+    std::ranges::sort(words.key);  // the order of SELECT's items may change while it fires
     for (size_t i = 0; i < output.fields.size(); ++i) {
       if (i > 0) words.fields += ',';
       query::append_json_string(words.fields, plan.items[i].name);

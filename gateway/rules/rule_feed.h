@@ -37,7 +37,7 @@ namespace lambda::gateway {
 struct RuleFacts {
   std::string name, file;
   std::vector<cep::ActionPlan> actions;
-  uint64_t shape = 0;  // cep/shape.h
+  uint64_t shape = 0;  // cep/shape.h, and the names of an alert's labels
   bool prints = false;
   bool alert = false;
   int64_t for_ms = 0;
@@ -50,7 +50,7 @@ struct RuleOutput {
   bool late = false;
   int64_t t = 0;
   int64_t on_input = -1;
-  std::vector<std::pair<std::string, std::string>> key;  // names and values, nulls left out
+  std::vector<std::pair<std::string, std::string>> key;  // names and values by name, nulls left out
   std::string fields;                                    // a JSON object
   std::string value;                                     // the first number in it; empty: none
 };

@@ -10,6 +10,7 @@
 #include "cep/language/lexer.h"
 #include "cep/language/parser.h"
 #include "gateway/rules/rule_json.h"
+#include "query/matcher.h"
 
 namespace lambda::gateway {
 namespace {
@@ -18,10 +19,6 @@ using cep::Diagnostic;
 using cep::Position;
 using cep::Type;
 namespace ast = cep::ast;
-
-bool same(const Position& a, const Position& b) {
-  return a.line == b.line && a.column == b.column;
-}
 
 std::string show(const std::vector<ast::Column>& columns) {
   std::string out = "(";
@@ -67,7 +64,33 @@ bool is_http_url(const std::string& text) {
          text.find_first_of(" \"<>#@\n\r\t") == std::string::npos;
 }
 
-void check_action(const ast::Action& action, bool exec_allowed, std::vector<Diagnostic>& errors) {
+// Below a site's folder of alerts, a device's own topics could be meant, were one called "alerts"; and whatever is
+// published to them comes back to the gateway.
+bool is_devices_topic(const std::string& level) {
+  return level == "up" || level == "down" || level == "live" || level == "state";
+}
+
+void check_exec(const ast::Action& action, const RuleSetSettings& settings, std::vector<Diagnostic>& errors) {
+  const auto wrong = [&](std::string text) { errors.push_back({action.name.at, std::move(text)}); };
+  bool texts = !action.args.empty();
+  for (const auto& arg : action.args) {
+    texts = texts && arg->kind == ast::ExprKind::kText && arg->name.find('\0') == std::string::npos;
+  }
+  if (!texts || action.args[0]->name.rfind('/', 0) != 0) {
+    return wrong("exec takes a program's whole path and texts: exec('/usr/bin/horn', 'loud')");
+  }
+  const std::string& program = action.args[0]->name;
+  if (settings.exec_any) return;
+  if (!settings.exec_allowed) {
+    wrong("exec is off on this gateway; rules.exec = true and rules.exec_programs = [\"" + program +
+          "\"] in its configuration would allow it");
+  } else if (std::ranges::find(settings.exec_programs, program) == settings.exec_programs.end()) {
+    wrong("exec may not run " + program + " on this gateway: it is not among rules.exec_programs");
+  }
+}
+
+void check_action(const ast::Action& action, const std::string& rule, const RuleSetSettings& settings,
+                  std::vector<Diagnostic>& errors) {
   const std::string& name = action.name.text;
   const auto is_text = [&action](size_t i) {
     return i < action.args.size() && action.args[i]->kind == ast::ExprKind::kText;
@@ -78,23 +101,30 @@ void check_action(const ast::Action& action, bool exec_allowed, std::vector<Diag
   } else if (name == "mqtt" && !action.args.empty() &&
              (action.args.size() > 1 || !is_text(0) || !is_topic_level(action.args[0]->name))) {
     wrong("mqtt takes the last level of a topic: mqtt('pumps')");
+  } else if (name == "mqtt" && is_devices_topic(action.args.empty() ? rule : action.args[0]->name)) {
+    wrong("mqtt may not publish to .../alerts/" + (action.args.empty() ? rule : action.args[0]->name) +
+          ": up, down, live and state are the topics of a device");
   } else if (name == "webhook" && (action.args.size() != 1 || !is_text(0) || !is_http_url(action.args[0]->name))) {
     wrong("webhook takes an address: webhook('https://host:port/path')");
   } else if (name == "exec") {
-    bool texts = !action.args.empty() && is_text(0) && action.args[0]->name.rfind('/', 0) == 0;
-    for (size_t i = 0; i < action.args.size(); ++i) texts = texts && is_text(i);
-    if (!texts) wrong("exec takes a program's whole path and texts: exec('/usr/bin/horn', 'loud')");
-    if (!exec_allowed) wrong("exec is off on this gateway; rules.exec = true would allow it");
+    check_exec(action, settings, errors);
   } else if (name == "live" && (action.args.size() != 2 || !is_text(0) ||
                                 action.args[1]->kind != ast::ExprKind::kDuration || action.args[1]->i <= 0)) {
     wrong("live takes a selector and a duration: live('{__name__=~\"pump_.*\"}', 5m)");
   }
 }
 
+// Which token stands there; tokens.size(): none. A file may hold thousands of rules, so it is not read from its begin.
+size_t token_at(const std::vector<cep::Token>& tokens, const Position& at) {
+  const auto place = [](const Position& p) { return std::pair(p.line, p.column); };
+  const auto found = std::ranges::lower_bound(tokens, place(at), {}, [&](const cep::Token& t) { return place(t.at); });
+  const bool there = found != tokens.end() && place(found->at) == place(at);
+  return there ? static_cast<size_t>(found - tokens.begin()) : tokens.size();
+}
+
 // The bytes of the statement that begins at `at`, up to its ';'.
 std::pair<size_t, size_t> span_of(const std::vector<cep::Token>& tokens, const Position& at) {
-  size_t i = 0;
-  while (i < tokens.size() && !same(tokens[i].at, at)) ++i;
+  size_t i = token_at(tokens, at);
   const size_t begin = i < tokens.size() ? tokens[i].begin : 0;
   while (i < tokens.size() && tokens[i].kind != cep::TokenKind::kEnd &&
          !(tokens[i].kind == cep::TokenKind::kSymbol && tokens[i].text == ";")) {
@@ -141,14 +171,25 @@ Insertion default_options(const ast::CreateRule& rule, const std::vector<cep::To
   add("max_delay", std::to_string(block_delay_ms) + "ms");
   if (is_stateless(rule)) add("late", "backfill");
   if (options.empty()) return {};
-  size_t i = 0;
-  while (i < tokens.size() && !same(tokens[i].at, rule.name.at)) ++i;
+  size_t i = token_at(tokens, rule.name.at);
   for (++i; i + 1 < tokens.size() && !is_word(tokens[i], "AS"); ++i) {
     if (is_word(tokens[i], "OPTIONS")) {  // behind its parenthesis
       return {tokens[i + 1].end, {tokens[i + 1].at.line, tokens[i + 1].at.column + 1}, options + ", "};
     }
   }
   return {tokens[i].begin, tokens[i].at, "OPTIONS(" + options + ") "};
+}
+
+// Once through the text: it may be megabytes.
+std::string with_insertions(std::string_view text, const std::vector<Insertion>& insertions) {
+  std::string out;
+  size_t begin = 0;
+  for (const Insertion& one : insertions) {
+    if (one.text.empty()) continue;
+    out.append(text, begin, one.begin - begin).append(one.text);
+    begin = one.begin;
+  }
+  return out.append(text, begin);
 }
 
 // Where something stands in the file that stands at `at` in the text with all insertions. They ascend.
@@ -185,24 +226,34 @@ void check_keys(const ast::CreateRule& rule, std::vector<Diagnostic>& errors) {
   }
 }
 
-// Of a rule that passed check_keys(). ANTI JOIN has no keys of its own: its texts say whose the alert is.
-std::vector<size_t> key_items_of(const ast::CreateRule& rule, const cep::RulePlan& plan) {
-  std::vector<size_t> found;
-  if (!rule.alert) return found;
+// What is kept of a rule while its statement's tree is gone and its plan not there yet.
+struct ReadRule {
+  std::string name, text;
+  // Where the keys of an alert are shown: SELECT items, or with SELECT * columns of these names.
+  std::vector<size_t> key_items;
+  std::vector<std::string> key_columns;
+  bool texts_are_keys = false;  // ANTI JOIN has no keys of its own: its texts say whose the alert is
+};
+
+// A rule that passed check_keys().
+ReadRule read_rule(const ast::CreateRule& rule, std::string text) {
+  ReadRule read{rule.name.text, std::move(text), {}, {}, false};
+  if (!rule.alert) return read;
   for (const auto* keys : {&rule.partition_by, &rule.group_by}) {
     for (const ast::Key& key : *keys) {
-      auto item = item_of(rule, key_name(key));
-      if (rule.select_star) {
-        const auto named = std::ranges::find(plan.items, key_name(key), &cep::ItemPlan::name);
-        if (named != plan.items.end()) item = static_cast<size_t>(named - plan.items.begin());
-      }
-      if (item) found.push_back(*item);
+      if (const auto item = item_of(rule, key_name(key))) read.key_items.push_back(*item);
+      if (rule.select_star) read.key_columns.push_back(key_name(key));
     }
   }
-  if (rule.source.kind == ast::SourceKind::kAntiJoin) {
-    for (size_t i = 0; i < plan.items.size(); ++i) {
-      if (plan.items[i].type == Type::kText) found.push_back(i);
-    }
+  read.texts_are_keys = rule.source.kind == ast::SourceKind::kAntiJoin;
+  return read;
+}
+
+std::vector<size_t> key_items_of(const ReadRule& rule, const cep::RulePlan& plan) {
+  std::vector<size_t> found = rule.key_items;
+  for (size_t i = 0; i < plan.items.size(); ++i) {
+    const bool named = std::ranges::count(rule.key_columns, plan.items[i].name) > 0;
+    if (named || (rule.texts_are_keys && plan.items[i].type == Type::kText)) found.push_back(i);
   }
   std::ranges::sort(found);
   found.erase(std::unique(found.begin(), found.end()), found.end());
@@ -216,6 +267,16 @@ void blank(std::string& text, std::pair<size_t, size_t> span) {
   }
 }
 
+// Counted from 1; 0: all are.
+uint32_t line_that_is_not_text(std::string_view text) {
+  for (uint32_t line = 1; !text.empty(); ++line) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    if (end > 0 && !query::is_label_name(text.substr(0, end))) return line;  // not empty, and valid UTF-8
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return 0;
+}
+
 class Loader {
  public:
   Loader(const RuleFolder& folder, const RuleSetSettings& settings, cep::BatchSink sink)
@@ -225,7 +286,9 @@ class Loader {
 
   std::unique_ptr<RuleSet> load() {
     std::vector<const RuleText*> waiting;
-    for (const RuleText& file : folder_.rules) waiting.push_back(&file);
+    for (const RuleText& file : folder_.rules) {
+      if (file.problem.empty()) waiting.push_back(&file);
+    }
     // A file that another one's rules are missing in comes again after that one, as long as any gets in.
     std::map<std::string, std::vector<Diagnostic>> errors;
     for (bool progress = true; progress && !waiting.empty();) {
@@ -242,6 +305,7 @@ class Loader {
       waiting = std::move(again);
     }
     for (const RuleText& file : folder_.rules) {
+      if (!file.problem.empty()) errors[file.name] = {{{1, 1}, file.problem}};
       RuleFileState state{file.name, file.text.size(), rules_[file.name], std::move(errors[file.name]), {}};
       set_->files.push_back(std::move(state));
     }
@@ -251,41 +315,25 @@ class Loader {
   }
 
  private:
+  // A file, before the engine gets it. Its trees and tokens are gone by then: the engine makes its own, and thousands
+  // of rules' need not be there twice.
+  struct ReadFile {
+    std::string text;  // as the engine gets it: blanks kept every byte in its place, insertions did not
+    std::vector<Insertion> insertions;
+    Declarations fresh;
+    std::vector<ReadRule> rules;
+    std::vector<Diagnostic> errors;
+  };
+
   // Empty: its rules run now.
   std::vector<Diagnostic> take(const RuleText& file) {
-    cep::Parsed parsed = cep::parse_rules(file.text);
-    std::vector<Diagnostic> errors = std::move(parsed.errors);
-    std::string text = file.text;
-    Declarations fresh;
-    std::vector<Insertion> insertions;
-    const auto tokens = cep::read_tokens(file.text).tokens;
-    for (const ast::Statement& statement : parsed.statements) {
-      if (statement.kind == ast::StatementKind::kRule) {
-        for (const ast::Action& action : statement.rule.actions) check_action(action, settings_.exec_allowed, errors);
-        check_keys(statement.rule, errors);
-        insertions.push_back(default_options(statement.rule, tokens, settings_.block_delay_ms));
-        continue;
-      }
-      const bool table = statement.kind == ast::StatementKind::kTable;
-      const ast::Name& name = table ? statement.table.name : statement.stream.name;
-      const std::string columns = show(table ? statement.table.columns : statement.stream.columns);
-      if (!table) check_stream(statement.stream, errors);
-      const auto known = declared_.find(name.text);
-      if (known == declared_.end()) {
-        fresh[name.text] = {file.name, table, columns};
-      } else if (known->second.table == table && known->second.columns == columns) {
-        blank(text, span_of(tokens, statement.at));
-      } else {
-        errors.push_back({name.at, name.text + " is declared otherwise in " + known->second.file + ": " +
-                                       (known->second.table ? "table " : "stream ") + known->second.columns});
-      }
-    }
-    // Blanks kept every byte in its place; insertions do not, so they come last, from the end.
-    for (auto one = insertions.rbegin(); one != insertions.rend(); ++one) text.insert(one->begin, one->text);
+    if (const uint32_t line = line_that_is_not_text(file.text)) return {{{line, 1}, "this line is not UTF-8"}};
+    ReadFile read = this->read(file);
+    std::vector<Diagnostic> errors = std::move(read.errors);
     const cep::RuleId first_rule = static_cast<cep::RuleId>(set_->engine->rule_count());
     if (errors.empty()) {
-      errors = set_->engine->create(text);
-      for (Diagnostic& error : errors) error.at = place_in_file(error.at, insertions);
+      errors = set_->engine->create(read.text);
+      for (Diagnostic& error : errors) error.at = place_in_file(error.at, read.insertions);
     }
     if (!errors.empty()) {
       std::ranges::stable_sort(errors, [](const Diagnostic& a, const Diagnostic& b) {
@@ -293,20 +341,65 @@ class Loader {
       });
       return errors;
     }
-    declared_.merge(fresh);
+    declared_.merge(read.fresh);
     cep::RuleId id = first_rule;
-    for (const ast::Statement& statement : parsed.statements) {
-      if (statement.kind != ast::StatementKind::kRule) continue;
-      set_->key_items.push_back(key_items_of(statement.rule, set_->engine->rule(id++)));
-      const auto [begin, end] = span_of(tokens, statement.at);
-      rules_[file.name].push_back({statement.rule.name.text, file.text.substr(begin, end - begin)});
+    for (ReadRule& rule : read.rules) {
+      set_->key_items.push_back(key_items_of(rule, set_->engine->rule(id++)));
+      rules_[file.name].push_back({std::move(rule.name), std::move(rule.text)});
     }
     set_->file_of_rule.resize(set_->engine->rule_count(), file.name);
     return {};
   }
 
+  ReadFile read(const RuleText& file) {
+    ReadFile out;
+    out.text = file.text;
+    const auto tokens = cep::read_tokens(file.text).tokens;
+    cep::parse_rules(
+        file.text,
+        [&](ast::Statement&& statement) {
+          if (statement.kind != ast::StatementKind::kRule) {
+            declare(statement, file, tokens, out);
+            return;
+          }
+          for (const ast::Action& action : statement.rule.actions) {
+            check_action(action, statement.rule.name.text, settings_, out.errors);
+          }
+          check_keys(statement.rule, out.errors);
+          out.insertions.push_back(default_options(statement.rule, tokens, settings_.block_delay_ms));
+          const auto [begin, end] = span_of(tokens, statement.at);
+          out.rules.push_back(read_rule(statement.rule, file.text.substr(begin, end - begin)));
+        },
+        out.errors);
+    out.text = with_insertions(out.text, out.insertions);
+    return out;
+  }
+
+  // A stream or table; when another file declared the same, it is left out here.
+  void declare(const ast::Statement& statement, const RuleText& file, const std::vector<cep::Token>& tokens,
+               ReadFile& out) {
+    const bool table = statement.kind == ast::StatementKind::kTable;
+    const ast::Name& name = table ? statement.table.name : statement.stream.name;
+    const std::string columns = show(table ? statement.table.columns : statement.stream.columns);
+    if (!table) check_stream(statement.stream, out.errors);
+    const auto known = declared_.find(name.text);
+    if (known == declared_.end()) {
+      out.fresh[name.text] = {file.name, table, columns};
+    } else if (known->second.table == table && known->second.columns == columns) {
+      blank(out.text, span_of(tokens, statement.at));
+    } else {
+      out.errors.push_back({name.at, name.text + " is declared otherwise in " + known->second.file + ": " +
+                                         (known->second.table ? "table " : "stream ") + known->second.columns});
+    }
+  }
+
   void read_table(const RuleText& file) {
     RuleFileState state{file.name, file.text.size(), {}, {}, {}};
+    if (!file.problem.empty()) {
+      state.errors.push_back({{1, 1}, file.problem});
+      set_->files.push_back(std::move(state));
+      return;
+    }
     const std::string name = file.name.substr(0, file.name.rfind('.'));
     const cep::TableSchema* table = set_->engine->catalog().find_table(name);
     if (table == nullptr) {

@@ -27,6 +27,7 @@ namespace lambda::gateway {
 struct RuleText {
   std::string name;  // "pumps.sql", "limits.jsonl"
   std::string text;
+  std::string problem = {};  // why it could not be read; empty: it was
 };
 
 // Ascending by name.
@@ -38,7 +39,9 @@ struct RuleFolder {
 struct RuleSetSettings {
   cep::EngineSettings engine;
   bool exec_allowed = false;
-  int64_t block_delay_ms = 90'000;  // idle and max_delay of rules that do not set them
+  std::vector<std::string> exec_programs;  // that exec may name, if it is allowed
+  bool exec_any = false;                   // whatever it names: for a replay, which runs nothing
+  int64_t block_delay_ms = 90'000;         // idle and max_delay of rules that do not set them
 };
 
 // What became of a file.

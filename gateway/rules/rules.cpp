@@ -5,6 +5,8 @@
 
 #include "gateway/rules/rules_job.h"
 #include "gateway/rules/rules_state.h"
+#include "gateway/rules/told_alert.h"
+#include "query/duration.h"
 
 namespace lambda::gateway {
 namespace {
@@ -14,12 +16,14 @@ constexpr int64_t kBeginMs = 10;  // what is stored before the rules are there, 
 constexpr uint32_t kReadTries = 3;
 constexpr int64_t kAlertSaveMs = 500;  // after an alert the state is saved as soon as this
 constexpr int64_t kSaveShare = 20;     // and saving takes a twentieth of the time at most
+constexpr int64_t kDoubtMs = 30'000;   // for agents to come back after a restart
 
 RuleFeedSettings feed_settings(const RulesOptions& options) {
   RuleFeedSettings settings;
   settings.site = options.site;
   settings.gather_ms = options.gather_ms;
   settings.rules.exec_allowed = options.exec;
+  settings.rules.exec_programs = options.exec_programs;
   settings.rules.engine.text_bytes_max = options.text_bytes_max;
   settings.rules.block_delay_ms = options.block_delay_ms;
   return settings;
@@ -30,7 +34,8 @@ DeliverySettings delivery_settings(const RulesOptions& options) {
   settings.site = options.site;
   settings.timeout_ms = options.webhook_timeout_ms;
   settings.retry_ms_max = options.retry_ms_max;
-  settings.exec = options.exec;
+  settings.event_age_ms_max = options.event_age_ms_max;
+  if (options.exec) settings.programs = options.exec_programs;
   settings.exec_ms_max = options.exec_ms_max;
   settings.exec_count_max = options.exec_count_max;
   settings.ca_file = options.ca_file;
@@ -67,7 +72,13 @@ Status Rules::start() {
 
 // When the store's index is complete: reads the files and the state of the process before.
 void Rules::begin() {
-  auto folder = std::make_shared<RuleFolder>(read_folder());
+  auto read = read_folder();
+  if (!read) {  // a fault of the disk, perhaps: not the end of all rules, and of what they know
+    if (!folder_failed_) env_.log.error("rules_not_read", {{"why", read.error().text}, {"until_then", "no rules"}});
+    folder_failed_ = true;
+    return;
+  }
+  auto folder = std::make_shared<RuleFolder>(std::move(*read));
   auto state = read_rules_state(env_.disk, state_path());
   if (!state && state.error().code != ErrorCode::kNotFound) {
     counters_.snapshot_errors++;
@@ -92,13 +103,18 @@ void Rules::begin() {
 
 void Rules::tick() {
   if (!begun_ && store_.ready()) begin();
-  timer_ = env_.loop.after(begun_ ? kTickMs : kBeginMs, [this] { tick(); });
+  timer_ = env_.loop.after(begun_ || folder_failed_ ? kTickMs : kBeginMs, [this] { tick(); });
+  book_.forget_pending(env_.clock.utc_ms());
+  if (active_ && !busy_ && behind_bytes_ == 0) {
+    for (const RuleEvent& event : book_.withdraw(env_.clock.utc_ms())) tell(event);
+    let_go();
+  }
   resend();
   pump();
 }
 
 void Rules::connected() {
-  if (delivery_) delivery_->wake();
+  if (delivery_) delivery_->broker_back();
 }
 
 void Rules::live(std::vector<LivePoint> points) {
@@ -234,6 +250,7 @@ void Rules::finished(const std::shared_ptr<Job>& job) {
     feed_counters_ = job->feed_counters;
     if (job->counted) rule_counters_ = std::move(job->rule_counters);
     release_at_ms_ = job->release_at;
+    if (job->folder) open_outbox(*job);
     if (job->ticked) ticked_ms_ = job->tick_ms;
     for (const RuleOutput& output : job->outputs) {
       if (output.kind == cep::OutputKind::kLimit) log_limit(output);
@@ -246,6 +263,7 @@ void Rules::finished(const std::shared_ptr<Job>& job) {
     clock_ms_ = job->clock_ms;
     if (job->anew) begin_anew();
     if (job->folder) take_rules(*job);
+    let_go();
   }
   if (job->read) {
     read_failures_ = 0;
@@ -352,29 +370,61 @@ bool Rules::idle() const {
 
 // ---- the engine's room
 
+// With the first rule, and before anything that rules said is told.
+void Rules::open_outbox(const Job& job) {
+  if (outbox_ || (job.facts.empty() && job.restore.empty())) return;
+  std::map<std::string, int64_t> for_ms;
+  for (const auto& rule : job.facts) for_ms[rule->name] = rule->for_ms;
+  // What is still true is said again when the blocks of that time have come.
+  const int64_t until_ms = env_.clock.utc_ms() + options_.block_delay_ms + kDoubtMs;
+  if (!job.restored) {
+    int64_t longest_ms = 0;
+    for (const auto& [rule, ms] : for_ms) longest_ms = std::max(longest_ms, ms);
+    book_.doubt_all(until_ms + longest_ms);
+  }
+  auto outbox =
+      Outbox::open(env_, options_.directory + "/state", options_.outbox_bytes_max, [&](const std::string& note) {
+        if (auto told = read_told(note)) book_.recall(*told, until_ms + for_ms[told->rule]);
+      });
+  if (!outbox) {
+    env_.log.error("outbox_not_opened", {{"why", outbox.error().text}, {"rules", "wait for it"}});
+    return;
+  }
+  outbox_ = std::move(*outbox);
+  delivery_ = std::make_unique<Delivery>(env_, http_, delivery_settings(options_), *outbox_, port_.publish);
+  delivery_->wake();
+}
+
+// What alerts asked of devices before a restart, for the rest of its time.
+void Rules::resume_live() {
+  const int64_t now_ms = env_.clock.utc_ms();
+  for (const auto& [name, alert] : book_.alerts()) {
+    const auto* actions = alert.firing ? book_.actions_of(alert.rule) : nullptr;
+    if (actions == nullptr) continue;
+    for (const cep::ActionPlan& action : *actions) {
+      if (action.name != "live" || action.args.size() != 2) continue;
+      const auto duration_ms = query::parse_duration_ms(action.args[1]);
+      const int64_t left_ms = duration_ms ? std::min(*duration_ms, alert.fired_ms + *duration_ms - now_ms) : 0;
+      if (port_.live && left_ms > 0) port_.live(action.args[0], left_ms);
+    }
+  }
+}
+
 void Rules::take_rules(const Job& job) {
   folder_ = job.folder;
   files_ = job.files;
   facts_ = job.facts;
   if (metrics_ != job.metrics && port_.reads) port_.reads(job.metrics);
   metrics_ = job.metrics;
-  if (!active_ && (!facts_.empty() || !job.restore.empty())) {
-    auto outbox = Outbox::open(env_, options_.directory + "/state", options_.outbox_bytes_max);
-    if (!outbox) {
-      env_.log.error("outbox_not_opened", {{"why", outbox.error().text}});
-      return;
-    }
-    outbox_ = std::move(*outbox);
-    delivery_ = std::make_unique<Delivery>(env_, http_, delivery_settings(options_), *outbox_, port_.publish);
-    delivery_->wake();
+  name_errors(files_);
+  const bool first = !active_ && outbox_;
+  if (first) {
     active_ = true;
     follow_.hold_arrivals(job.position_after);
   }
-  if (!job.restored) {
-    env_.log.error("rules_begin_anew", {{"why", job.restored.error().text}});
-  }
-  name_errors(files_);
+  if (!job.restored) env_.log.error("rules_begin_anew", {{"why", job.restored.error().text}});
   for (const RuleEvent& event : book_.set_rules(facts_, env_.clock.utc_ms())) tell(event);
+  if (first) resume_live();
   save_wanted_ = active_;
   uint64_t errors = 0;
   for (const RuleFileState& file : files_) errors += file.errors.size();

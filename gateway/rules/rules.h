@@ -8,6 +8,8 @@
 //   counted and said once.
 // - A state is saved only when every event that led to it is durable in the outbox. What the engine says again after a
 //   crash has the ids it had, and is told once.
+// - An event leaves only when it is durable in the outbox, unless the disk fails. So what anybody was told of alerts is
+//   known after a crash, also where live points that led to it are not (alert_book.h).
 // - A file of rules that is wrong keeps itself out, is named by file:line:column in the log and over HTTP, and stops
 //   nobody.
 // - Without a file of rules nothing is read, saved or delivered; only the folder is made.
@@ -37,6 +39,7 @@ namespace lambda::gateway {
 struct RulesOptions {
   std::string directory;  // of the files; empty: <store.directory>/rules
   bool exec = false;
+  std::vector<std::string> exec_programs;  // whole paths; with `exec`, rules may run these
   std::vector<std::string> alertmanagers;  // http://host:9093
   int64_t block_delay_ms = 90'000;         // idle and max_delay of rules that do not set them: blocks come late
   int64_t gather_ms = 250;                 // points of a device that come within are sorted by time
@@ -47,10 +50,12 @@ struct RulesOptions {
   uint64_t alerts_max = 100'000;  // pending and firing
   uint64_t files_max = 1'000;
   uint64_t file_bytes_max = 1u << 20;
+  uint64_t folder_bytes_max = 64u << 20;
   uint64_t text_bytes_max = 64u << 20;  // of different texts in events
   uint64_t log_lines_per_s_max = 100;   // of log()
   int64_t webhook_timeout_ms = 5'000;
   int64_t retry_ms_max = 60'000;
+  int64_t event_age_ms_max = 0;  // older ones are not told any more; 0: all are
   int64_t exec_ms_max = 10'000;
   uint32_t exec_count_max = 4;
   std::string ca_file;
@@ -144,6 +149,8 @@ class Rules {
   void begin_anew();
   void read_failed(const Job& job);
   void note_missed(const Arrivals& arrivals);
+  void open_outbox(const Job& job);
+  void resume_live();
   void save(std::string feed);
   void saved(const Mark& mark, const Status& status);
   void finish_stop();
@@ -153,9 +160,11 @@ class Rules {
   void log_limit(const RuleOutput& output);
   bool may_log();
   std::vector<std::string> receivers_of(const RuleEvent& event) const;
+  void let_go();
   void resend();
   // ---- rules_files.cpp
-  RuleFolder read_folder();
+  Result<RuleFolder> read_folder();
+  RuleText read_text(const DirEntry& entry, uint64_t left_bytes);
   void queue(Change change);
   void change_finished(const Job& job);
   void take_rules(const Job& job);
@@ -182,13 +191,16 @@ class Rules {
   std::vector<cep::RuleCounters> rule_counters_;  // by facts_
   RuleFeedCounters feed_counters_;
 
-  bool begun_ = false;   // the state was read
-  bool active_ = false;  // there are rules, or were
-  bool busy_ = false;    // a job is under way
+  bool begun_ = false;          // the state was read
+  bool folder_failed_ = false;  // told already
+  bool active_ = false;         // there are rules, or were
+  bool busy_ = false;           // a job is under way
   bool saving_ = false;
   bool save_wanted_ = false;
   bool unsaved_ = false;     // something happened since the last save
   bool alert_said_ = false;  // an alert fired or ended since
+  bool told_ = false;        // something is in the outbox and may not leave yet
+  bool letting_go_ = false;  // it is being synced
   int64_t save_took_ms_ = 0;
   bool stopping_ = false;
   bool final_saved_ = false;

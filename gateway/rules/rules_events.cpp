@@ -4,6 +4,7 @@
 
 #include "gateway/rules/alertmanager.h"
 #include "gateway/rules/rules.h"
+#include "gateway/rules/told_alert.h"
 #include "query/duration.h"
 
 namespace lambda::gateway {
@@ -36,7 +37,10 @@ void Rules::tell(const RuleEvent& event) {
   // Rows that only go to the log are not worth the disk; alerts are remembered whatever becomes of them.
   const auto receivers = receivers_of(event);
   const bool kept = event.kind != RuleEvent::Kind::kRow || !receivers.empty();
-  if (kept && !outbox_->put(event.id, receivers, body)) return;  // told before the crash
+  std::string told = told_text(event);
+  if (told.size() > kBodyBytesMax) told.clear();
+  if (kept && !outbox_->put(event.id, receivers, body, told)) return;  // told before the crash
+  told_ = told_ || kept;
   for (const cep::ActionPlan& action : event.actions) {
     if (action.name == "log") log_event(event);
     if (action.name != "live" || action.args.size() != 2 || event.kind == RuleEvent::Kind::kResolved) continue;
@@ -45,7 +49,20 @@ void Rules::tell(const RuleEvent& event) {
     if (port_.live && duration_ms) port_.live(action.args[0], *duration_ms);
   }
   alert_said_ = alert_said_ || event.kind == RuleEvent::Kind::kFiring || event.kind == RuleEvent::Kind::kResolved;
-  if (delivery_ && !receivers.empty()) delivery_->wake();
+}
+
+// What was told may leave when it is on the disk; and when the disk takes nothing.
+void Rules::let_go() {
+  if (!told_ || letting_go_ || !outbox_) return;
+  told_ = false;
+  letting_go_ = true;
+  outbox_->sync([this, before = outbox_->next_number(), alive = alive_](const Status&) {
+    if (!*alive) return;
+    letting_go_ = false;
+    outbox_->release(before);
+    if (delivery_) delivery_->wake();
+    let_go();
+  });
 }
 
 std::vector<std::string> Rules::receivers_of(const RuleEvent& event) const {
@@ -119,7 +136,7 @@ void Rules::resend() {
     }
     some = nlohmann::json::array();
   };
-  for (const auto& [name, alert] : book_.alerts(utc_ms)) {
+  for (const auto& [name, alert] : book_.alerts()) {
     if (!alert.firing) continue;
     RuleEvent event;
     event.kind = RuleEvent::Kind::kFiring;

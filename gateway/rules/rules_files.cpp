@@ -1,5 +1,6 @@
 // The folder of rules: read, changed from outside, and swapped.
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -9,6 +10,7 @@ namespace lambda::gateway {
 namespace {
 
 constexpr size_t kChangesMax = 64;
+constexpr int kReadRounds = 3;  // for files that change meanwhile
 
 // "pumps.sql", "limits.jsonl"; nothing that leads elsewhere, and no hidden file.
 bool is_rule_file(const std::string& name) {
@@ -18,6 +20,26 @@ bool is_rule_file(const std::string& name) {
   return (suffix == ".sql" || suffix == ".jsonl") &&
          name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
              std::string::npos;
+}
+
+// What its owner may have meant as one.
+bool looks_like_rules(const std::string& name) {
+  return name[0] != '.' && (name.ends_with(".sql") || name.ends_with(".jsonl"));
+}
+
+// Whatever it holds, a name is one line of plain text.
+std::string shown_name(const std::string& name) {
+  static const char* const kDigits = "0123456789abcdef";
+  std::string shown;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7F) {
+      shown += c;
+    } else {
+      shown += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+  }
+  return shown;
 }
 
 std::vector<RuleText>& list_of(RuleFolder& folder, const std::string& name) {
@@ -30,32 +52,66 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 
 }  // namespace
 
-// What cannot be read, or is too large, is named and left out.
-RuleFolder Rules::read_folder() {
+RuleText Rules::read_text(const DirEntry& entry, uint64_t left_bytes) {
+  RuleText file{shown_name(entry.name), "", ""};
+  const std::string path = options_.directory + "/" + entry.name;
+  if (!is_rule_file(entry.name)) {
+    file.problem = "no name for a file of rules: letters, digits, - and _, then .sql or .jsonl";
+  } else if (entry.bytes > left_bytes) {
+    file.problem = "the folder holds more than " + std::to_string(options_.folder_bytes_max) + " bytes";
+  } else if (auto text = env_.disk.read_all(path, options_.file_bytes_max); !text) {
+    file.problem = text.error().text;
+  } else {
+    file.text = std::move(*text);
+  }
+  return file;
+}
+
+// What cannot be read, or is too large, is named and left out. The error is the folder's.
+Result<RuleFolder> Rules::read_folder() {
   RuleFolder folder;
-  const auto entries = env_.disk.list(options_.directory);
+  auto entries = env_.disk.list(options_.directory);
   if (!entries) {
     counters_.files_refused++;
-    env_.log.error("rules_not_read", {{"why", entries.error().text}});
-    return folder;
+    return tl::unexpected(entries.error());
   }
-  uint64_t count = 0;
-  for (const DirEntry& entry : *entries) {
-    if (!is_rule_file(entry.name)) continue;
-    const std::string path = options_.directory + "/" + entry.name;
-    if (++count > options_.files_max) {
-      counters_.files_refused++;
-      env_.log.error("rules_too_many_files", {{"file", path}, {"files_max", options_.files_max}});
-      break;
+  std::erase_if(*entries, [](const DirEntry& entry) { return !looks_like_rules(entry.name); });
+  const size_t too_many = entries->size() - std::min<size_t>(entries->size(), options_.files_max);
+  entries->resize(entries->size() - too_many);
+  std::map<std::string, RuleText> texts;  // by the name in the folder
+  uint64_t bytes = 0;
+  for (int round = 0; round < kReadRounds; ++round) {
+    for (const DirEntry& entry : *entries) {
+      bytes -= std::min<uint64_t>(bytes, texts[entry.name].text.size());
+      texts[entry.name] = read_text(entry, options_.folder_bytes_max - std::min(bytes, options_.folder_bytes_max));
+      bytes += texts[entry.name].text.size();
     }
-    auto text = env_.disk.read_all(path, options_.file_bytes_max);
-    if (!text) {
-      counters_.files_refused++;
-      env_.log.error("rules_file_not_read", {{"file", path}, {"why", text.error().text}});
-      continue;
-    }
-    list_of(folder, entry.name).push_back({entry.name, std::move(*text)});
+    // Whoever writes a file without renaming it may be in the middle of it.
+    const auto now = env_.disk.list(options_.directory);
+    if (!now) return tl::unexpected(now.error());
+    std::erase_if(*entries, [&](DirEntry& entry) {
+      const auto found = std::ranges::find(*now, entry.name, &DirEntry::name);
+      if (found == now->end()) texts.erase(entry.name);
+      if (found == now->end()) return true;
+      const bool same = found->bytes == entry.bytes && found->modified_ms == entry.modified_ms;
+      entry = *found;
+      return same;
+    });
+    if (entries->empty()) break;
   }
+  for (const DirEntry& entry : *entries) texts[entry.name] = {entry.name, "", "it changes while it is read"};
+  if (too_many > 0) {
+    const std::string why = std::to_string(too_many) + " more files than rules.files_max (" +
+                            std::to_string(options_.files_max) + "): the last ones by name were not read";
+    folder.rules.push_back({"...", "", why});
+    counters_.files_refused += too_many;
+  }
+  for (auto& [name, file] : texts) {
+    counters_.files_refused += file.problem.empty() ? 0 : 1;
+    list_of(folder, name).push_back(std::move(file));
+  }
+  std::ranges::sort(folder.rules, {}, &RuleText::name);
+  std::ranges::sort(folder.tables, {}, &RuleText::name);
   return folder;
 }
 
@@ -70,8 +126,14 @@ void Rules::queue(Change change) {
   pump();
 }
 
+// A folder that cannot be read for a moment is none without rules: what runs goes on.
 void Rules::reload() {
-  queue({"", std::make_shared<RuleFolder>(read_folder()), {}, false});
+  auto folder = read_folder();
+  if (!folder) {
+    env_.log.error("rules_not_read", {{"why", folder.error().text}, {"goes_on_with", "the rules that run"}});
+    return;
+  }
+  queue({"", std::make_shared<RuleFolder>(std::move(*folder)), {}, false});
 }
 
 void Rules::put_file(const std::string& name, std::string text, FileDone done) {
@@ -86,11 +148,13 @@ void Rules::put_file(const std::string& name, std::string text, FileDone done) {
   if (text.size() > options_.file_bytes_max) {
     return refuse(ErrorCode::kFull, name + " is longer than " + std::to_string(options_.file_bytes_max) + " bytes");
   }
-  auto folder = std::make_shared<RuleFolder>(read_folder());
+  auto read = read_folder();
+  if (!read) return refuse(read.error().code, read.error().text);
+  auto folder = std::make_shared<RuleFolder>(std::move(*read));
   auto& list = list_of(*folder, name);
   const auto at = std::ranges::lower_bound(list, name, {}, &RuleText::name);
   if (at != list.end() && at->name == name) {
-    at->text = std::move(text);
+    *at = {name, std::move(text)};
   } else if (folder->rules.size() + folder->tables.size() >= options_.files_max) {
     return refuse(ErrorCode::kFull, "there are " + std::to_string(options_.files_max) + " files already");
   } else {
@@ -107,7 +171,12 @@ void Rules::remove_file(const std::string& name, std::function<void(Status)> don
     return;
   }
   env_.disk.sync_dir(options_.directory, [](const Status&) {});
-  queue({"", std::make_shared<RuleFolder>(read_folder()),
+  auto folder = read_folder();
+  if (!folder) {
+    env_.loop.post([done = std::move(done), error = folder.error()] { done(tl::unexpected(error)); });
+    return;
+  }
+  queue({"", std::make_shared<RuleFolder>(std::move(*folder)),
          [done = std::move(done)](const Result<Checked>& result) {
            done(result ? Status() : Status(tl::unexpected(result.error())));
          },
@@ -137,13 +206,14 @@ void Rules::change_finished(const Job& job) {
       const auto& list = list_of(*change.folder, change.file);
       const auto at = std::ranges::find(list, change.file, &RuleText::name);
       const Status written = env_.disk.replace(options_.directory + "/" + change.file, bytes_of(at->text));
-      if (written) {
-        // Others may have changed the folder while this one was checked.
-        change.folder = std::make_shared<RuleFolder>(read_folder());
+      // Others may have changed the folder while this one was checked.
+      auto folder = written ? read_folder() : tl::unexpected(written.error());
+      if (folder) {
+        change.folder = std::make_shared<RuleFolder>(std::move(*folder));
         change.checked = true;
         return;
       }
-      result = tl::unexpected(written.error());
+      result = tl::unexpected(folder.error());
     }
   }
   const FileDone done = std::move(change.done);

@@ -37,13 +37,18 @@ Json alert_json(const Alert& alert, const std::string& site) {
 
 std::string Rules::alerts_json() {
   Json list = Json::array();
-  for (const auto& [name, alert] : book_.alerts(env_.clock.utc_ms())) list.push_back(alert_json(alert, options_.site));
+  const int64_t now_ms = env_.clock.utc_ms();
+  for (const auto& [name, alert] : book_.alerts()) {
+    if (alert.shown(now_ms)) list.push_back(alert_json(alert, options_.site));
+  }
   return as_text(Json{{"alerts", list}});
 }
 
 std::string Rules::rules_json() {
   std::map<std::string, Json> alerts;  // by rule
-  for (const auto& [name, alert] : book_.alerts(env_.clock.utc_ms())) {
+  const int64_t now_ms = env_.clock.utc_ms();
+  for (const auto& [name, alert] : book_.alerts()) {
+    if (!alert.shown(now_ms)) continue;
     auto& list = alerts.try_emplace(alert.rule, Json::array()).first->second;
     list.push_back(alert_json(alert, options_.site));
   }
@@ -171,6 +176,9 @@ void Rules::register_metrics(Metrics& metrics) {
   count("alerts_fired_total", "Alerts that began to fire; goes on after a restart.", [&b] { return b.fired; });
   count("alerts_resolved_total", "Alerts that ended; goes on after a restart.", [&b] { return b.resolved; });
   count("alerts_refused_total", "Alerts past rules.alerts_max.", [&b] { return b.refused; });
+  count("alerts_recalled_total", "Alerts that were told shortly before a crash and are in doubt after it.",
+        [&b] { return b.recalled; });
+  count("alerts_withdrawn_total", "Of them, resolved since no rule said them again.", [&b] { return b.withdrawn; });
   count("rows_total", "Rows that rules put out.", [&b] { return b.rows; });
   count("limits_total", "Times that a rule said it was at a bound.", [&b] { return b.limits; });
   const RulesCounters& c = counters_;
@@ -188,6 +196,14 @@ void Rules::register_metrics(Metrics& metrics) {
         [this] { return delivery_ ? delivery_->counters().failed_attempts : 0; });
   count("delivery_refused_total", "Events that a receiver refused for good.",
         [this] { return delivery_ ? delivery_->counters().refused : 0; });
+  count("events_too_old_total", "Deliveries given up after rules.event_age_ms_max.",
+        [this] { return delivery_ ? delivery_->counters().too_old : 0; });
+  count("programs_started_total", "Programs that rules ran.",
+        [this] { return delivery_ ? delivery_->counters().exec_started : 0; });
+  count("programs_failed_total", "Of them, could not be started or ended with another status than 0.",
+        [this] { return delivery_ ? delivery_->counters().exec_failed : 0; });
+  count("programs_ended_total", "Of them, ended by the gateway after rules.exec_ms_max.",
+        [this] { return delivery_ ? delivery_->counters().exec_ended_late : 0; });
   count("outbox_dropped_total", "Deliveries dropped, the oldest first, at outbox_bytes_max.",
         [this] { return outbox_ ? outbox_->counters().dropped : 0; });
   count("outbox_errors_total", "Writes of the outbox that failed.",

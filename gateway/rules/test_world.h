@@ -7,6 +7,7 @@
 #include <bit>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -68,9 +69,11 @@ struct RulesWorld {
   }
   void start() {
     Rules::Port port;
-    port.publish = [this](const std::string& topic, const std::string& message) -> Status {
+    port.publish = [this](const std::string& topic, const std::string& message,
+                          std::function<void(const Status&)> done) -> Status {
       if (!broker) return fail(ErrorCode::kUnavailable, "no broker");
       published.emplace_back(topic, message);
+      if (!broker_dies) world.loop.post([done = std::move(done)] { done({}); });
       return {};
     };
     port.live = [this](const std::string& selector, int64_t ms) { live_asked.emplace_back(selector, ms); };
@@ -131,10 +134,35 @@ struct RulesWorld {
   RulesOptions options;
   TestReceiver receiver{world.loop};
   bool broker = true;
+  bool broker_dies = false;  // with what it was sent
   std::vector<std::pair<std::string, std::string>> published;
   std::vector<std::pair<std::string, int64_t>> live_asked;
   std::map<std::pair<std::string, uint32_t>, uint64_t> next_ordinal;
   std::unique_ptr<Rules> rules;
+};
+
+inline constexpr const char* kHot =
+    "CREATE STREAM m1 (dev TEXT, site TEXT, value DOUBLE);\n"
+    "CREATE RULE hot AS SELECT dev, site, value FROM m1 PARTITION BY dev ALERT ON value > 90 CLEAR value < 80\n"
+    "  DO log(), webhook('http://hook:80/x');\n";
+
+struct RulesTest : ::testing::Test, RulesWorld {
+  TestDevice press{"press-7", 11}, mill{"mill-2", 12};
+
+  // "firing press-7 95"
+  // Each event once: a receiver may get it again.
+  std::vector<std::string> told() const {
+    std::vector<std::string> all;
+    std::set<std::string> ids;
+    for (const Posted& one : receiver.got) {
+      if (one.url.find("hook") == std::string::npos) continue;
+      const auto body = nlohmann::json::parse(one.body);
+      if (!ids.insert(body["id"].get<std::string>()).second) continue;
+      all.push_back(body["kind"].get<std::string>() + " " + body["fields"].value("dev", "") + " " +
+                    body["fields"]["value"].dump());
+    }
+    return all;
+  }
 };
 
 }  // namespace lambda::gateway

@@ -7,6 +7,7 @@
 #include "base/planted.h"
 #include "base/record/record.h"
 #include "gateway/store/store_impl.h"
+#include "lambda/codecs.h"
 
 namespace lambda::gateway {
 namespace {
@@ -384,7 +385,7 @@ bool StoreImpl::same_content(const Boot& boot, const Stream& stream, const Block
       points.resize(slip.info.count);
       BlockInfo info;
       const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(slip.bytes.data()), slip.bytes.size());
-      if (!decode_block(bytes, boot.row.boot, &info, points).ok()) return false;
+      if (!decode_block(bytes, boot.row.boot, &info, points, kAllCodings).ok()) return false;
     }
     BlockInfo info;
     const auto stored = read_block(segment_path(options_.directory, row.segment), row, boot.row.boot, &info);

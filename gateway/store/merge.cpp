@@ -6,6 +6,7 @@
 
 #include "base/planted.h"
 #include "gateway/store/record_body.h"
+#include "lambda/codecs.h"
 #include "lambda/stored_block.h"
 
 namespace lambda::gateway {
@@ -181,7 +182,7 @@ void MergeJob::gather_parcel(uint64_t segment, const RecordView& record) {
   std::vector<Point> points(kBlockPointsMax);
   for (const StoredBlock& block : parcel->blocks) {
     BlockInfo info;
-    const BlockStatus status = decode_block(block.bytes, parcel->boot, &info, points);
+    const BlockStatus status = decode_block(block.bytes, parcel->boot, &info, points, kAllCodings);
     if (!status.ok()) {
       failure_ = std::string("a block cannot be decoded: ") + block_error_name(status.error);
       return;

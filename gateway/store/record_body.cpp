@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/record/record.h"
+#include "lambda/codecs.h"
 #include "lambda/stored_block.h"
 #include "proto/store.pb.h"
 
@@ -157,7 +158,7 @@ Status take_blocks(std::span<const uint8_t> body, size_t parcel_offset, size_t p
     block.body_offset = parcel_offset + field->offset;
     block.bytes = body.subspan(block.body_offset, field->length);
     BlockReader reader;
-    if (const BlockStatus status = reader.open(block.bytes, record->boot); !status.ok()) {
+    if (const BlockStatus status = reader.open(block.bytes, record->boot, kAllCodings); !status.ok()) {
       return corrupt(std::string("block ") + std::to_string(record->blocks.size()) + ": " +
                      block_error_name(status.error) + " at byte " + std::to_string(status.offset));
     }

@@ -4,6 +4,7 @@
 
 #include "base/planted.h"
 #include "gateway/store/record_body.h"
+#include "lambda/codecs.h"
 
 namespace lambda::gateway {
 namespace {
@@ -173,7 +174,7 @@ void RetentionJob::carry(const RecordView& record, const ParcelRecord& parcel) {
   for (const StoredBlock& block : parcel.blocks) {
     BlockInfo info;
     Digest& digest = roots.emplace_back();
-    if (!decode_block(block.bytes, parcel.boot, &info, points).ok()) continue;
+    if (!decode_block(block.bytes, parcel.boot, &info, points, kAllCodings).ok()) continue;
     ContentRoot root(host_hash());
     for (uint32_t i = 0; i < info.count; ++i) root.add(points[i]);
     root.finish(digest.data());

@@ -91,6 +91,10 @@ class TestDisk final : public Disk {
       Open& open = open_.at(file);
       File& target = files[open.path];
       if (!open.broken) return done(open.broken);
+      if (!full_in.empty() && open.path.find(full_in) != std::string::npos) {
+        open.broken = fail(ErrorCode::kFull, "no space left (planted)");
+        return done(open.broken);
+      }
       if (fail_appends > 0 && --fail_appends == 0) {
         const size_t part = bytes.size() / 2;
         target.bytes.append(reinterpret_cast<const char*>(bytes.data()), part);
@@ -136,12 +140,14 @@ class TestDisk final : public Disk {
     return count;
   }
   Result<uint64_t> size(const std::string& path) override {
+    if (before_read) before_read(path);
     if (fail_sizes > 0 && --fail_sizes == 0) return fail(ErrorCode::kIo, path + ": planted");
     const auto found = files.find(path);
     if (found == files.end()) return fail(ErrorCode::kNotFound, path + ": no such file");
     return uint64_t{found->second.bytes.size()};
   }
   Result<std::vector<DirEntry>> list(const std::string& dir) override {
+    if (fail_lists > 0 && --fail_lists == 0) return fail(ErrorCode::kIo, dir + ": planted");
     std::vector<DirEntry> entries;
     for (const auto& [path, file] : files) {
       if (path.starts_with(dir + "/") && path.find('/', dir.size() + 1) == std::string::npos) {
@@ -214,8 +220,11 @@ class TestDisk final : public Disk {
   int fail_appends = 0;  // n: the n-th from now fails
   int fail_syncs = 0;
   int fail_sizes = 0;
+  int fail_lists = 0;
   int sync_turns = 0;  // of the loop between a sync and its answer: what comes meanwhile meets a disk at work
   ErrorCode append_error = ErrorCode::kIo;
+  std::string full_in;                                       // a part of files' paths: nothing can be appended there
+  std::function<void(const std::string& path)> before_read;  // of a whole file
   std::string flip_in;  // the end of a file's name: what is appended there is altered
 
  private:

@@ -11,6 +11,7 @@
 #include "gateway/store/record_body.h"
 #include "gateway/store/segment_writer.h"
 #include "lambda/block.h"
+#include "lambda/codecs.h"
 #include "lambda/stored_block.h"
 #include "proto/store.pb.h"
 #include "query/labels.h"
@@ -302,7 +303,8 @@ class BlockFilesReader {
     for (const std::string& bytes : parcel.blocks()) {
       at = body.find(bytes, at);  // protobuf copies: where it stood is found by its content, which is there in order
       BlockReader reader;
-      if (!reader.open({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, parcel.boot()).ok()) {
+      if (!reader.open({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, parcel.boot(), kAllCodings)
+               .ok()) {
         return fail(ErrorCode::kCorrupt, "a block of the parcel is damaged");
       }
       const BlockInfo& info = reader.info();

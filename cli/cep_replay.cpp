@@ -166,7 +166,7 @@ int cep_replay(Output& output, const ReplayOptions& options, int64_t now_ms, Dis
     return status;
   }
   gateway::RuleSetSettings settings;
-  settings.exec_allowed = true;  // nothing is run
+  settings.exec_any = true;  // nothing is run
   gateway::RuleSet* rules = nullptr;
   const auto set = gateway::make_rule_set(folder, settings, [&](std::span<const cep::Output> outputs) {
     for (cep::Output out : outputs) {

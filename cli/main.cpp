@@ -155,6 +155,10 @@ class CommandLine {
     command->add_option("--start", query_.start, "First moment of a range query");
     command->add_option("--end", query_.end, "Last moment of a range query (default now)");
     command->add_option("--step", query_.step, "Between two moments: 15s, 0.5 (default: about 250 points)");
+    command
+        ->add_option("--last", query_.last,
+                     "The points of a selector as they are, of so long until now (or --time): 5m, 90s")
+        ->type_name("DURATION");
     auto* blocks = command
                        ->add_option("--blocks", query_.blocks,
                                     "Ask files instead: segments, spool files, files of one block, or folders of them; "
@@ -164,6 +168,12 @@ class CommandLine {
                        ->allow_extra_args(false);
     add_server_options(*command, query_.server);
     for (const char* other : {"--gateway", "--agent"}) blocks->excludes(command->get_option(other));
+    command
+        ->add_option("--device", query_.device,
+                     "Let the gateway ask this device itself: the minutes in its memory, sent or not")
+        ->type_name("DEVICE")
+        ->excludes(blocks)
+        ->excludes(command->get_option("--agent"));
     command->add_option("--watch", watch_s_, "Ask again every so many seconds, until Ctrl-C")
         ->check(CLI::Range(1, 86'400))
         ->type_name("SECONDS")
@@ -270,7 +280,8 @@ class CommandLine {
     auto* pack = command->add_subcommand("pack", "Write a series from CSV (timestamp_ms,value) as a file of blocks");
     pack->add_option("in", pack_.in, "CSV, or CSV packed with gzip")->required()->type_name("IN.csv[.gz]");
     pack->add_option("out", pack_.out, "The file to write")->required()->type_name("OUT");
-    pack->add_option("--type", pack_.type, "f64, f32, i64, dec:K (K decimals), or auto: the smallest that is exact")
+    pack->add_option("--type", pack_.type,
+                     "f64, f32, i64, dec:K (K decimals), state, or auto: the smallest that is exact")
         ->capture_default_str();
     pack->add_flag("--seal", pack_.seal, "In the smallest form that a gateway writes, not as a device does");
     pack->callback([this] {

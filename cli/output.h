@@ -21,14 +21,18 @@ struct Output {
   bool json = false;
 };
 
+// Text of another program, for a person's terminal: control characters, which could move its cursor or set its title,
+// become '?'. Lines are kept.
+std::string shown(std::string text);
+
 // Prints the error, as {"error":"..."} or as "lambda: ..."; returns the exit status for it.
 int report(Output& output, const Error& error);
 
-// Columns of text, each as wide as its widest cell. Wide tables are not cut.
+// Columns of text, each as wide as its widest cell. Wide tables are not cut. Cells are shown().
 class Table {
  public:
   explicit Table(std::vector<std::string> titles) : rows_{std::move(titles)} {}
-  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void add(std::vector<std::string> cells);
   void print(std::ostream& out) const;
 
  private:

@@ -46,6 +46,7 @@ std::optional<Type> parse_type(const std::string& text) {
   if (text == "f64") return Type{ValueType::kF64};
   if (text == "f32") return Type{ValueType::kF32};
   if (text == "i64") return Type{ValueType::kI64};
+  if (text == "state") return Type{ValueType::kState};
   if (!text.starts_with("dec:")) return std::nullopt;
   unsigned scale = 0;
   const auto [end, error] = std::from_chars(text.data() + 4, text.data() + text.size(), scale);
@@ -109,8 +110,13 @@ std::vector<uint8_t> packed_file(const Type& type, bool seal, std::span<const Po
       block = write_block(options, Codec::kXor32, run, space);
     } else {
       block = write_block(options, Codec::kDelta64, run, space);
-      const auto other = write_block(options, Codec::kSlope64, run, other_space);
-      if (other.size() < block.size()) block = other;
+      for (const Codec codec : {Codec::kSlope64, Codec::kRuns64}) {
+        if (codec == Codec::kSlope64 && type.type == ValueType::kState) continue;
+        const auto other = write_block(options, codec, run, other_space);
+        if (other.size() >= block.size()) continue;
+        std::copy(other.begin(), other.end(), space.begin());
+        block = std::span(space).first(other.size());
+      }
     }
     archive.add(block, count);
     at += count;
@@ -141,8 +147,9 @@ Result<std::vector<uint8_t>> file_of(const PackOptions& options, const std::vect
   if (options.type == "auto") return smallest_file(rows, options.seal);
   auto type = parse_type(options.type);
   if (!type) {
-    return fail(ErrorCode::kInvalid, "--type " + options.type +
-                                         ": not one of auto, f64, f32, i64, dec:0 to dec:" + std::to_string(kScaleMax));
+    return fail(ErrorCode::kInvalid,
+                "--type " + options.type +
+                    ": not one of auto, f64, f32, i64, state, dec:0 to dec:" + std::to_string(kScaleMax));
   }
   std::vector<Point> points;
   uint32_t line = 0;

@@ -12,7 +12,7 @@ namespace lambda::cli {
 struct PackOptions {
   std::string in;
   std::string out;
-  std::string type = "auto";  // f64, f32, i64, dec:K, or auto: the one of these that is smallest
+  std::string type = "auto";  // f64, f32, i64, dec:K, state, or auto: the one of these that is smallest
   bool seal = false;          // pack: else a streaming codec, as a device would write
 };
 

@@ -83,6 +83,18 @@ TEST_F(Pack, EveryTypeGivesBackWhatItHolds) {
   expect_back("1000,0.1\n2000,1e308\n3000,5e-324\n4000,+Inf\n5000,NaN\n6000,-0\n7000,NaN(0xfff8000000000001)\n", "f64");
 }
 
+TEST_F(Pack, AStateTakesPerChange) {
+  std::string text;
+  for (int64_t i = 0; i < 600; ++i) text += std::to_string(i * 1'000) + (i < 200 ? ",1\n" : ",0\n");
+  expect_back(text, "state");
+  ASSERT_EQ(pack(csv(text), "state", false), kExitDone);
+  with_output([&](Output& output) { return archive_stat(output, path("out.blocks"), disk_); }, true);
+  const json facts = json::parse(out_);
+  EXPECT_EQ(facts["type"], "state");
+  EXPECT_EQ(facts["encodings"], json({{"runs64", 1}}));
+  EXPECT_LT(facts["bytes"].get<int>(), 50);
+}
+
 TEST_F(Pack, FloatsMayBeWrittenShortOrAsTheDoublesTheyAre) {
   expect_back("1000,20.1\n2000,0.1\n", "f32");
   expect_back("1000,20.100000381469727\n2000,0.10000000149011612\n3000,NaN(0x7ff8000020000000)\n", "f32");

@@ -63,7 +63,7 @@ void print_result(Output& output, const json& data) {
   const std::string type = text_at(data, "resultType");
   const json result = value_at(data, "result");
   if (type == "scalar" || type == "string") {
-    output.out << sample(result).value << "\n";
+    output.out << shown(sample(result).value) << "\n";
   } else if (type == "vector") {
     Table table({"SERIES", "VALUE"});
     for (const json& series : result) {
@@ -94,7 +94,8 @@ int show(Output& output, const std::string& url, const HttpResponse& response) {
     print_result(output, value_at(body, "data"));
     for (const auto& [list, word] : {std::pair{"warnings", "warning"}, std::pair{"infos", "info"}}) {
       for (const json& text : value_at(body, list)) {
-        output.err << "lambda: " << word << ": " << (text.is_string() ? text.get<std::string>() : text.dump()) << "\n";
+        output.err << "lambda: " << word << ": " << shown(text.is_string() ? text.get<std::string>() : text.dump())
+                   << "\n";
       }
     }
     return kExitDone;
@@ -169,12 +170,19 @@ Result<int64_t> parse_moment_ms(const std::string& text, int64_t now_ms) {
 }
 
 int query(Output& output, const QueryOptions& options, int64_t now_ms, const Ask& ask) {
-  std::multimap<std::string, std::string> parameters{{"query", options.expression}};
+  // The points of a selector are what PromQL's range of it is.
+  const std::string text = options.last.empty() ? options.expression : options.expression + "[" + options.last + "]";
+  std::multimap<std::string, std::string> parameters{{"query", text}};
+  if (!options.device.empty()) parameters.emplace("device", options.device);
   const bool range = !options.start.empty() || !options.end.empty() || !options.step.empty();
   Status ready;
   int64_t time_ms = 0;
   if (range && !options.time.empty()) {
     ready = fail(ErrorCode::kInvalid, "--time goes with neither --start, --end nor --step");
+  } else if (range && !options.last.empty()) {
+    ready = fail(ErrorCode::kInvalid, "--last goes with neither --start, --end nor --step");
+  } else if (!options.last.empty() && !query::parse_duration_ms(options.last)) {
+    ready = fail(ErrorCode::kInvalid, "--last: " + query::parse_duration_ms(options.last).error().text);
   } else if (range) {
     ready = set_range(parameters, options, now_ms);
   } else if (!options.time.empty()) {

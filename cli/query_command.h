@@ -19,6 +19,8 @@ struct QueryOptions {
   std::string expression;
   std::string time;                 // empty: now, by the server's clock
   std::string start, end, step;     // a range query when any is given; the end is now, the step fits 250 points
+  std::string last;                 // so long before that moment: the expression is a selector, its points are wanted
+  std::string device;               // whose own memory the gateway is to ask; empty: the gateway's store
   std::vector<std::string> blocks;  // files or folders that are asked instead of a server
 };
 

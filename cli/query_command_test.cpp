@@ -64,6 +64,23 @@ TEST_F(QueryCommand, ShowsAMatrixLineByLineAndScalarsAlone) {
   EXPECT_EQ(out.str(), "2.5\n");
 }
 
+TEST_F(QueryCommand, LetsNoTextOfAServerReachTheTerminalAsAControl) {
+  answer->body = R"({"status":"success","data":{"resultType":"vector","result":[)"
+                 R"({"metric":{"__name__":"up","a":"\u001b[2Jx\u009b1mé"},"value":[1700000000,"1\r2\n3"]}]},)"
+                 R"("warnings":["\u001b]0;title\u0007"]})";
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(out.str(),
+            "SERIES                VALUE\n"
+            "up{a=\"\\x1b[2Jx?1mé\"}  1?2 3\n");
+  EXPECT_EQ(err.str(), "lambda: warning: ?]0;title?\n");
+  answer->body = R"({"status":"success","data":{"resultType":"string","result":[1700000000,"\u001bc"]}})";
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(out.str(), "?c\n");
+  answer->body = R"({"status":"error","errorType":"bad_data","error":"\u001b[31mred\nnext"})";
+  EXPECT_EQ(run(), kExitFailed);
+  EXPECT_EQ(err.str(), "lambda: bad_data: ?[31mred\nnext\n");
+}
+
 TEST_F(QueryCommand, PassesJsonOnAsItCame) {
   output.json = true;
   answer->body = R"({"status":"success","data":{"resultType":"vector","result":[]}})";
@@ -176,6 +193,25 @@ TEST_F(QueryCommand, WatchesInPlaceOnATerminalAndEndsAtOnceWhenItsCommandLineIsW
   options.time = "later";
   const Watching endless{false, [] { return true; }, [] { return kNowMs; }};
   EXPECT_EQ(watch(output, options, endless, ask), kExitUsage);
+}
+
+TEST_F(QueryCommand, AsksADeviceThroughTheGatewayAndTheLastPointsOfASelector) {
+  options.expression = "temperature";
+  options.device = "press-7";
+  options.last = "10m";
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(asked.url, "http://127.0.0.1:8700/api/v1/query");
+  EXPECT_EQ(asked_for("query"), "temperature[10m]");
+  EXPECT_EQ(asked_for("device"), "press-7");
+  options.last = "ten minutes";
+  EXPECT_EQ(run(), kExitUsage);
+  options.last = "10m";
+  options.start = "now-1h";
+  EXPECT_EQ(run(), kExitUsage);
+  options.last.clear();
+  EXPECT_EQ(run(), kExitDone);
+  EXPECT_EQ(asked.url, "http://127.0.0.1:8700/api/v1/query_range");
+  EXPECT_EQ(asked_for("device"), "press-7");
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ import sys
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # of secp256k1
 TAGS = {"site": 1, "device": 2, "broker_name": 3, "broker_address": 4, "broker_port": 5, "mac": 6, "own_address": 7,
         "mask": 8, "router": 9, "authority": 10, "certificate": 11, "tls_key": 12, "signing_key": 13, "seal_age_ms": 14,
-        "memory_bytes": 15}
+        "memory_bytes": 15, "flash_save_s": 16}
 
 
 def openssl(*arguments, given=None):
@@ -143,7 +143,7 @@ def image(options):
         "tls_key": openssl("ec", "-in", options.keys / "tls.key", "-outform", "DER"),
         "signing_key": secret_of(options.keys / "signing.key"),
     }
-    for field in ("seal_age_ms", "memory_bytes"):
+    for field in ("seal_age_ms", "memory_bytes", "flash_save_s"):
         if getattr(options, field) is not None:
             items[field] = struct.pack("<I", getattr(options, field))
     body = b"".join(struct.pack("<HH", TAGS[field], len(value)) + value for field, value in items.items())
@@ -174,6 +174,8 @@ def main():
     write.add_argument("--seal-age-ms", type=between(1, 600_000),
                        help="points are sent at the latest so long after they were made")
     write.add_argument("--memory-bytes", type=between(1, 2**32 - 1), help="less memory for series than the board has")
+    write.add_argument("--flash-save-s", type=between(0, 2**32 - 1),
+                       help="a snapshot to flash each so many seconds; 0, the default: a reset loses what is in memory")
     write.set_defaults(run=image)
     options = parser.parse_args()
     try:

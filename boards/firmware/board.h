@@ -8,6 +8,8 @@
 
 #include <span>
 
+#include "lambda/flash.h"
+
 namespace lambda::boards {
 
 struct NetworkAddress {
@@ -46,6 +48,11 @@ struct Board {
   void (*wait)(void* context, uint32_t wait_ms_max);
   // Starts the device anew. Does not return.
   void (*restart)(void* context);
+
+  // NOR flash for what outlives a reset (lambda/flash.h). Null: the board has none to spare.
+  const lam_flash_port* flash = nullptr;
+  // True: power is about to go, there is just time for a snapshot. Null: the board cannot tell.
+  bool (*power_failing)(void* context) = nullptr;
 };
 
 inline constexpr uint32_t kSamplePeriodMs = 10;

@@ -3,12 +3,14 @@
 #include <lwip/stats.h>
 #include <lwip/timeouts.h>
 
+#include <iterator>
 #include <new>
 
 #include "boards/firmware/board.h"
 #include "boards/firmware/crypto.h"
 #include "boards/firmware/device_clock.h"
 #include "boards/firmware/identity.h"
+#include "boards/firmware/keeper.h"
 #include "boards/firmware/line.h"
 #include "boards/firmware/link.h"
 #include "boards/firmware/platform.h"
@@ -26,12 +28,17 @@ constexpr int64_t kStatsEveryMs = 2'000;
 constexpr uint32_t kWaitMsMax = 100;
 // So many questions in a row without any message: the session may be one that only looks alive.
 constexpr uint64_t kUnansweredMax = 4;
-constexpr uint32_t kPollMsMax = 1'000;  // appending may give lam_poll() work before it asked for its turn
+constexpr size_t kQuestionBytes = 2'560;  // a question and a piece of its answer, which is a block and its head
+constexpr uint32_t kPollMsMax = 1'000;    // appending may give lam_poll() work before it asked for its turn
 
 class Firmware final : LinkListener {
  public:
   Firmware(const Board& board, const Identity& identity)
-      : board_(board), identity_(identity), clock_(board, LAMBDA_BUILT_S), link_(board, identity, clock_, *this) {}
+      : board_(board),
+        identity_(identity),
+        clock_(board, LAMBDA_BUILT_S),
+        link_(board, identity, clock_, *this),
+        keeper_(board, identity.flash_save_s) {}
 
   bool start(std::span<uint8_t> memory);
   void turn();
@@ -67,6 +74,7 @@ class Firmware final : LinkListener {
   const Identity& identity_;
   DeviceClock clock_;
   Link link_;
+  Keeper keeper_;
   Sensors sensors_;
   SampleRing ring_;
   uint32_t tick_ = 0;  // the sampling interrupt's
@@ -78,6 +86,7 @@ class Firmware final : LinkListener {
   uint64_t timeouts_heard_at_ = 0;  // the SDK's count of unanswered questions then
   int64_t lam_due_ms_ = 0;
   int64_t stats_due_ms_ = 0;
+  alignas(8) uint8_t question_memory_[kQuestionBytes];
 };
 
 bool Firmware::start_device(std::span<uint8_t> memory) {
@@ -110,13 +119,21 @@ bool Firmware::start_device(std::span<uint8_t> memory) {
   config.parcels_max = 4;
   config.block_bytes_max = 1024;
   config.seal_age_ms = identity_.seal_age_ms;
+  config.codecs = Sensors::kCodecs;
+  config.codec_count = std::size(Sensors::kCodecs);
+  memory = keeper_.reserve(config, memory);
   const uint32_t most = identity_.memory_bytes_max;
   const size_t least = lam_memory_min(&config);
   size_t size = most != 0 && most < memory.size() ? most : memory.size();
   if (size < least) size = least;
   if (size > memory.size() || lam_init(memory.data(), size, &config, &port, &device_) != LAM_OK) return false;
+  if (lam_answer_questions(device_, question_memory_, sizeof question_memory_) != LAM_OK) {
+    Line(board_, "questions_not_answered").field("bytes_needed", lam_questions_memory(&config));
+  }
   Line(board_, "device").hex("boot", lam_boot(device_)).field("memory_bytes", size).field("memory_bytes_min", least);
-  return sensors_.declare(device_);
+  if (!sensors_.declare(device_)) return false;
+  keeper_.start(device_);
+  return true;
 }
 
 bool Firmware::start(std::span<uint8_t> memory) {
@@ -143,9 +160,10 @@ void Firmware::turn() {
   link_.poll();
   drain();
   if (mono_ms() >= lam_due_ms_) {
-    const uint32_t wait_ms = lam_poll(device_);
+    const uint32_t wait_ms = keeper_.poll();
     lam_due_ms_ = mono_ms() + (wait_ms < kPollMsMax ? wait_ms : kPollMsMax);
   }
+  keeper_.look_at_power();
   clock_.save_when_due();
   if (mono_ms() >= stats_due_ms_) {
     doubt_silence();
@@ -212,6 +230,15 @@ void Firmware::say_stats() {
       .field("resent", made.parcels_resent)
       .field("acks", made.acks)
       .field("nacks", made.nacks);
+  lam_question_counters questions;
+  lam_get_question_counters(device_, &questions);
+  Line(board_, "questions")
+      .field("asked", questions.asked)
+      .field("answered", questions.answered)
+      .field("pieces", questions.pieces)
+      .field("refused", questions.refused)
+      .field("malformed", questions.malformed)
+      .field("expired", questions.expired);
   Line(board_, "link")
       .field("attempts", link.attempts)
       .field("sessions", link.sessions)

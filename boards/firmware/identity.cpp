@@ -25,6 +25,7 @@ enum Tag : uint16_t {
   kSigningKey = 13,
   kSealAge = 14,
   kMemory = 15,
+  kFlashSave = 16,
 };
 constexpr uint32_t kNeeded = 0x3FFE;  // bits 1 to 13
 
@@ -92,6 +93,8 @@ bool take(uint16_t tag, std::span<const uint8_t> item, Identity* identity) {
       return take_number(item, &identity->seal_age_ms);
     case kMemory:
       return take_number(item, &identity->memory_bytes_max);
+    case kFlashSave:
+      return take_number(item, &identity->flash_save_s);
     default:
       return true;
   }

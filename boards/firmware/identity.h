@@ -29,6 +29,7 @@ struct Identity {
   std::span<const uint8_t> signing_key;  // secp256k1, 32 bytes
   uint32_t seal_age_ms = 0;              // 0: the SDK's
   uint32_t memory_bytes_max = 0;         // 0: all there is
+  uint32_t flash_save_s = 0;             // a snapshot each so many seconds; 0: nothing outlives a reset
 };
 
 // Null on success; else what is wrong, as words for the log. `identity` is then of no use.

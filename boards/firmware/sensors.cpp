@@ -14,6 +14,7 @@ constexpr lam_series_spec kSeries[Sensors::kSeriesMax] = {
     {"device_pressure_pascals", nullptr, 0, LAM_GAUGE, LAM_F64, 0, "pascals"},
     {"device_samples_total", nullptr, 0, LAM_COUNTER, LAM_I64, 0, nullptr},
     {"device_door_state", nullptr, 0, LAM_STATE, LAM_STATE64, 0, nullptr},
+    {"device_current_amperes", nullptr, 0, LAM_GAUGE, LAM_F32, 0, "amperes"},
 };
 
 // Up and down again within 2 x `half`.
@@ -51,6 +52,8 @@ void Sensors::append(lam_device* device, const Sample& sample, int64_t time_ms) 
   lam_append_at(device, refs_[3], time_ms, std::bit_cast<uint64_t>(pressure));
   lam_append_at(device, refs_[4], time_ms, uint64_t{sample.tick} + 1);
   lam_append_at(device, refs_[5], time_ms, second / 60 % 2);
+  const float current = 1.5f + static_cast<float>(triangle(second, 64)) * 0.0625f;
+  lam_append_at(device, refs_[6], time_ms, std::bit_cast<uint32_t>(current));
 }
 
 }  // namespace lambda::boards

@@ -1,4 +1,4 @@
-// Sensors that need no hardware: one at 100 Hz, five at 1 Hz, one of each type the SDK knows. Their values follow from
+// Sensors that need no hardware: one at 100 Hz, six at 1 Hz, one of each type the SDK knows. Their values follow from
 // the tick alone, so that whoever reads them later can tell whether they arrived as they were made
 // (tests/device/sensors.py has the same formulas). A product replaces this file.
 #pragma once
@@ -17,7 +17,9 @@ int32_t read_vibration(uint32_t tick);
 
 class Sensors {
  public:
-  static constexpr uint32_t kSeriesMax = 6;
+  static constexpr uint32_t kSeriesMax = 7;
+  // For the door, the counter of samples and the current.
+  static constexpr const lam_codec* kCodecs[] = {&lam_codec_runs64, &lam_codec_slope64, &lam_codec_xor32};
 
   // False: the device would not take them.
   bool declare(lam_device* device);

@@ -1,6 +1,7 @@
-// The firmware as a process: lambda-device --identity FILE [--saved FILE]. The identity region is a file, what outlives
-// a reset another one; a restart is the end with status 3. It has no clock, like the boards. For debuggers, sanitizers
-// and tests; a product on Linux runs lambda-agent.
+// The firmware as a process: lambda-device --identity FILE [--saved FILE] [--flash FILE]. The identity region is a
+// file, as is what outlives a reset: a few bytes, and flash. SIGTERM is power that is about to go; a restart is the end
+// with status 3. It has no clock, like the boards. For debuggers, sanitizers and tests; a product on Linux runs
+// lambda-agent.
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "boards/firmware/board.h"
 #include "boards/host/altcp_socket.h"
+#include "boards/host/flash_file.h"
 
 namespace lambda::boards {
 namespace {
@@ -27,6 +29,7 @@ void (*g_sample)(void*) = nullptr;
 void* g_sample_argument = nullptr;
 int64_t g_sample_due_ms = 0;
 volatile sig_atomic_t g_ended = 0;
+bool g_was_failing = false;
 
 int64_t mono_ms(void*) {
   static int64_t start = 0;
@@ -94,7 +97,7 @@ void poll_network(void*) {
     g_sample(g_sample_argument);
   }
   poll_sockets(0);
-  if (g_ended != 0) exit(0);
+  g_was_failing = g_ended != 0;
 }
 
 void wait(void*, uint32_t wait_ms_max) {
@@ -102,14 +105,19 @@ void wait(void*, uint32_t wait_ms_max) {
   int64_t most = wait_ms_max;
   if (g_sample != nullptr && to_sample < most) most = to_sample > 0 ? to_sample : 0;
   poll_sockets(static_cast<int>(most));
+  if (g_was_failing) exit(0);  // the turn in which the firmware was told is over
+}
+
+bool power_failing(void*) {
+  return g_was_failing;
 }
 
 void restart(void*) {
   exit(kRestartStatus);
 }
 
-constexpr Board kBoard = {nullptr, "host", mono_ms,        nullptr,       entropy,      log,  identity,
-                          load,    save,   start_sampling, start_network, poll_network, wait, restart};
+Board g_board = {nullptr, "host", mono_ms,        nullptr,       entropy,      log,  identity,
+                 load,    save,   start_sampling, start_network, poll_network, wait, restart};
 
 }  // namespace
 }  // namespace lambda::boards
@@ -117,16 +125,25 @@ constexpr Board kBoard = {nullptr, "host", mono_ms,        nullptr,       entrop
 int main(int argc, char** argv) {
   using namespace lambda::boards;
   const char* identity_path = nullptr;
+  const char* flash_path = nullptr;
   for (int i = 1; i + 1 < argc; i += 2) {
     if (strcmp(argv[i], "--identity") == 0) identity_path = argv[i + 1];
     if (strcmp(argv[i], "--saved") == 0) g_saved_path = argv[i + 1];
+    if (strcmp(argv[i], "--flash") == 0) flash_path = argv[i + 1];
   }
   g_identity_bytes = read_file(identity_path, g_identity, sizeof g_identity);
   if (g_identity_bytes == 0) {
-    fprintf(stderr, "usage: lambda-device --identity FILE [--saved FILE]; FILE is made by boards/provision.py\n");
+    fprintf(stderr,
+            "usage: lambda-device --identity FILE [--saved FILE] [--flash FILE]; the first is made by "
+            "boards/provision.py\n");
+    return 1;
+  }
+  g_board.power_failing = power_failing;
+  if (flash_path != nullptr && (g_board.flash = open_flash_file(flash_path)) == nullptr) {
+    fprintf(stderr, "lambda-device: %s: %s\n", flash_path, strerror(errno));
     return 1;
   }
   signal(SIGTERM, [](int) { g_ended = 1; });
-  run_firmware(kBoard, g_series_memory);
+  run_firmware(g_board, g_series_memory);
   return 1;
 }

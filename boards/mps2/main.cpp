@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "boards/firmware/board.h"
+#include "boards/mps2/flash.h"
 #include "boards/mps2/lan9118.h"
 #include "boards/mps2/mps2.h"
 
@@ -102,8 +103,14 @@ void restart(void*) {
   }
 }
 
-constexpr Board kBoard = {nullptr, LAMBDA_BOARD_NAME, mono_ms,       nullptr,      entropy, log,    identity, load,
-                          save,    start_sampling,    start_network, poll_network, wait,    restart};
+#ifdef LAMBDA_BOARD_KEEPS
+constexpr const lam_flash_port* kFlash = &kMps2Flash;
+#else
+constexpr const lam_flash_port* kFlash = nullptr;
+#endif
+
+constexpr Board kBoard = {nullptr, LAMBDA_BOARD_NAME, mono_ms,       nullptr,      entropy, log,     identity, load,
+                          save,    start_sampling,    start_network, poll_network, wait,    restart, kFlash};
 
 void start_tick() {
   *at(0xE000E014) = kClockHz / 1000 - 1;

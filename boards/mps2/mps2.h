@@ -29,3 +29,6 @@ inline constexpr uint32_t kIdentityAt = kFlashBase + 0x003F'0000;
 inline constexpr uint32_t kIdentityBytes = 0x8000;
 inline constexpr uint32_t kSavedAt = kFlashBase + 0x003F'8000;
 inline constexpr uint32_t kSavedBytes = 64;
+// Before them, what images that keep their points over a reset have for that.
+inline constexpr uint32_t kKeptAt = kFlashBase + 0x003B'0000;
+inline constexpr uint32_t kKeptBytes = 0x4'0000;

@@ -21,6 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "fault")
 from harness import Mqtt, Skip, case, main, wait_until, worlds  # noqa: E402
 
 import balance  # noqa: E402  (found by harness)
+import device as scripted  # noqa: E402
 import lambda_writer as writer  # noqa: E402
 from machine import Device, skip  # noqa: E402
 from sensors import SERIES  # noqa: E402
@@ -248,6 +249,157 @@ def a_reset_begins_a_new_boot(options):
         device.wait_settled(500, LONG_S)
         assert device.boots()[0] != device.boots()[1]
         end_and_check(world, device, boots=2)
+
+
+def begins_again(device, boots, warned=False):
+    """Its power is cut, on a host by SIGKILL; `warned`: with time for a snapshot."""
+    if MINE.board == "host":
+        device.program.stop() if warned else device.stop()
+        device.start()
+    else:
+        device.reset()
+    device.wait("the device beginning again", lambda: len(device.boots()) == boots, LONG_S)
+    return device.wait_event("flash", boots, LONG_S)[-1]
+
+
+@case
+def a_reset_with_flash_keeps_what_no_gateway_had(options):
+    """The gateway is away; power is cut, comes back, is cut again; then the gateway comes. What was saved arrives, what
+    had gone into parcels after that is named, and nothing counts twice."""
+    with options.world("device-flash") as world:
+        world.start_gateway()
+        device = device_of(world, flash_save_s=5)
+        device.start()
+        device.wait_settled(300, LONG_S)
+        world.gateway.stop()
+        device.wait("points waiting", lambda: device.last("stats")["waiting"] >= 1500, LONG_S)
+        device.wait("a snapshot", lambda: device.last("flash_saved")["saves"] >= 3, LONG_S)
+        settled = device.last("stats")["settled"]
+        found = begins_again(device, 2)
+        assert found["found"] == "restored" and int(found["waiting"]) >= 900, found
+        device.wait("more points waiting", lambda: device.last("stats")["waiting"] >= int(found["waiting"]) + 500, LONG_S)
+        again = begins_again(device, 3)
+        assert again["found"] == "restored" and int(again["waiting"]) >= int(found["waiting"]), again
+        world.start_gateway()
+        device.wait_settled(int(again["waiting"]) + 500, LONG_S)
+        for event in device.events("flash_saved"):
+            assert event["failed"] == event["too_large"] == event["notes_failed"] == event["worn"] == "0", event
+        totals = end_and_check(world, device, boots=3)
+        assert totals["stored"] >= settled + int(again["waiting"]) + 500, totals
+        print(f"settled {settled}, came back {again['waiting']}, named {totals['dropped']}", flush=True)
+
+
+@case
+def power_that_is_announced_costs_nothing(options):
+    if MINE.board != "host":
+        raise Skip("QEMU's boards do not announce it")
+    with options.world("device-power") as world:
+        world.start_gateway()
+        device = device_of(world, flash_save_s=86_400)
+        device.start()
+        device.wait_settled(300, LONG_S)
+        world.gateway.stop()
+        device.wait("points waiting", lambda: device.last("stats")["waiting"] >= 1000, LONG_S)
+        made = device.last("stats")["made"]
+        found = begins_again(device, 2, warned=True)
+        assert found["found"] == "restored" and device.events("power_failing"), found
+        world.start_gateway()
+        device.wait_settled(int(found["waiting"]) + 300, LONG_S)
+        totals = end_and_check(world, device, boots=2)
+        assert totals["dropped"] == 0 and totals["stored"] >= made, totals
+
+
+# --- asked about what is in its memory ---
+
+EXPRESSIONS = [
+    '{__name__=~"device_.+"}[10m]',
+    'device_temperature_celsius',
+    'device_vibration_steps{axis="z"}',
+    'device_vibration_steps{axis=""}',
+    *(f"{what}_over_time({name}[10m])" for what in ("min", "max", "avg", "count", "sum", "last", "first") for name in SERIES),
+    'avg_over_time(device_supply_volts[17s])',
+    'rate(device_samples_total[30s])',
+    'quantile_over_time(0.9, device_vibration_steps[30s])',
+]
+
+
+def ask(world, expression, time_s, *more, code=0):
+    """The data of the answer, or with another exit status what the command line said."""
+    done = world.call(world.binaries / "lambda", "query", "--gateway", f"http://127.0.0.1:{world.gateway_port}", "--json",
+                      "--time", time_s, *more, expression, code=code)
+    return json.loads(done.stdout)["data"] if done.returncode == 0 and code == 0 else done.stdout + done.stderr
+
+
+def size(matrix):
+    return sum(len(series["values"]) for series in matrix["result"])
+
+
+@case
+def its_last_minutes_give_the_same_numbers_from_its_memory_and_from_the_gateway_afterwards(options):
+    with options.world("device-asked") as world:
+        world.start_gateway()
+        device = Device(world, MINE.board, MINE.firmware)
+        world.enrol(device)
+        device.write_identity(seal_age_ms=20_000)
+        device.start()
+        minutes = 10 if options.full else 0.75
+        device.wait("minutes of points", lambda: device.last("stats")["made"] >= minutes * 60 * 105, minutes * 60 + LONG_S)
+        of = ("--device", device.name)
+        points = ask(world, "device_samples_total", "now", *of, "--last", "10m")["result"][0]["values"]
+        newest = points[-1][0]
+        by_device = {text: ask(world, text, newest, *of) for text in EXPRESSIONS}
+        waiting = device.last("stats")["waiting"]
+        assert waiting > 0, "nothing was on the device alone: this shows less than it should"
+        wait_until("all of it being stored", lambda: size(ask(world, EXPRESSIONS[0], newest)) >= size(
+            by_device[EXPRESSIONS[0]]), 180, step=2)
+        for text in EXPRESSIONS:
+            stored = ask(world, text, newest)
+            assert stored == by_device[text], f"{text}\n  device  {by_device[text]}\n  gateway {stored}"
+        samples = size(by_device[EXPRESSIONS[0]])
+        assert samples >= minutes * 60 * 100, f"{samples} points were compared"
+        steps = ("--start", newest - 30, "--end", newest, "--step", "5s")
+        command = [world.binaries / "lambda", "query", "--gateway", f"http://127.0.0.1:{world.gateway_port}", "--json", *steps,
+                   "max_over_time(device_vibration_steps[5s])"]
+        ranges = [json.loads(world.call(*command, *more).stdout)["data"] for more in (of, ())]
+        assert ranges[0] == ranges[1] and len(ranges[0]["result"][0]["values"]) == 7, ranges
+        print(f"{samples} points compared, {waiting} of them were on the device alone", flush=True)
+        end_and_check(world, device)
+
+
+@case
+def only_the_gateway_may_ask_and_a_device_that_is_away_is_a_clear_error(options):
+    with options.world("device-away") as world:
+        world.start_gateway()
+        device = device_of(world)
+        device.start()
+        device.wait_settled(200, LONG_S)
+        of = ("--device", device.name)
+        assert ask(world, "device_samples_total", "now", *of)["result"], "it answers the gateway"
+        device.wait("it counting that", lambda: device.last("questions")["answered"] == 1, LONG_S)
+        # Another device of the site, with a good certificate, asks the same question.
+        stranger = scripted.Device(world.folder / "stranger", "press-8")
+        world.enrol(stranger)
+        question = writer.field(1, 1) + writer.fixed64(2, 77) + writer.field(3, 1) + writer.sint(5, 1 << 50)
+        session = Mqtt(world.broker_port, stranger.name, stranger.ca, stranger.certificate, stranger.tls_key)
+        session.subscribe(f"lambda/v1/{world.site}/{device.name}/up")
+        session.publish(f"lambda/v1/{world.site}/{device.name}/down", writer.field(3, question))
+        session.pump(2)
+        assert not session.messages, "a stranger hears another device"
+        session.close()
+        # Nor does what it says as an answer count: it speaks under its own name only.
+        assert ask(world, "device_samples_total", "now", *of)["result"]
+        device.wait("it counting that", lambda: device.last("questions")["answered"] == 2, LONG_S)
+        assert device.last("questions")["asked"] == 2, "the stranger's question came through"
+        said = ask(world, "up", "now", "--device", "press-9", code=1)
+        assert 'no device' in said and 'press-9' in said and 'enrolled' in said, said
+        said = ask(world, "up", "now", "--device", stranger.name, code=1)
+        assert "press-8 is not connected" in said, said
+        device.stop()
+        wait_until("its absence being told", lambda: f"{device.name} is not connected" in ask(
+            world, "device_samples_total", "now", *of, code=None), 90, step=1)
+        metrics = world.metrics()
+        assert metrics.get("lambda_questions_answered_total") == 2, metrics.get("lambda_questions_answered_total")
+        world.gateway.stop()
 
 
 # --- who is not believed ---

@@ -58,7 +58,8 @@ class Device:
 
     def command(self):
         if self.board == "host":
-            return [self.firmware, "--identity", self.identity, "--saved", self.folder / "saved.bin"]
+            return [self.firmware, "--identity", self.identity, "--saved", self.folder / "saved.bin",
+                    "--flash", self.folder / "flash.bin"]
         identity_at = MEMORY_AT[self.board] + IDENTITY_OFFSET
         return ["qemu-system-arm", "-M", self.board, "-nographic", "-serial", f"file:{self.serial}",
                 "-monitor", f"unix:{self.monitor_path},server=on,wait=off", "-nic", "user,id=n0,model=lan9118",

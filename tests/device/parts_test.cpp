@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include <cstring>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -319,6 +320,8 @@ TEST(DeviceMemory, HoldsTenMinutesOfAllSensorsWhileNobodyTakesThem) {
   config.site = "hall";
   config.device = "press-7";
   config.series_max = Sensors::kSeriesMax;
+  config.codecs = Sensors::kCodecs;
+  config.codec_count = std::size(Sensors::kCodecs);
   config.parcels_max = 4;
   config.block_bytes_max = 1024;
   const lam_port port = port_that_reaches_nobody();
@@ -334,7 +337,7 @@ TEST(DeviceMemory, HoldsTenMinutesOfAllSensorsWhileNobodyTakesThem) {
   }
   lam_counters made;
   lam_get_counters(device, &made);
-  EXPECT_EQ(made.points_made, kTicks + 601u * 5);
+  EXPECT_EQ(made.points_made, kTicks + 601u * (Sensors::kSeriesMax - 1));
   EXPECT_EQ(made.points_dropped, 0u);
   lam_summary vibration, temperature;
   ASSERT_EQ(lam_summarise(device, 1, g_now_ms - 600'000 + 1, g_now_ms, &vibration), LAM_OK);

@@ -24,6 +24,10 @@ def f64(value):
     return struct.unpack("<Q", struct.pack("<d", value))[0]
 
 
+def f32(value):
+    return struct.unpack("<I", struct.pack("<f", value))[0]
+
+
 # name -> (ticks between points, ordinal -> 64 bits)
 SERIES = {
     "device_vibration_steps": (1, lambda n: i64(triangle(n, 50) * 8 + noise(n) % 16 - 200)),
@@ -32,4 +36,5 @@ SERIES = {
     "device_pressure_pascals": (100, lambda n: f64(101325.0 + triangle(n, 100) * 0.25)),
     "device_samples_total": (100, lambda n: i64(n * TICKS_PER_SECOND + 1)),
     "device_door_state": (100, lambda n: i64(n // 60 % 2)),
+    "device_current_amperes": (100, lambda n: f32(1.5 + triangle(n, 64) * 0.0625)),
 }

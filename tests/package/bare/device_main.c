@@ -29,12 +29,26 @@ static bool publish(void* context, lam_topic topic, const uint8_t* bytes, size_t
 
 static const lam_series_spec kTemperature = {"temperature_celsius", 0, 0, LAM_GAUGE, LAM_DEC, 2, "celsius"};
 
+/* What an image has only when it names it; boards/sizes asks what each takes. */
+#ifdef CODEC
+static const lam_codec* const kCodecs[] = {&CODEC};
+#endif
+#ifdef QUESTIONS
+static _Alignas(8) uint8_t questions[4096];
+#endif
+
 static _Alignas(8) uint8_t memory[48 * 1024];
 static int64_t clock_ms;
 static volatile double mean;
 
 int main(void) {
-  const lam_config config = {.site = "hall-2", .device = "press-7", .series_max = 16};
+  const lam_config config = {.site = "hall-2",
+                             .device = "press-7",
+#ifdef CODEC
+                             .codecs = kCodecs,
+                             .codec_count = 1,
+#endif
+                             .series_max = 16};
   const lam_port port = {.context = &clock_ms,
                          .mono_ms = mono_ms,
                          .random = draw,
@@ -47,6 +61,9 @@ int main(void) {
   if (lam_memory_min(&config) > sizeof memory || lam_init(memory, sizeof memory, &config, &port, &device) != LAM_OK) {
     return 1;
   }
+#ifdef QUESTIONS
+  if (lam_answer_questions(device, questions, sizeof questions) != LAM_OK) return 5;
+#endif
   lam_series series;
   if (lam_declare(device, &kTemperature, &series) != LAM_OK) return 2;
   lam_connected(device);

@@ -9,6 +9,7 @@ import struct
 import sys
 import tempfile
 import unittest
+from array import array
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import balance  # noqa: E402
@@ -486,6 +487,38 @@ class FilesTest(unittest.TestCase):
                 self.assertEqual(found.root().hex(), named["root"], text.name)
         self.assertGreater(good, 5)
         self.assertGreater(bad, 5)
+
+    def test_points_of_every_codec_can_be_compared(self):
+        """A list is never equal to an array, whatever is in them: the decoders must agree in what they give."""
+        folder = pathlib.Path(__file__).resolve().parents[2] / "proto" / "vectors"
+        seen = set()
+        for path in sorted([*(folder / "block").glob("*.bin"), *(folder / "stored").glob("*.bin")]):
+            data = path.read_bytes()
+            with contextlib.suppress(files.Damaged):
+                found = files.believe(files.decode_block, data, BOOT)
+                seen.add(data[1])
+                self.assertEqual((found.times, found.bits), (array("q", found.times), array("Q", found.bits)), path.name)
+        self.assertEqual(len(seen), 6)
+
+    def test_the_golden_blocks_of_further_codecs(self):
+        folder = pathlib.Path(__file__).resolve().parents[2] / "proto" / "vectors" / "stored"
+        seen, bad = set(), 0
+        for text in sorted(folder.glob("*.txt")):
+            data = text.with_suffix(".bin").read_bytes()
+            if data[1] not in (files.XOR32, files.SLOPE64, files.RUNS64):
+                continue
+            facts = [line.split() for line in text.read_text().splitlines() if line and not line.startswith("#")]
+            if ["error", "none"] not in facts:
+                bad += 1
+                with self.assertRaises(files.Damaged, msg=text.name):
+                    files.believe(files.decode_block, data, BOOT)
+                continue
+            seen.add(data[1])
+            found = files.decode_block(data, BOOT)
+            points = [(int(words[1]), int(words[2], 16)) for words in facts if words[0] == "point"]
+            self.assertEqual(list(zip(found.times, found.bits)), points, text.name)
+        self.assertEqual(len(seen), 3)
+        self.assertGreater(bad, 10)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,10 @@ Everything here treats its input as hostile and raises Damaged (with a text) for
 """
 import hashlib
 import struct
-from array import array
 
+import block_codes
 import packed_blocks
-
-
-class Damaged(Exception):
-    """Bytes that do not follow proto/*.md."""
+from block_codes import MASK, Damaged, unzigzag
 
 
 def believe(parse, *arguments):
@@ -119,8 +116,6 @@ class RecordFile:
 
 # --- Protocol Buffers, just enough ---
 
-MASK = 0xFFFFFFFFFFFFFFFF
-
 def take_varint(data, at):
     value = shift = 0
     while True:
@@ -140,10 +135,6 @@ def take_short_varint(data, at):
     if (end > at + 1 and data[end - 1] == 0) or (end == at + 10 and data[end - 1] > 1):
         raise Damaged("varint in a longer form than needed")
     return value, end
-
-
-def unzigzag(value):
-    return (value >> 1) ^ -(value & 1)
 
 
 class Message:
@@ -212,6 +203,10 @@ class Message:
 # --- block.md ---
 
 TYPE_F64, TYPE_F32, TYPE_I64, TYPE_DEC, TYPE_STATE = 1, 2, 3, 4, 5
+XOR64, DELTA64, XOR32, SLOPE64, PACKED, RUNS64 = 1, 2, 4, 5, 6, 7
+_INTEGERS = (TYPE_I64, TYPE_DEC, TYPE_STATE)
+_TYPES_OF = {XOR64: (TYPE_F64,), DELTA64: _INTEGERS, XOR32: (TYPE_F32,), SLOPE64: (TYPE_I64, TYPE_DEC), RUNS64: _INTEGERS,
+             PACKED: (TYPE_F64, TYPE_F32, *_INTEGERS)}
 
 
 class Block:
@@ -222,25 +217,6 @@ class Block:
 
     def root(self):
         return content_root(self.times, self.bits)
-
-
-def _two_complement(text):
-    value = int(text, 2)
-    return value - (1 << len(text)) if text[0] == "1" else value
-
-
-_STEP = (("0", 5), ("10", 9), ("110", 14), ("111", 22))
-_DELTA = (("0", 4), ("10", 8), ("110", 12), ("1110", 20), ("11110", 32), ("11111", 64))
-
-
-def _bucket(stream, at, buckets):
-    for prefix, width in buckets:
-        if stream.startswith(prefix, at):
-            start = at + len(prefix)
-            if start + width > len(stream):
-                raise Damaged("block bits end too early")
-            return stream[start:start + width], start + width
-    raise Damaged("block bits end too early")
 
 
 def decode_block(data, context_boot=None):
@@ -255,9 +231,9 @@ def decode_block(data, context_boot=None):
     block = Block()
     block.size = len(data)
     block.type = shape & 15
-    if shape & 0x80 or codec not in (1, 2, 6) or block.type not in (TYPE_F64, TYPE_I64, TYPE_DEC, TYPE_STATE):
+    if shape & 0x80 or codec not in _TYPES_OF:
         raise Damaged(f"block codec {codec}, shape {shape:#x}")
-    if codec != 6 and (codec == 1) != (block.type == TYPE_F64):
+    if block.type not in _TYPES_OF[codec]:
         raise Damaged(f"block codec {codec} with value type {block.type}")
     at = 3
     block.boot = context_boot
@@ -284,23 +260,26 @@ def decode_block(data, context_boot=None):
     tick, at = take_short_varint(body, at)
     if not 1 <= tick <= 600_000:
         raise Damaged("block tick")
-    if codec == 6:
+    if codec == PACKED:
         return _packed(block, body, at, t_min, t_span, tick, shape)
     time = t_min
     if shape & 0x20:
         offset, at = take_short_varint(body, at)
         time += offset * tick
-    if codec == 1:
-        if at + 8 > len(body):
+    if codec in (XOR64, XOR32):
+        wide = 8 if codec == XOR64 else 4
+        if at + wide > len(body):
             raise Damaged("block too short")
-        value = struct.unpack_from("<Q", body, at)[0]
-        at += 8
+        value = int.from_bytes(body[at:at + wide], "little")
+        at += wide
     else:
         value, at = take_short_varint(body, at)
         value = unzigzag(value) & MASK
     rest = body[at:]
     stream = bin(int.from_bytes(b"\1" + rest, "big"))[3:]
-    decode = _decode_xor if codec == 1 else _decode_delta
+    decoders = {XOR64: block_codes.decode_xor, XOR32: block_codes.decode_xor32, SLOPE64: block_codes.decode_slope,
+                RUNS64: block_codes.decode_runs, DELTA64: block_codes.decode_delta}
+    decode = decoders[codec]
     block.times, block.bits, used = decode(stream, block.count, time, value, tick)
     if len(stream) - used > 7 or "1" in stream[used:]:
         raise Damaged("block bits left over")
@@ -326,109 +305,6 @@ def _check_times(block, t_min, t_span, shape):
     rising = all(a < b for a, b in zip(block.times, block.times[1:]))
     if rising == bool(shape & 0x20):
         raise Damaged("block order flag disagrees with its times")
-
-
-def _repeat(stream, at, left):
-    """How many points from `at` on repeat both step and value."""
-    end = stream.find("1", at, at + left)
-    if end >= 0:
-        return end - at
-    if at + left > len(stream):
-        raise Damaged("block bits end too early")
-    return left
-
-
-def _step(stream, at):
-    text, at = _bucket(stream, at, _STEP)
-    step = _two_complement(text)
-    if step == 0:
-        raise Damaged("block step of zero")
-    return step, at
-
-
-def _decode_xor(stream, count, time, value, tick):
-    times, values = array("q", (time,)), array("Q", (value,))
-    at = pace = 0
-    lead = width = -1
-    while len(times) < count:
-        same = _repeat(stream, at, count - len(times))
-        for _ in range(same):
-            time += pace
-            times.append(time)
-            values.append(value)
-        at += same
-        if len(times) == count:
-            break
-        code = stream[at:at + 2]
-        at += 2
-        changed = code == "10"
-        if code == "11":
-            step, at = _step(stream, at)
-            pace += step * tick
-            changed = stream[at:at + 1] == "1"
-            at += 1
-        elif not changed:
-            raise Damaged("block bits end too early")
-        time += pace
-        if changed:
-            if stream[at:at + 1] == "1":
-                if at + 12 > len(stream):
-                    raise Damaged("block bits end too early")
-                lead, width = int(stream[at + 1:at + 6], 2), int(stream[at + 6:at + 12], 2) + 1
-                at += 12
-                if lead + width > 64:
-                    raise Damaged("block window too wide")
-            else:
-                at += 1
-                if width < 0:
-                    raise Damaged("block window before the first")
-            if at + width > len(stream):
-                raise Damaged("block bits end too early")
-            difference = int(stream[at:at + width], 2) << (64 - lead - width)
-            at += width
-            if difference == 0:
-                raise Damaged("block change of zero")
-            value ^= difference
-        times.append(time)
-        values.append(value)
-    if at > len(stream):
-        raise Damaged("block bits end too early")
-    return times, values, at
-
-
-def _decode_delta(stream, count, time, value, tick):
-    times, values = array("q", (time,)), array("Q", (value,))
-    at = pace = 0
-    while len(times) < count:
-        same = _repeat(stream, at, count - len(times))
-        for _ in range(same):
-            time += pace
-            times.append(time)
-            values.append(value)
-        at += same
-        if len(times) == count:
-            break
-        code = stream[at:at + 2]
-        at += 2
-        changed = code == "10"
-        if code == "11":
-            step, at = _step(stream, at)
-            pace += step * tick
-            changed = stream[at:at + 1] == "1"
-            at += 1
-        elif not changed:
-            raise Damaged("block bits end too early")
-        time += pace
-        if changed:
-            text, at = _bucket(stream, at, _DELTA)
-            if int(text, 2) == MASK:
-                raise Damaged("block change of 2^64")
-            value = (value + unzigzag(int(text, 2) + 1)) & MASK
-        times.append(time)
-        values.append(value)
-    if at > len(stream):
-        raise Damaged("block bits end too early")
-    return times, values, at
 
 
 def _tree(leaves):

@@ -1,5 +1,6 @@
 """Reads the payload of packed blocks (proto/block.md, "Packed"), from the document alone: shares no code with the SDK."""
 import struct
+from array import array
 
 MASK = (1 << 64) - 1
 TYPE_F64, TYPE_F32 = 1, 2
@@ -133,4 +134,4 @@ def decode(data, at, type, count, t_min, tick):
         values = [entries[place] << cut | low for place, low in zip(places, payload.column(count))]
     else:
         raise ValueError("form %d" % form)
-    return times, values, payload.at
+    return array("q", times), array("Q", values), payload.at

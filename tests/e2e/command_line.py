@@ -373,5 +373,42 @@ def devices_are_enrolled_and_revoked_by_hand(options):
         assert totals["stored"] == 3 * POINTS + 7, totals
 
 
+@case
+def an_agent_is_asked_for_what_only_its_memory_has(options):
+    with options.world("agent-asked") as world:
+        world.start_gateway()
+        agent = world.make_agent("press-7", series=50, interval_ms=100, seal_ms=600_000)
+        world.enrol(agent)
+        world.start_agent(agent)
+        wait_until("the agent being answered", lambda: world.status(agent)["answered"], 30)
+        made = "lambda_agent_points_made_total"
+        wait_until("points being made", lambda: world.metrics(agent.port)[made] > 50 * 50, 60)
+        shell = Shell(world)
+        moment = f"{time.time() - 1:.3f}"
+        gateway = ("--gateway", f"http://127.0.0.1:{world.gateway_port}")
+        expressions = ("lambda_synthetic", 'sum(lambda_synthetic{series=~"1."})', "sum_over_time(lambda_synthetic[1m])",
+                       'rate(lambda_synthetic{series="7"}[10s])', "count(count_over_time(lambda_synthetic[5m])) > 0",
+                       "no_such_metric")
+
+        def answers(*asked):
+            return [shell.json("query", *asked, one, "--time", moment)["data"]["result"] for one in expressions]
+
+        by_gateway = answers(*gateway, "--device", "press-7")
+        assert by_gateway == answers("--agent", f"http://127.0.0.1:{agent.port}")
+        assert len(by_gateway[0]) == 50 and by_gateway[-1] == [], by_gateway
+        counted = world.metrics(agent.port)
+        assert counted["lambda_agent_points_packed_total"] == 0, "a parcel came first: nothing was shown"
+        assert counted["lambda_questions_answered_total"] >= len(expressions)
+        assert counted["lambda_questions_refused_total"] == 0
+
+        # Its last parcel leaves while it stops, and behind that its word that it does.
+        agent.stop()
+        wait_until("the gateway knowing that it left", lambda: "offline" in shell.good("devices", *gateway), 10)
+        wait_until("all of it being stored", lambda: answers(*gateway) == by_gateway, 30)
+        shell.refused(FAILED, "press-7 is not connected", "query", *gateway, "--device", "press-7", "lambda_synthetic")
+        world.gateway.stop()
+        assert world.balance()["dropped"] == 0
+
+
 if __name__ == "__main__":
     sys.exit(main())

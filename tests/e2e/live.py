@@ -37,6 +37,13 @@ def agent_made_no_parcel(world, agent):
     return world.metrics(agent.port)["lambda_agent_points_packed_total"] == 0
 
 
+def fewest_points(world, port=None):
+    """How many points of the last two minutes the series with the fewest has."""
+    found = world.query(f"count_over_time({NAME}[2m])", port)
+    assert len(found) == 20, found
+    return min(float(one["value"][1]) for one in found)
+
+
 def tell_figures(world, agent):
     """For docs/PROMISES.md; nothing depends on them."""
     ages = sorted(time.time() - newest_s(world) for _ in range(40))
@@ -62,11 +69,9 @@ def what_is_asked_for_is_fresh_until_nobody_asks_any_more(options):
         now = world.metrics()
         assert now['lambda_live_points_total{result="first"}'] > 0 and now["lambda_live_selections_total"] > 0, now
         # All that was made since the start, not only what came after the question.
-        made = world.query(f"count_over_time({NAME}[2m])", agent.port)
-        seen = world.query(f"count_over_time({NAME}[2m])")
-        assert len(made) == len(seen) == 20
-        least = min(float(one["value"][1]) for one in made)
-        assert min(float(one["value"][1]) for one in seen) >= least, (made, seen)
+        made = fewest_points(world, agent.port)
+        wait_until("the gateway having them all", lambda: fewest_points(world) >= made, 10)
+        assert agent_made_no_parcel(world, agent), "a parcel came first: nothing was shown"
 
         tell_figures(world, agent)
 

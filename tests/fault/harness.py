@@ -33,8 +33,9 @@ def case(function):
 
 
 class Options:
-    def __init__(self, binaries, seed, full, away_s):
+    def __init__(self, binaries, seed, full, away_s, host_binaries):
         self.binaries, self.seed, self.full, self.away_s = binaries, seed, full, away_s
+        self.host_binaries = host_binaries
         self.random = random.Random(seed)
 
     def world(self, name, **more):
@@ -47,6 +48,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(31))
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--away-s", type=int, help="how long a long absence is, for the case that waits it out")
+    parser.add_argument("--host-bin", help="programs of this machine, where those of --bin are for another")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(CASES)
@@ -57,7 +59,7 @@ def main():
         print(f"== {name}, seed {arguments.seed}", flush=True)
         started = time.monotonic()
         try:
-            CASES[name](Options(arguments.bin, arguments.seed, arguments.full, arguments.away_s))
+            CASES[name](Options(arguments.bin, arguments.seed, arguments.full, arguments.away_s, arguments.host_bin))
             ran += 1
             print(f"   held, {time.monotonic() - started:.1f} s", flush=True)
         except Skip as reason:

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lambda/block.h"
+#include "lambda/codecs.h"
 #include "lambda/stored_block.h"
 
 namespace {
@@ -38,6 +39,7 @@ void check_written_again(const lambda::BlockInfo& info, const std::vector<Point>
   options.scale = info.scale;
   options.write_boot = info.has_boot;
   options.tick_ms = info.tick_ms;
+  options.coding = lambda::find_coding(lambda::kAllCodings, info.codec);
   if (info.first_ordinal > (uint64_t{1} << 63) - lambda::kBlockPointsMax) return;  // the writer leaves room for a block
   lambda::BlockWriter writer(space, options);
   for (const Point& point : points) expect(writer.append(point) == lambda::AppendResult::kOk);
@@ -46,18 +48,18 @@ void check_written_again(const lambda::BlockInfo& info, const std::vector<Point>
   expect(over.next(open) == points.size() && open == points);
   lambda::BlockInfo again;
   std::vector<Point> sealed(points.size());
-  expect(lambda::decode_block(writer.seal(), info.boot, &again, sealed).ok() && sealed == points);
+  expect(lambda::decode_block(writer.seal(), info.boot, &again, sealed, lambda::kAllCodings).ok() && sealed == points);
   expect(again.t_min == info.t_min && again.t_max == info.t_max && again.unordered == info.unordered);
 }
 
 void check(const uint8_t* data, size_t size) {
   lambda::BlockInfo info;
   std::vector<Point> points(lambda::kBlockPointsMax);
-  if (!lambda::decode_block({data, size}, 7, &info, points).ok()) return;
+  if (!lambda::decode_block({data, size}, 7, &info, points, lambda::kAllCodings).ok()) return;
   points.resize(info.count);
   check_points_agree_with_info(info, points);
   lambda::BlockReader one_by_one;
-  expect(one_by_one.open({data, size}, 7).ok());
+  expect(one_by_one.open({data, size}, 7, lambda::kAllCodings).ok());
   for (const Point& point : points) {
     Point read;
     expect(one_by_one.next(&read) && read == point);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "lambda/codecs.h"
 #include "lambda/messages.h"
 #include "lambda/uplink.h"
 #include "port/posix/posix_port.h"
@@ -160,7 +161,7 @@ void read_up(std::span<const uint8_t> input) {
   std::vector<Point> points(kBlockPointsMax);
   for (const auto& bytes : parcel.blocks()) {
     DecodedBlock block;
-    if (!decode_block(bytes_of(bytes), parcel.boot(), &block.info, points).ok()) return;
+    if (!decode_block(bytes_of(bytes), parcel.boot(), &block.info, points, kAllCodings).ok()) return;
     ContentRoot content(posix_hash());
     for (uint32_t i = 0; i < block.info.count; ++i) content.add(points[i]);
     content.finish(block.root);

@@ -69,7 +69,17 @@ class SimBus final : public MessageBus {
     lost("ended by this side");
   }
 
-  Status publish(const std::string& topic, std::span<const std::byte> payload, int qos, bool retained) override {
+  Status publish(const std::string& topic, std::span<const std::byte> payload, int, bool retained) override {
+    return send(topic, payload, retained, 0);
+  }
+  Status publish_acknowledged(const std::string& topic, std::span<const std::byte> payload,
+                              std::function<void(const Status&)> done) override {
+    if (auto sent = send(topic, payload, false, last_awaited_ + 1); !sent) return sent;
+    awaited_.emplace(++last_awaited_, std::move(done));
+    return {};
+  }
+
+  Status send(const std::string& topic, std::span<const std::byte> payload, bool retained, uint64_t awaited) {
     if (state_ != State::kConnected) return fail(ErrorCode::kUnavailable, "not connected to a broker");
     const uint64_t bytes = topic.size() + payload.size();
     if (outgoing_bytes_ + bytes > options_.outgoing_bytes_max) {
@@ -78,14 +88,17 @@ class SimBus final : public MessageBus {
     }
     std::string text(reinterpret_cast<const char*>(payload.data()), payload.size());
     if (broker_.on_publish) broker_.on_publish(machine_, topic, text);
-    (void)qos;
     outgoing_bytes_ += bytes;
     const uint64_t id = session_;
     SimBroker& broker = broker_;
     broker_.scheduler_.after(broker_.random_.between(100, 5'000), [this, alive = alive_, id, bytes] {
       if (*alive && id == session_) outgoing_bytes_ -= bytes;
     });
-    broker_.go_up(id, bytes, [&broker, id, topic, text, retained] { broker.published(id, topic, text, retained); });
+    broker_.go_up(id, bytes, [&broker, id, topic, text, retained, awaited] {
+      broker.published(id, topic, text, retained);
+      SimBroker::Session* there = broker.find(id);
+      if (awaited != 0 && there != nullptr && there->bus != nullptr) there->bus->acknowledged(awaited);
+    });
     return {};
   }
 
@@ -126,6 +139,11 @@ class SimBus final : public MessageBus {
       if (state_ == State::kConnected && id == session_ && handlers_.subscribed) handlers_.subscribed(filter);
     });
   }
+  void acknowledged(uint64_t awaited) {
+    post([this, awaited] {
+      if (auto one = awaited_.extract(awaited)) one.mapped()({});
+    });
+  }
   void opened(uint64_t id) { session_ = id; }
   const BusOptions& options() const { return options_; }
   const std::string& machine() const { return machine_; }
@@ -141,7 +159,8 @@ class SimBus final : public MessageBus {
 
   void lost(const std::string& why) {
     state_ = State::kIdle;
-    post([this, why] {
+    post([this, why, awaited = std::exchange(awaited_, {})] {
+      for (const auto& [number, done] : awaited) done(fail(ErrorCode::kUnavailable, why));
       if (handlers_.disconnected) handlers_.disconnected({ErrorCode::kUnavailable, why});
     });
   }
@@ -155,6 +174,8 @@ class SimBus final : public MessageBus {
   uint64_t session_ = 0;
   uint64_t attempt_ = 0;
   uint64_t outgoing_bytes_ = 0, outgoing_refused_ = 0;
+  std::map<uint64_t, std::function<void(const Status&)>> awaited_;  // acknowledgements
+  uint64_t last_awaited_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

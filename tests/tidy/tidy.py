@@ -44,6 +44,7 @@ GATEWAY_MAY_INCLUDE = {
     "broker": {"broker", "site"},
     "ingest": {"ingest", "store", "site"},
     "live": {"live", "ingest", "store", "site"},
+    "questions": {"questions", "ingest", "store"},
     "rules": {"rules", "store"},
     "handoff": {"handoff", "store"},
     "ring": {"ring", "store", "handoff"},

@@ -324,7 +324,8 @@ EXPRESSIONS = [
 
 
 # What a gateway says of a device that got no turn for ten seconds, as an emulated one on a busy machine may not.
-ASK_AGAIN = ("does not answer", "did not end its answer in time", "is not connected")
+ASK_AGAIN = ("does not answer", "did not end its answer in time", "is not connected", "cannot be asked now",
+             "the connection to the broker ended")
 
 
 def ask(world, expression, time_s, *more, code=0):

@@ -1,6 +1,7 @@
 // CRC32C, reflected polynomial 0x82F63B78: the processor's instruction where there is one, three at a time, as each
-// takes three cycles and a new one can begin in each; a 64-byte table elsewhere (a microcontroller has flash for a
-// kilobyte of table, but better uses for it; half a byte a step is fast enough there).
+// takes three cycles and a new one can begin in each, in parts as long as can be, as joining them takes a dozen; a
+// 64-byte table elsewhere (a microcontroller has flash for a kilobyte of table, but better uses for it; half a byte a
+// step is fast enough there).
 #include "lambda/block.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(LAMBDA_PORTABLE)
@@ -41,16 +42,23 @@ uint32_t crc_by_table(const uint8_t* bytes, size_t size, uint32_t crc) {
 }
 
 #ifdef LAMBDA_CRC32C_X86
-// What a CRC is multiplied with to pass over `bytes` more: the instruction that makes the product a CRC again
-// multiplies with x^33.
-constexpr uint32_t factor_over(unsigned bytes) {
+// What a CRC is multiplied with to pass over so many words of eight bytes more: the instruction that makes the product
+// a CRC again multiplies with x^33.
+constexpr size_t kLaneWordsMax = 64;
+struct FactorsOver {
+  uint32_t words[2 * kLaneWordsMax + 1];
+};
+constexpr FactorsOver make_factors() {
+  FactorsOver over{};
   uint32_t factor = 0x80000000;  // x^0
-  for (unsigned power = 8 * bytes - 33; power > 0; --power) factor = times_x(factor);
-  return factor;
+  for (unsigned power = 64 - 33; power > 0; --power) factor = times_x(factor);
+  for (size_t words = 1; words <= 2 * kLaneWordsMax; ++words) {
+    over.words[words] = factor;
+    for (unsigned bit = 0; bit < 64; ++bit) factor = times_x(factor);
+  }
+  return over;
 }
-constexpr size_t kLane = 64;
-constexpr uint32_t kOverOne = factor_over(kLane);
-constexpr uint32_t kOverTwo = factor_over(2 * kLane);
+constexpr FactorsOver kOver = make_factors();
 typedef long long TwoWords __attribute__((vector_size(16)));
 
 __attribute__((target("sse4.2"))) inline uint64_t step(uint64_t crc, const uint8_t* bytes) {
@@ -68,20 +76,25 @@ __attribute__((target("sse4.2"))) uint32_t crc_by_instruction(const uint8_t* byt
 }
 
 __attribute__((target("sse4.2,pclmul"))) uint32_t crc_of_three(const uint8_t* bytes, size_t size, uint32_t crc) {
-  for (; size >= 3 * kLane; bytes += 3 * kLane, size -= 3 * kLane) {
+  constexpr size_t kWorth = 192;
+  while (size >= kWorth) {
+    const size_t words = size / 24 < kLaneWordsMax ? size / 24 : kLaneWordsMax;
+    const size_t lane = 8 * words;
     uint64_t first = crc;
     uint64_t second = 0;
     uint64_t third = 0;
-    for (size_t at = 0; at < kLane; at += 8) {
+    for (size_t at = 0; at < lane; at += 8) {
       first = step(first, bytes + at);
-      second = step(second, bytes + kLane + at);
-      third = step(third, bytes + 2 * kLane + at);
+      second = step(second, bytes + lane + at);
+      third = step(third, bytes + 2 * lane + at);
     }
     const TwoWords crcs = {static_cast<long long>(first), static_cast<long long>(second)};
-    const TwoWords factors = {kOverTwo, kOverOne};
+    const TwoWords factors = {kOver.words[2 * words], kOver.words[words]};
     const TwoWords product =
         __builtin_ia32_pclmulqdq128(crcs, factors, 0x00) ^ __builtin_ia32_pclmulqdq128(crcs, factors, 0x11);
     crc = static_cast<uint32_t>(__builtin_ia32_crc32di(0, static_cast<uint64_t>(product[0])) ^ third);
+    bytes += 3 * lane;
+    size -= 3 * lane;
   }
   return crc_by_instruction(bytes, size, crc);
 }

@@ -13,6 +13,8 @@
 // What is compiled a second time for x86 with vectors of 32 bytes; taken where __builtin_cpu_supports("avx2") says so.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(LAMBDA_PORTABLE)
 #define LAMBDA_AVX2 __attribute__((target("avx2")))
+// The same with "fma" beside it.
+#define LAMBDA_AVX2_FMA __attribute__((target("avx2,fma")))
 #endif
 
 namespace lambda::packed {

@@ -20,7 +20,34 @@ struct Input {
     }
     return *at++;
   }
-  uint64_t varint() {
+  // Where eight bytes may be read and the number is among them, nothing depends on how long it is: lengths change from
+  // piece to piece, so that a processor would guess them wrong.
+  LAMBDA_INLINE uint64_t varint() {
+    if (left() < 8) return short_varint();
+    uint64_t word = load_u64le(at);
+    const uint64_t ends = ~word & 0x8080808080808080;
+    if (ends == 0) return short_varint();
+    const auto bits = static_cast<unsigned>(__builtin_ctzll(ends)) + 1;
+    word &= ~uint64_t{0} >> (64 - bits);
+    at += bits / 8;
+    good &= bits == 8 || word >> (bits - 8) != 0;  // not the shortest form
+    word &= 0x7F7F7F7F7F7F7F7F;
+    word = (word & 0x007F007F007F007F) | (word & 0x7F007F007F007F00) >> 1;
+    word = (word & 0x00003FFF00003FFF) | (word & 0x3FFF00003FFF0000) >> 2;
+    return (word & 0x000000000FFFFFFF) | (word & 0x0FFFFFFF00000000) >> 4;
+  }
+  LAMBDA_INLINE uint64_t integer() { return unzigzag(varint()); }
+  const uint8_t* take(size_t bytes) {
+    if (left() < bytes) {
+      good = false;
+      return at;
+    }
+    at += bytes;
+    return at - bytes;
+  }
+
+ private:
+  uint64_t short_varint() {
     uint64_t value = 0;
     for (unsigned shift = 0; at != end && shift < 70; shift += 7) {
       const uint8_t byte = *at++;
@@ -33,99 +60,106 @@ struct Input {
     good = false;
     return 0;
   }
-  uint64_t integer() { return unzigzag(varint()); }
-  const uint8_t* take(size_t bytes) {
-    if (left() < bytes) {
-      good = false;
-      return at;
-    }
-    at += bytes;
-    return at - bytes;
-  }
 };
 
+// Where the integers of a piece lie. What is packed lies within the payload; what it says was not looked at.
+struct Piece {
+  uint64_t base;
+  uint64_t delta;        // kDelta: what is added to each difference
+  const uint8_t* bits;   // the packed integers; of runs their lengths
+  const uint8_t* extra;  // the patches' places and behind them their bits; of runs their values
+  uint8_t width;         // kRunsWidth: runs
+  uint8_t count;         // of patches or runs
+  uint8_t extra_width;   // of a patch above the width, of a run's value
+  uint8_t length_width;  // of a run's length
+};
+
+// A column whose pieces' heads were read once: what stands behind it can be found without looking at them again, and
+// any piece can be read.
 struct ColumnReader {
   ColumnForm form = ColumnForm::kEven;
-  uint64_t base = 0;  // kEven: the next integer
+  uint64_t base = 0;  // kEven: the first integer
   uint64_t slope = 0;
-  uint64_t delta = 0;
+  const uint8_t* end = nullptr;  // of what may be read
   const UnpackRows* rows = nullptr;
+  Piece pieces[kMinisMax];
 
-  void open(Input* in) {
+  // Reads the heads of a column of `count` integers, and passes over it.
+  void open(Input* in, size_t count) {
     rows = unpack_rows_here();
+    end = in->end;
     const uint8_t kind = in->u8();
     if (kind > static_cast<uint8_t>(ColumnForm::kSlope)) in->good = false;
     form = static_cast<ColumnForm>(kind);
     if (form == ColumnForm::kEven) base = in->integer();
     if (form == ColumnForm::kEven || form == ColumnForm::kSlope) slope = in->integer();
+    if (form == ColumnForm::kEven) return;
+    Piece last{};
+    for (Piece* piece = pieces; count > 0 && in->good; ++piece) {
+      const size_t n = count < kMini ? count : kMini;
+      read_head(in, n, &last);
+      *piece = last;
+      count -= n;
+    }
   }
 
-  // The next `count` integers: 128, or the rest. `out` has room for 128.
-  LAMBDA_INLINE void next(Input* in, size_t count, uint64_t* out) {
+  // The integers of a piece: 128, or the rest. `out` has room for 128. False: the piece breaks a rule.
+  LAMBDA_INLINE bool read(size_t at, size_t count, uint64_t* out) const {
     if (form == ColumnForm::kEven) {
-      const uint64_t first = base;  // copies: `out` might be where these members are, for all the compiler knows
-      const uint64_t step = slope;
-      for (size_t i = 0; i < count; ++i) out[i] = first + i * step;
-      base = first + count * step;
-      return;
+      fill_even(base + at * kMini * slope, slope, count, out);
+      return true;
     }
-    const uint8_t head = in->u8();
-    base += in->integer();
-    if (head == kRunsWidth) return runs(in, count, out);
-    const unsigned width = head & 0x7F;
-    if (width > 64) in->good = false;
-    if (form == ColumnForm::kDelta) delta += in->integer();
-    Patches patches;
-    if ((head & kPatchedFlag) != 0) patches = read_patches(in, count, width);
-    if (!in->good) return;
-    const size_t bytes = packed_bytes(count, width);
-    const size_t readable = in->left();
-    const uint8_t* const packed = in->take(bytes);
-    if (!in->good) return;
-    unpack(rows, packed, readable, count, width, form == ColumnForm::kDelta ? delta : base, out);
-    if (patches.count > 0 && !patches.apply(count, width, out)) in->good = false;
-    finish(count, out);
-  }
-
-  // Passes over the next `count` integers.
-  void skip(Input* in, size_t count) {
-    if (form == ColumnForm::kEven) {
-      base += count * slope;
-      return;
-    }
-    const uint8_t head = in->u8();
-    base += in->integer();
-    if (head == kRunsWidth) {
-      const size_t runs = in->u8();
-      const unsigned length_width = in->u8();
-      const unsigned value_width = in->u8();
-      if (length_width > 7 || value_width > 64) in->good = false;
-      if (in->good) in->take((runs * length_width + 7) / 8);
-      if (in->good) in->take((runs * value_width + 7) / 8);
-      return;
-    }
-    const unsigned width = head & 0x7F;
-    if (width > 64) in->good = false;
-    if (form == ColumnForm::kDelta) delta += in->integer();
-    if ((head & kPatchedFlag) != 0) {
-      const size_t patches = in->u8();
-      const unsigned extra = in->u8();
-      if (extra > 64) in->good = false;
-      if (in->good) in->take(patches + (patches * extra + 7) / 8);
-    }
-    if (in->good) in->take(packed_bytes(count, width));
-  }
-
- private:
-  // `out` has the integers as they are packed, more by the base or, for kDelta, by the delta.
-  LAMBDA_INLINE void finish(size_t count, uint64_t* out) const {
+    const Piece& piece = pieces[at];
+    if (piece.width == kRunsWidth) return runs(piece, count, out);
+    unpack(rows, piece.bits, static_cast<size_t>(end - piece.bits), count, piece.width,
+           form == ColumnForm::kDelta ? piece.delta : piece.base, out);
+    if (piece.count > 0 && !patch(piece, count, out)) return false;
     if (form == ColumnForm::kDelta) {
-      out[0] = base;
-      if (count == kMini) return add_up(out);
-      for (size_t i = 1; i < count; ++i) out[i] += out[i - 1];
+      out[0] = piece.base;
+      if (count == kMini) {
+        add_up(out);
+      } else {
+        for (size_t i = 1; i < count; ++i) out[i] += out[i - 1];
+      }
     } else if (form == ColumnForm::kSlope) {
       add_slope(count, slope, out);
     }
+    return true;
+  }
+
+ private:
+  // `piece` is the one before.
+  LAMBDA_INLINE void read_head(Input* in, size_t count, Piece* piece) const {
+    const uint8_t head = in->u8();
+    piece->base += in->integer();
+    if (head == kRunsWidth) {
+      piece->width = head;
+      piece->count = in->u8();
+      piece->length_width = in->u8();
+      piece->extra_width = in->u8();
+      in->good &= piece->count != 0 && piece->count <= count && piece->length_width <= 7 && piece->extra_width <= 64;
+      if (!in->good) return;
+      piece->bits = in->take((size_t{piece->count} * piece->length_width + 7) / 8);
+      piece->extra = in->take((size_t{piece->count} * piece->extra_width + 7) / 8);
+      return;
+    }
+    piece->width = head & 0x7F;
+    piece->count = 0;
+    in->good &= piece->width <= 64;
+    if (form == ColumnForm::kDelta) piece->delta += in->integer();
+    if ((head & kPatchedFlag) != 0) {
+      piece->count = in->u8();
+      piece->extra_width = in->u8();
+      in->good &= piece->count != 0 && piece->count <= count && piece->extra_width != 0 &&
+                  piece->width + piece->extra_width <= 64;
+      if (!in->good) return;
+      piece->extra = in->take(piece->count + (size_t{piece->count} * piece->extra_width + 7) / 8);
+    }
+    if (in->good) piece->bits = in->take(packed_bytes(count, piece->width));
+  }
+
+  LAMBDA_INLINE static void fill_even(uint64_t first, uint64_t step, size_t count, uint64_t* out) {
+    for (size_t i = 0; i < count; ++i) out[i] = first + i * step;
   }
 
   // i * step >> kSlopeShift to each, as signed integers: what is shifted is made positive, as processors with vectors
@@ -149,88 +183,58 @@ struct ColumnReader {
     for (size_t i = 0; i < kMini; i += 4) {
       Four four;
       load_four(out + i, &four);
-      four += __builtin_shufflevector(four, none, 4, 0, 1, 2);
-      four += __builtin_shufflevector(four, none, 4, 5, 0, 1);
+      four += __builtin_shufflevector(none, four, 0, 4, 2, 6);  // within either half, then from the lower to the upper
+      four += __builtin_shufflevector(four, none, 4, 5, 1, 1);
       store_four(four + before, out + i);
       before += __builtin_shufflevector(four, four, 3, 3, 3, 3);
     }
   }
 
-  // Places that rise, and as many integers of `extra` bits: what is above the width there.
-  struct Patches {
-    const uint8_t* positions = nullptr;
-    const uint8_t* bits = nullptr;
-    size_t count = 0;
-    size_t readable = 0;  // bytes from `bits`
-    unsigned extra = 0;
-
-    // False: a place is none of `among`, or not above the one before it.
-    bool apply(size_t among, unsigned width, uint64_t* out) const {
-      size_t least = 0;
-      const auto put = [&](size_t i, uint64_t above) {
-        const size_t position = positions[i];
-        if (position < least || position >= among) return false;
-        least = position + 1;
-        out[position] += above << width;
-        return true;
-      };
-      const bool whole_loads = extra <= 57 && (count - 1) * extra / 8 + 8 <= readable;
-      if (whole_loads) {
-        const uint64_t mask = low_bits(extra);
-        for (size_t i = 0, bit = 0; i < count; ++i, bit += extra) {
-          if (!put(i, load_u64le(bits + bit / 8) >> (bit % 8) & mask)) return false;
-        }
-        return true;
-      }
-      uint64_t above[kMini];
-      unpack_line(bits, readable, count, extra, above);
-      for (size_t i = 0; i < count; ++i) {
-        if (!put(i, above[i])) return false;
+  // Puts what is above the width where the patches say: places that rise. False: a place is none of the piece's, or not
+  // above the one before it.
+  LAMBDA_INLINE bool patch(const Piece& piece, size_t among, uint64_t* out) const {
+    const size_t count = piece.count;
+    const unsigned extra = piece.extra_width;
+    const unsigned width = piece.width;
+    const uint8_t* const positions = piece.extra;
+    const uint8_t* const bits = positions + count;
+    const auto readable = static_cast<size_t>(end - bits);
+    size_t least = 0;
+    const auto put = [&](size_t i, uint64_t above) {
+      const size_t position = positions[i];
+      if (position < least || position >= among) return false;
+      least = position + 1;
+      out[position] += above << width;
+      return true;
+    };
+    if (extra <= 57 && (count - 1) * extra / 8 + 8 <= readable) {
+      const uint64_t mask = low_bits(extra);
+      for (size_t i = 0, bit = 0; i < count; ++i, bit += extra) {
+        if (!put(i, load_u64le(bits + bit / 8) >> (bit % 8) & mask)) return false;
       }
       return true;
     }
-  };
-
-  static Patches read_patches(Input* in, size_t count, unsigned width) {
-    Patches patches;
-    patches.count = in->u8();
-    patches.extra = in->u8();
-    if (patches.count == 0 || patches.count > count || patches.extra == 0 || width + patches.extra > 64) {
-      in->good = false;
-      return {};
+    uint64_t above[kMini];
+    unpack_line(bits, readable, count, extra, above);
+    for (size_t i = 0; i < count; ++i) {
+      if (!put(i, above[i])) return false;
     }
-    patches.positions = in->take(patches.count);
-    patches.readable = in->left();
-    patches.bits = in->take((patches.count * patches.extra + 7) / 8);
-    return patches;
+    return true;
   }
 
-  void runs(Input* in, size_t count, uint64_t* out) {
-    const size_t run_count = in->u8();
-    const unsigned length_width = in->u8();
-    const unsigned value_width = in->u8();
-    if (run_count == 0 || run_count > count || length_width > 7 || value_width > 64) in->good = false;
-    if (!in->good) return;
+  // Not inlined: rare, and large.
+  [[gnu::noinline]] bool runs(const Piece& piece, size_t count, uint64_t* out) const {
     uint64_t lengths[kMini];
     uint64_t values[kMini];
-    size_t readable = in->left();
-    const uint8_t* bits = in->take((run_count * length_width + 7) / 8);
-    if (!in->good) return;
-    unpack_line(bits, readable, run_count, length_width, lengths);
-    readable = in->left();
-    bits = in->take((run_count * value_width + 7) / 8);
-    if (!in->good) return;
-    unpack_line(bits, readable, run_count, value_width, values);
+    unpack_line(piece.bits, static_cast<size_t>(end - piece.bits), piece.count, piece.length_width, lengths);
+    unpack_line(piece.extra, static_cast<size_t>(end - piece.extra), piece.count, piece.extra_width, values);
     size_t at = 0;
-    for (size_t r = 0; r < run_count; ++r) {
+    for (size_t r = 0; r < piece.count; ++r) {
       const size_t length = static_cast<size_t>(lengths[r]) + 1;
-      if (length > count - at) {
-        in->good = false;
-        return;
-      }
-      for (const size_t stop = at + length; at < stop; ++at) out[at] = base + values[r];
+      if (length > count - at) return false;
+      for (const size_t stop = at + length; at < stop; ++at) out[at] = piece.base + values[r];
     }
-    if (at != count) in->good = false;
+    return at == count;
   }
 };
 

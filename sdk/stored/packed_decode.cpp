@@ -1,5 +1,5 @@
-// Decoding is compiled twice from the same text: for any processor, and for x86 with AVX2. Both give the same bits:
-// nothing here is reassociated, and neither has fused multiply-add.
+// Decoding is compiled twice from the same text: for any processor, and for x86 with AVX2 and fused multiply-add. Both
+// give the same bits: nothing here is reassociated, and fused is only what gives the same, decimal_bits().
 #include "aggregate.h"
 #include "packed.h"
 
@@ -7,54 +7,63 @@ namespace lambda {
 namespace packed {
 namespace {
 
-// The order and the extent of times that come in steps.
+// The order and the extent of times that come in steps. Of those that rise, as nearly all do, the first and the last
+// are the extent.
 struct TimeCheck {
-  uint32_t low = UINT32_MAX;
-  uint32_t high = 0;
+  bool order_flag;  // the head says that they do not rise
+  uint64_t all = 0;
+  uint64_t first = 0;
   uint64_t last = 0;
+  uint64_t low = UINT64_MAX;  // of those that do not rise
+  uint64_t high = 0;
   bool begun = false;
   bool unordered = false;
-  bool outside = false;
 
+  explicit TimeCheck(bool flag) : order_flag(flag) {}
   LAMBDA_INLINE void add(const uint64_t* ticks, size_t n) {
-    uint32_t least = low;
-    uint32_t greatest = high;
-    uint64_t above = 0;
-    for (size_t i = 0; i < n; ++i) {
-      const auto tick = static_cast<uint32_t>(ticks[i]);
-      above |= ticks[i] >> 32;
-      least = tick < least ? tick : least;
-      greatest = tick > greatest ? tick : greatest;
-    }
+    Four alls{};
     Four behinds{};
     size_t at = 1;
     for (; at + 4 <= n; at += 4) {
       Four these, before;
       load_four(ticks + at, &these);
       load_four(ticks + at - 1, &before);
+      alls |= these;
       behinds |= these - before - 1;
     }
+    all |= alls[0] | alls[1] | alls[2] | alls[3] | ticks[0];
     uint64_t behind = behinds[0] | behinds[1] | behinds[2] | behinds[3];
-    for (; at < n; ++at) behind |= ticks[at] - ticks[at - 1] - 1;
-    low = least;
-    high = greatest;
-    outside |= above != 0;
+    for (; at < n; ++at) {
+      all |= ticks[at];
+      behind |= ticks[at] - ticks[at - 1] - 1;
+    }
     unordered |= (behind >> 63) != 0 || (begun && ticks[0] <= last);
+    if (!begun) first = ticks[0];
     last = ticks[n - 1];
     begun = true;
+    for (size_t i = 0; order_flag && i < n; ++i) {
+      low = ticks[i] < low ? ticks[i] : low;
+      high = ticks[i] > high ? ticks[i] : high;
+    }
   }
-  bool fits(uint32_t span, bool order_flag) const {
-    return !outside && low == 0 && high == span && unordered == order_flag;
+  bool fits(uint32_t span) const {
+    if (all >> 32 != 0 || unordered != order_flag) return false;
+    return order_flag ? low == 0 && high == span : first == 0 && last == span;
   }
 };
 
-// Four times and their values, as points.
-LAMBDA_INLINE void write_four(const Four& times, const uint64_t* bits, Point* out) {
+// Four times and their values, as points. The times come as cross() puts them: then the rest is done within halves of a
+// vector, which is what processors are quick at.
+LAMBDA_INLINE void cross(Four* four) {
+  *four = __builtin_shufflevector(*four, *four, 0, 2, 1, 3);
+}
+LAMBDA_INLINE void write_four(const Four& crossed_times, const uint64_t* bits, Point* out) {
   static_assert(sizeof(Point) == 16 && offsetof(Point, time_ms) == 0 && offsetof(Point, bits) == 8);
   Four values;
   load_four(bits, &values);
-  store_four(__builtin_shufflevector(times, values, 0, 4, 1, 5), out);
-  store_four(__builtin_shufflevector(times, values, 2, 6, 3, 7), out + 2);
+  cross(&values);
+  store_four(__builtin_shufflevector(crossed_times, values, 0, 4, 2, 6), out);
+  store_four(__builtin_shufflevector(crossed_times, values, 1, 5, 3, 7), out + 2);
 }
 
 struct PointSink {
@@ -64,7 +73,7 @@ struct PointSink {
     const uint64_t first = static_cast<uint64_t>(info.t_min) + tick * info.tick_ms;
     const uint64_t step_ms = step * info.tick_ms;
     Point* const to = out;
-    Four times = {first, first + step_ms, first + 2 * step_ms, first + 3 * step_ms};
+    Four times = {first, first + 2 * step_ms, first + step_ms, first + 3 * step_ms};  // crossed
     size_t i = 0;
     for (; i + 4 <= n; i += 4, times += 4 * step_ms) write_four(times, bits + i, to + i);
     for (; i < n; ++i) to[i] = {static_cast<int64_t>(first + i * step_ms), bits[i]};
@@ -79,7 +88,9 @@ struct PointSink {
       Four times;
       load_four(ticks + i, &times);
       times = (times & 0xFFFFFFFF) * tick_ms;  // both are below 2^32
-      write_four(times + first, bits + i, to + i);
+      times += first;
+      cross(&times);
+      write_four(times, bits + i, to + i);
     }
     for (; i < n; ++i) {
       const uint64_t since = static_cast<uint64_t>(static_cast<uint32_t>(ticks[i])) * tick_ms;
@@ -113,60 +124,61 @@ bool is_even(const PackedReader& reader, uint32_t span) {
          times.slope * steps == span && !reader.info.unordered;
 }
 
-template <class Sink>
+template <bool kFused, class Sink>
 LAMBDA_INLINE bool decode_even(PackedReader* reader, Sink* sink) {
   alignas(32) uint64_t bits[kMini];
   const uint64_t step = reader->times.slope;
   uint64_t tick = 0;
   size_t left = reader->info.count;
   for (; left >= kMini; left -= kMini, tick += kMini * step) {
-    if (!reader->next_values(kMini, bits)) return false;
+    if (!reader->next_values<kFused>(kMini, bits)) return false;
     sink->take_even(reader->info, tick, step, bits, kMini);
   }
   if (left == 0) return true;
-  if (!reader->next_values(left, bits)) return false;
+  if (!reader->next_values<kFused>(left, bits)) return false;
   sink->take_even(reader->info, tick, step, bits, left);
   return true;
 }
 
-template <class Sink>
+template <bool kFused, class Sink>
 LAMBDA_INLINE bool decode(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
   *times_wrong = false;
-  if (is_even(*reader, span)) return decode_even(reader, sink);
+  if (is_even(*reader, span)) return decode_even<kFused>(reader, sink);
   alignas(32) uint64_t ticks[kMini];
   alignas(32) uint64_t bits[kMini];
-  TimeCheck check;
+  TimeCheck check(reader->info.unordered);
   size_t left = reader->info.count;
   for (; left >= kMini; left -= kMini) {
-    if (!reader->next(kMini, ticks, bits)) return false;
+    if (!reader->next<kFused>(kMini, ticks, bits)) return false;
     check.add(ticks, kMini);
     sink->take(reader->info, ticks, bits, kMini);
   }
   if (left > 0) {
-    if (!reader->next(left, ticks, bits)) return false;
+    if (!reader->next<kFused>(left, ticks, bits)) return false;
     check.add(ticks, left);
     sink->take(reader->info, ticks, bits, left);
   }
-  *times_wrong = !check.fits(span, reader->info.unordered);
+  *times_wrong = !check.fits(span);
   return !*times_wrong;
 }
 
 template <class Sink>
 bool decode_anywhere(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
-  return decode(reader, span, sink, times_wrong);
+  return decode<false>(reader, span, sink, times_wrong);
 }
 
-#ifdef LAMBDA_AVX2
+#ifdef LAMBDA_AVX2_FMA
 template <class Sink>
-LAMBDA_AVX2 bool decode_avx2(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
-  return decode(reader, span, sink, times_wrong);
+LAMBDA_AVX2_FMA bool decode_avx2(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
+  return decode<true>(reader, span, sink, times_wrong);
 }
 #endif
 
 template <class Sink>
 bool decode_here(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
-#ifdef LAMBDA_AVX2
-  if (__builtin_cpu_supports("avx2")) return decode_avx2(reader, span, sink, times_wrong);
+#ifdef LAMBDA_AVX2_FMA
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return decode_avx2(reader, span, sink, times_wrong);
 #endif
   return decode_anywhere(reader, span, sink, times_wrong);
 }
@@ -181,14 +193,16 @@ bool read_entries(PackedReader* reader, Input* in) {
   if (!in->good || count < 1 || count > (split ? kHighsMax : kEntriesMax)) return false;
   reader->entry_count = static_cast<size_t>(count);
   ColumnReader column;
-  column.open(in);
-  for (size_t at = 0; at < count && in->good; at += kMini) {
-    column.next(in, count - at < kMini ? static_cast<size_t>(count) - at : kMini, reader->entries + at);
+  column.open(in, reader->entry_count);
+  if (!in->good) return false;
+  for (size_t at = 0; at < count; at += kMini) {
+    const size_t n = count - at < kMini ? static_cast<size_t>(count) - at : kMini;
+    if (!column.read(at / kMini, n, reader->entries + at)) return false;
   }
-  for (size_t i = 0; split && in->good && i < count; ++i) {
+  for (size_t i = 0; split && i < count; ++i) {
     if (reader->entries[i] > low_bits(64 - reader->cut)) return false;
   }
-  return in->good;
+  return true;
 }
 
 bool read_exceptions(PackedReader* reader, Input* in) {
@@ -196,6 +210,7 @@ bool read_exceptions(PackedReader* reader, Input* in) {
   const uint64_t count = in->varint();
   if (!in->good || exponent > kDecimalMax || count > reader->info.count) return false;
   reader->power = kPowers[exponent];
+  reader->inverse = 1 / reader->power;
   reader->exception_count = static_cast<size_t>(count);
   reader->exceptions = in->take(static_cast<size_t>(count) * kExceptionBytes);
   size_t last = 0;
@@ -207,51 +222,27 @@ bool read_exceptions(PackedReader* reader, Input* in) {
   return in->good;
 }
 
-void skip_column(Input* in, size_t count) {
-  ColumnReader column;
-  column.open(in);
-  for (; count > 0 && in->good; count -= count < kMini ? count : kMini) column.skip(in, count < kMini ? count : kMini);
-}
-
 }  // namespace
 
 bool PackedReader::open(const BlockInfo& head, const uint8_t* begin, const uint8_t* end) {
   info = head;
   Input in{begin, end};
-  times_in = in;
-  skip_column(&in, info.count);
-  times_in.end = in.at;
+  times.open(&in, info.count);
   const uint8_t kind = in.u8();
   if (!in.good || kind > static_cast<uint8_t>(ValueForm::kSplit)) return false;
   form = static_cast<ValueForm>(kind);
   const bool is_float = info.type == ValueType::kF64 || info.type == ValueType::kF32;
   if (form == ValueForm::kDecimal && (!is_float || !read_exceptions(this, &in))) return false;
   if ((form == ValueForm::kDictionary || form == ValueForm::kSplit) && !read_entries(this, &in)) return false;
-  main_in = in;
-  skip_column(&in, info.count);
-  main_in.end = in.at;
-  if (form == ValueForm::kDecimal || form == ValueForm::kSplit) {
-    second_in = in;
-    skip_column(&in, info.count);
-    second_in.end = in.at;
-    second.open(&second_in);
-  }
-  times.open(&times_in);
-  main.open(&main_in);
+  main.open(&in, info.count);
+  if (form == ValueForm::kDecimal || form == ValueForm::kSplit) second.open(&in, info.count);
   stop = in.at;
   return in.good;
 }
 
-bool PackedReader::skip(size_t count) {
-  times.skip(&times_in, count);
-  main.skip(&main_in, count);
-  if (form == ValueForm::kDecimal || form == ValueForm::kSplit) second.skip(&second_in, count);
-  index += count;
-  while (next_exception < exception_count) {
-    if (exception_place(exceptions, next_exception) >= index) break;
-    ++next_exception;
-  }
-  return times_in.good && main_in.good && second_in.good;
+void PackedReader::skip() {
+  index += kMini;
+  while (next_exception < exception_count && exception_place(exceptions, next_exception) < index) ++next_exception;
 }
 
 bool decode_packed(PackedReader* reader, uint32_t span_ticks, Point* points, bool* times_wrong) {

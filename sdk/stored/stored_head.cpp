@@ -22,13 +22,7 @@ uint8_t* put_value(ValueType type, uint64_t bits, uint8_t* out) {
 }
 
 BlockError take_fixed(Cursor* in, size_t bytes, uint64_t* value) {
-  *value = 0;
-  for (size_t i = 0; i < bytes; ++i) {
-    uint8_t byte;
-    if (const BlockError error = in->u8(&byte); error != BlockError::kNone) return error;
-    *value |= static_cast<uint64_t>(byte) << (8 * i);
-  }
-  return BlockError::kNone;
+  return bytes == 8 ? in->u64le(value) : in->u32le(value);
 }
 
 BlockError take_value(ValueType type, Cursor* in, uint64_t* bits) {

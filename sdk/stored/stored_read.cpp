@@ -109,13 +109,12 @@ BlockStatus read_point(std::span<const uint8_t> bytes, uint64_t context_boot, si
   }
   packed::PackedReader reader;
   if (status = open_packed(bytes, head, &reader); !status.ok()) return status;
-  for (; index >= packed::kMini; index -= packed::kMini) {
-    if (!reader.skip(packed::kMini)) return {BlockError::kBits, head.begin};
-  }
+  for (; index >= packed::kMini; index -= packed::kMini) reader.skip();
   uint64_t ticks[packed::kMini];
   uint64_t bits[packed::kMini];
   const size_t left = head.info.count - reader.index;
-  if (!reader.next(left < packed::kMini ? left : packed::kMini, ticks, bits)) return {BlockError::kBits, head.begin};
+  if (!reader.next<false>(left < packed::kMini ? left : packed::kMini, ticks, bits))
+    return {BlockError::kBits, head.begin};
   if (ticks[index] > static_cast<uint64_t>(head.span_ticks)) return {BlockError::kTimes, head.begin};
   *point = {head.info.t_min + static_cast<int64_t>(ticks[index] * head.info.tick_ms), bits[index]};
   return {};

@@ -2,7 +2,10 @@
 // are those of proto/block.md, "Packed".
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cmath>
 #include <initializer_list>
+#include <random>
 #include <string>
 
 #include "block_reference.h"
@@ -153,6 +156,55 @@ TEST(PackedHostile, DecimalsAreOfFloatsAndWithinTheirRange) {
   EXPECT_EQ(decimals(joined({{2, 1, 0, 1}, value}), always(1), always(0)), "bits") << "behind the block";
   EXPECT_EQ(decimals({2, 4}, always(1), always(0)), "bits") << "more exceptions than points";
   EXPECT_EQ(decimals(joined({{2}, Bytes(9, 0xFF), {1}}), always(1), always(0)), "bits") << "2^64 - 1 exceptions";
+}
+
+// A column of these integers as they are, in words of 64 bits: rows of 16 bytes, or the rest, hold them in order.
+Bytes plain(const std::vector<int64_t>& integers) {
+  Bytes column{kPlain};
+  for (size_t i = 0; i < integers.size(); ++i) {
+    if (i % 128 == 0) reference::append(&column, {64, 0});
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+      column.push_back(static_cast<uint8_t>(static_cast<uint64_t>(integers[i]) >> shift));
+    }
+  }
+  return column;
+}
+
+// An integer that is anything up to 2^51, or one whose quotient is as close as can be to where a double ends.
+int64_t any_decimal(std::mt19937_64* random, double power) {
+  const int64_t end = int64_t{1} << 51;
+  const uint64_t word = (*random)();
+  const auto n = static_cast<int64_t>((*random)() >> (13 + word % 51));
+  const int64_t either = (word & 64) != 0 ? -n : n;
+  if ((word & 128) == 0) return either;
+  const double quotient = static_cast<double>(either) / power;
+  const auto next = static_cast<long double>(std::nextafter(quotient, 1e300));
+  const int64_t near = std::llroundl((static_cast<long double>(quotient) + next) / 2 * static_cast<long double>(power));
+  return near <= -end || near >= end ? end - 1 : near;
+}
+
+// Whichever way the processor finds quotients.
+TEST(PackedDecimals, AreWhatDivisionGives) {
+  std::mt19937_64 random(11);
+  double power = 1;
+  for (uint8_t exponent = 0; exponent <= 18; ++exponent, power *= 10) {
+    for (int round = 0; round < 100; ++round) {
+      std::vector<int64_t> integers;
+      for (int i = 0; i < 133; ++i) integers.push_back(any_decimal(&random, power));
+      const Bytes payload = joined({kTimes, {kDecimal, exponent, 0}, plain(integers), always(0)});
+      for (const ValueType type : {ValueType::kF64, ValueType::kF32}) {
+        std::vector<Point> points(integers.size());
+        BlockInfo info;
+        ASSERT_TRUE(read_block(block_of(type, integers.size(), payload, integers.size() - 1), 0, &info, points).ok());
+        for (size_t i = 0; i < integers.size(); ++i) {
+          const double quotient = static_cast<double>(integers[i]) / power;
+          const uint64_t bits = type == ValueType::kF64 ? std::bit_cast<uint64_t>(quotient)
+                                                        : std::bit_cast<uint32_t>(static_cast<float>(quotient));
+          ASSERT_EQ(points[i].bits, bits) << integers[i] << " / 10^" << static_cast<int>(exponent);
+        }
+      }
+    }
+  }
 }
 
 TEST(PackedHostile, ADictionaryHasTheEntriesThatArePointedAt) {

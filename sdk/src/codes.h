@@ -86,6 +86,20 @@ inline void store_u32be(uint8_t* to, uint32_t value) {
   __builtin_memcpy(to, &value, 4);
 }
 
+inline void store_u64le(uint8_t* to, uint64_t value) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  value = __builtin_bswap64(value);
+#endif
+  __builtin_memcpy(to, &value, 8);
+}
+
+inline void store_u32le(uint8_t* to, uint32_t value) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  value = __builtin_bswap32(value);
+#endif
+  __builtin_memcpy(to, &value, 4);
+}
+
 class BitSink {
  public:
   BitSink(uint8_t* out, const CodeState& state)
@@ -160,6 +174,15 @@ inline uint8_t* put_short(CodeState* state, uint32_t bits, unsigned count, uint8
   return out + (fill >> 3);
 }
 
+// The low `count` bits of `value`, 1..64; what is above them does not matter.
+LAMBDA_ONE_COPY inline uint8_t* put_long(CodeState* state, uint64_t value, unsigned count, uint8_t* out) {
+  while (count > 16) {
+    count -= 16;
+    out = put_short(state, static_cast<uint32_t>(value >> count) & 0xFFFF, 16, out);
+  }
+  return put_short(state, static_cast<uint32_t>(value) & ((1u << count) - 1), count, out);
+}
+
 // The change of the step, behind the `head_bits` bits of `head`, and whether the value changes too.
 inline uint8_t* put_step(CodeState* state, uint32_t head, unsigned head_bits, int32_t change, uint32_t changed,
                          uint8_t* out) {
@@ -181,22 +204,15 @@ inline uint8_t* put_near(CodeState* state, uint32_t head, unsigned head_bits, ui
   const auto z = static_cast<uint32_t>(wide);
   if (wide >> 32 != 0) {
     out = put_short(state, head << 5 | 0b11111u, head_bits + 5, out);
-    out = put_short(state, static_cast<uint32_t>(wide >> 48), 16, out);
-    out = put_short(state, static_cast<uint32_t>(wide >> 32) & 0xFFFF, 16, out);
-  } else if (z < 1u << 4) {
-    return put_short(state, head << 5 | z, head_bits + 1 + 4, out);
-  } else if (z < 1u << 8) {
-    return put_short(state, (head << 2 | 0b10u) << 8 | z, head_bits + 2 + 8, out);
-  } else if (z < 1u << 12) {
-    return put_short(state, (head << 3 | 0b110u) << 12 | z, head_bits + 3 + 12, out);
-  } else if (z < 1u << 20) {
-    out = put_short(state, head << 4 | 0b1110u, head_bits + 4, out);
-    return put_short(state, z, 20, out);
-  } else {
-    out = put_short(state, head << 5 | 0b11110u, head_bits + 5, out);
+    return put_long(state, wide, 64, out);
   }
-  out = put_short(state, z >> 16, 16, out);
-  return put_short(state, z & 0xFFFF, 16, out);
+  if (z < 1u << 4) return put_short(state, head << 5 | z, head_bits + 1 + 4, out);
+  if (z < 1u << 8) return put_short(state, (head << 2 | 0b10u) << 8 | z, head_bits + 2 + 8, out);
+  if (z < 1u << 12) return put_short(state, (head << 3 | 0b110u) << 12 | z, head_bits + 3 + 12, out);
+  const bool is_short = z < 1u << 20;
+  const unsigned prefix_bits = is_short ? 4 : 5;
+  out = put_short(state, head << prefix_bits | (is_short ? 0b1110u : 0b11110u), head_bits + prefix_bits, out);
+  return put_long(state, z, is_short ? 20 : 32, out);
 }
 
 // encode_point() of delta64.
@@ -246,11 +262,7 @@ inline uint8_t* encode_xor(CodeState* state, int32_t step, uint64_t bits, unsign
     state->window_bits = static_cast<uint8_t>(count);
     out = put_short(state, (1u << 5 | lead) << length_bits | (count - 1), 1 + 5 + length_bits, out);
   }
-  for (x >>= trail; count > 16;) {
-    count -= 16;
-    out = put_short(state, static_cast<uint32_t>(x >> count) & 0xFFFF, 16, out);
-  }
-  return put_short(state, static_cast<uint32_t>(x) & ((1u << count) - 1), count, out);
+  return put_long(state, x >> trail, count, out);
 }
 
 // Writes the code of one more point at `out` (kEncodeReach bytes must be writable) and returns where the byte being
@@ -293,8 +305,6 @@ inline bool step_to(const Reach& reach, int64_t last_time, int64_t time_ms, Step
 // Writes everything of a block that stands before its bits; returns its length, at most kBlockHeaderBytesMax.
 size_t write_head(const BlockInfo& info, const Point& first, uint8_t* out);
 void write_checksum(uint32_t crc, uint8_t* out);
-// Bytes of `value` as a varint.
-size_t varint_bytes(uint64_t value);
 
 // What a block says of itself, from its first bytes (all, or kBlockHeaderBytesMax); the checksum is not looked at.
 BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info,

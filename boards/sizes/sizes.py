@@ -24,7 +24,7 @@ CORES = {"cortex-m3": ["-mfloat-abi=soft"], "cortex-m0plus": ["-mfloat-abi=soft"
 # Bytes: whole image on a Cortex-M3; the SDK alone (codec, store, reading, parcels, uplink), linked; hashing and signing
 # alone, linked; the state of one series. Where the SDK should be is 20 KB, and a series 64 bytes; until then they may
 # not grow.
-BUDGET = {"image_flash": 144 * 1024, "image_ram": 46 * 1024, "sdk_flash": 30 * 1024, "sdk_flash_lto": 27 * 1024,
+BUDGET = {"image_flash": 144 * 1024, "image_ram": 46 * 1024, "sdk_flash": 30 * 1024, "sdk_flash_lto": 26 * 1024,
           "signing_flash": 18 * 1024, "series_state": 104}
 SDK_FLASH_WANTED = 20 * 1024
 SERIES_STATE_WANTED = 64

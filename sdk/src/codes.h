@@ -204,15 +204,22 @@ inline uint8_t* put_near(CodeState* state, uint32_t head, unsigned head_bits, ui
   const auto z = static_cast<uint32_t>(wide);
   if (wide >> 32 != 0) {
     out = put_short(state, head << 5 | 0b11111u, head_bits + 5, out);
-    return put_long(state, wide, 64, out);
+    out = put_short(state, static_cast<uint32_t>(wide >> 48), 16, out);
+    out = put_short(state, static_cast<uint32_t>(wide >> 32) & 0xFFFF, 16, out);
+  } else if (z < 1u << 4) {
+    return put_short(state, head << 5 | z, head_bits + 1 + 4, out);
+  } else if (z < 1u << 8) {
+    return put_short(state, (head << 2 | 0b10u) << 8 | z, head_bits + 2 + 8, out);
+  } else if (z < 1u << 12) {
+    return put_short(state, (head << 3 | 0b110u) << 12 | z, head_bits + 3 + 12, out);
+  } else if (z < 1u << 20) {
+    out = put_short(state, head << 4 | 0b1110u, head_bits + 4, out);
+    return put_short(state, z, 20, out);
+  } else {
+    out = put_short(state, head << 5 | 0b11110u, head_bits + 5, out);
   }
-  if (z < 1u << 4) return put_short(state, head << 5 | z, head_bits + 1 + 4, out);
-  if (z < 1u << 8) return put_short(state, (head << 2 | 0b10u) << 8 | z, head_bits + 2 + 8, out);
-  if (z < 1u << 12) return put_short(state, (head << 3 | 0b110u) << 12 | z, head_bits + 3 + 12, out);
-  const bool is_short = z < 1u << 20;
-  const unsigned prefix_bits = is_short ? 4 : 5;
-  out = put_short(state, head << prefix_bits | (is_short ? 0b1110u : 0b11110u), head_bits + prefix_bits, out);
-  return put_long(state, z, is_short ? 20 : 32, out);
+  out = put_short(state, z >> 16, 16, out);
+  return put_short(state, z & 0xFFFF, 16, out);
 }
 
 // encode_point() of delta64.

@@ -17,13 +17,14 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BARE = ROOT / "tests/package/bare"
+MEMORY = ROOT / "sdk/port/bare/memory.c"
 NANOPB = ROOT / "third_party/nanopb-0.4.7"
 BOARDS = {"mps2-an385": "Cortex-M3", "mps2-an386": "Cortex-M4F", "mps2-an505": "Cortex-M33"}
 CORES = {"cortex-m3": ["-mfloat-abi=soft"], "cortex-m0plus": ["-mfloat-abi=soft"]}
 # Bytes: whole image on a Cortex-M3; the SDK alone (codec, store, reading, parcels, uplink), linked; hashing and signing
 # alone, linked; the state of one series. Where the SDK should be is 20 KB, and a series 64 bytes; until then they may
 # not grow.
-BUDGET = {"image_flash": 144 * 1024, "image_ram": 46 * 1024, "sdk_flash": 30 * 1024, "sdk_flash_lto": 27 * 1024,
+BUDGET = {"image_flash": 144 * 1024, "image_ram": 46 * 1024, "sdk_flash": 30 * 1024, "sdk_flash_lto": 26 * 1024,
           "signing_flash": 18 * 1024, "series_state": 104}
 SDK_FLASH_WANTED = 20 * 1024
 SERIES_STATE_WANTED = 64
@@ -86,16 +87,17 @@ def parts(map_file, names):
 
 
 def linked(core, out, name, sources, include, options=(), main_options=()):
-    """Compiles `sources`, of which the last is the program, and links them with nothing of an operating system."""
+    """Compiles `sources`, of which the last is the program, and links them with nothing of an operating system. memcpy
+    and its like are never of the whole program: the compiler calls them after it was made."""
     out.mkdir(parents=True, exist_ok=True)
     machine = [f"-mcpu={core}", *CORES[core], *SDK_COMPILE]
     objects = []
     for source in sources:
         target = out / f"{source.name}.o"
         cpp = source.suffix == ".cpp"
+        own = main_options if source is sources[-1] else ["-fno-lto"] if source == MEMORY else ()
         run(*CACHE, f"arm-none-eabi-{'g++' if cpp else 'gcc'}", *machine, *(f"-I{folder}" for folder in include),
-            *options, *(main_options if source is sources[-1] else ()), *(CPP if cpp else ["-std=gnu11"]), "-c", source,
-            "-o", target)
+            *options, *own, *(CPP if cpp else ["-std=gnu11"]), "-c", source, "-o", target)
         objects.append(target)
     image = out / f"{name}.elf"
     run("arm-none-eabi-gcc", *machine, "-nostartfiles", "-nostdlib", "-T", BARE / "bare.ld", "-Wl,--gc-sections",
@@ -118,8 +120,9 @@ def sdk_include():
 
 
 def sdk_alone(core, out, options=CORE, main="device_main.c", main_options=()):
-    """The SDK and what of the C library it calls, linked with a program that uses all of it that is not optional."""
-    return linked(core, out, "sdk", [*sdk_sources(), BARE / "start.c", BARE / main], sdk_include(), options, main_options)
+    """The SDK and its own memory functions, linked with a program that uses all of it that is not optional."""
+    sources = [*sdk_sources(), MEMORY, BARE / "start.c", BARE / main]
+    return linked(core, out, "sdk", sources, sdk_include(), options, main_options)
 
 
 def signing_alone(core, out):

@@ -64,7 +64,7 @@ LAMBDA_ONE_COPY void read_head(Cursor* in, BlockInfo* info, uint64_t context_boo
 BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info, BlockCodings codings) {
   if (bytes.size() < kBlockBytesMin) return {BlockError::kTooShort, bytes.size()};
   Cursor in(bytes.data() + 1, bytes.size() - 1);
-  *info = BlockInfo();
+  new (info) BlockInfo;
   const BlockCoding* coding = nullptr;
   int32_t span;
   int32_t first;
@@ -98,8 +98,8 @@ BlockStatus BlockReader::open(std::span<const uint8_t> bytes, uint64_t context_b
 
   bytes_ = bytes.data();
   size_ = bytes.size();
-  bit_ = static_cast<uint64_t>(in.position() + 1) * 8;
-  bit_end_ = static_cast<uint64_t>(body) * 8;
+  bit_ = (in.position() + 1) * 8;
+  bit_end_ = body * 8;
   low_ = now_;
   high_ = now_;
   return status_;
@@ -112,7 +112,7 @@ BlockReader BlockReader::over_open(const BlockWriter& writer) {
   reader.bytes_ = writer.space_;
   reader.size_ = writer.position_ + 1u;
   reader.bit_ = kBlockHeaderBytesMax * 8;
-  reader.bit_end_ = static_cast<uint64_t>(writer.position_) * 8 + writer.code_.fill;
+  reader.bit_end_ = size_t{writer.position_} * 8 + writer.code_.fill;
   reader.code_.last_bits = writer.first_.bits;
   reader.coding_ = writer.coding_;
   reader.is_open_ = true;
@@ -127,8 +127,8 @@ BlockReader BlockReader::over_open(const BlockWriter& writer) {
 }
 
 bool BlockReader::check_end() {
-  const size_t offset = static_cast<size_t>(bit_ >> 3);
-  const uint64_t left = bit_end_ - bit_;
+  const size_t offset = bit_ >> 3;
+  const size_t left = bit_end_ - bit_;
   if (left >= 8 || (left > 0 && window_at(bytes_, size_, bit_).take(static_cast<unsigned>(left)) != 0)) {
     refuse(BlockError::kBits, offset);
   } else if (low_ != 0 || high_ != span_ || unordered_ != info_.unordered) {

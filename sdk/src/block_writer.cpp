@@ -14,9 +14,14 @@ constexpr uint8_t kShapeBoot = 1 << 4;
 constexpr uint8_t kShapeUnordered = 1 << 5;
 constexpr uint8_t kShapeClock = 1 << 6;
 
-uint8_t* put_fixed(uint8_t* out, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i, value >>= 8) *out++ = static_cast<uint8_t>(value);
-  return out;
+uint8_t* put_u64(uint8_t* out, uint64_t value) {
+  store_u64le(out, value);
+  return out + 8;
+}
+
+uint8_t* put_u32(uint8_t* out, uint64_t value) {
+  store_u32le(out, static_cast<uint32_t>(value));
+  return out + 4;
 }
 
 }  // namespace
@@ -27,30 +32,25 @@ size_t write_head(const BlockInfo& info, const Point& first, uint8_t* out) {
   *out++ = static_cast<uint8_t>(info.codec);
   *out++ = static_cast<uint8_t>(static_cast<uint8_t>(info.type) | (info.has_boot ? kShapeBoot : 0) |
                                 (info.unordered ? kShapeUnordered : 0) | (info.clock != 0 ? kShapeClock : 0));
-  if (info.has_boot) out = put_fixed(out, info.boot, 8);
+  if (info.has_boot) out = put_u64(out, info.boot);
   if (info.clock != 0) out = write_varint(out, info.clock);
   if (info.type == ValueType::kDec) *out++ = info.scale;
   out = write_varint(out, info.ref);
   out = write_varint(out, info.first_ordinal);
   out = write_varint(out, info.count);
   out = write_varint(out, zigzag(static_cast<uint64_t>(info.t_min)));
-  out = write_varint(out, static_cast<uint64_t>(info.t_max - info.t_min));
+  const auto t_min = static_cast<uint32_t>(info.t_min);  // nothing is further from it than 32 bits reach
+  out = write_varint(out, static_cast<uint32_t>(info.t_max) - t_min);
   out = write_varint(out, info.tick_ms);
-  if (info.unordered) out = write_varint(out, static_cast<uint32_t>(first.time_ms - info.t_min) / info.tick_ms);
-  out = info.codec == Codec::kXor64                     ? put_fixed(out, first.bits, 8)
-        : kFurtherCodecs && info.codec == Codec::kXor32 ? put_fixed(out, first.bits, 4)
+  if (info.unordered) out = write_varint(out, (static_cast<uint32_t>(first.time_ms) - t_min) / info.tick_ms);
+  out = info.codec == Codec::kXor64                     ? put_u64(out, first.bits)
+        : kFurtherCodecs && info.codec == Codec::kXor32 ? put_u32(out, first.bits)
                                                         : write_varint(out, zigzag(first.bits));
   return static_cast<size_t>(out - begin);
 }
 
-size_t varint_bytes(uint64_t value) {
-  size_t bytes = 1;
-  for (; value >= 0x80; value >>= 7) ++bytes;
-  return bytes;
-}
-
 void write_checksum(uint32_t crc, uint8_t* out) {
-  for (size_t i = 0; i < kChecksumBytes; ++i, crc >>= 8) out[i] = static_cast<uint8_t>(crc);
+  store_u32le(out, crc);
 }
 
 BlockWriter::BlockWriter(std::span<uint8_t> space, const BlockOptions& options)

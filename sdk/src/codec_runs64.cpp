@@ -107,7 +107,7 @@ size_t CodecReader::runs64(BlockReader* reader, std::span<Point> points) {
     if (in.bit_ > in.bit_end_) error = BlockError::kBits;
   }
   in.taken_ += static_cast<uint32_t>(made);
-  if (error != BlockError::kNone) in.refuse(error, static_cast<size_t>(in.bit_ >> 3));
+  if (error != BlockError::kNone) in.refuse(error, in.bit_ >> 3);
   return made;
 }
 

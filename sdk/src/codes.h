@@ -86,6 +86,20 @@ inline void store_u32be(uint8_t* to, uint32_t value) {
   __builtin_memcpy(to, &value, 4);
 }
 
+inline void store_u64le(uint8_t* to, uint64_t value) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  value = __builtin_bswap64(value);
+#endif
+  __builtin_memcpy(to, &value, 8);
+}
+
+inline void store_u32le(uint8_t* to, uint32_t value) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  value = __builtin_bswap32(value);
+#endif
+  __builtin_memcpy(to, &value, 4);
+}
+
 class BitSink {
  public:
   BitSink(uint8_t* out, const CodeState& state)
@@ -158,6 +172,15 @@ inline uint8_t* put_short(CodeState* state, uint32_t bits, unsigned count, uint8
   state->partial = static_cast<uint8_t>(word >> 24);
   state->fill = static_cast<uint8_t>(fill & 7);
   return out + (fill >> 3);
+}
+
+// The low `count` bits of `value`, 1..64; what is above them does not matter.
+LAMBDA_ONE_COPY inline uint8_t* put_long(CodeState* state, uint64_t value, unsigned count, uint8_t* out) {
+  while (count > 16) {
+    count -= 16;
+    out = put_short(state, static_cast<uint32_t>(value >> count) & 0xFFFF, 16, out);
+  }
+  return put_short(state, static_cast<uint32_t>(value) & ((1u << count) - 1), count, out);
 }
 
 // The change of the step, behind the `head_bits` bits of `head`, and whether the value changes too.
@@ -246,11 +269,7 @@ inline uint8_t* encode_xor(CodeState* state, int32_t step, uint64_t bits, unsign
     state->window_bits = static_cast<uint8_t>(count);
     out = put_short(state, (1u << 5 | lead) << length_bits | (count - 1), 1 + 5 + length_bits, out);
   }
-  for (x >>= trail; count > 16;) {
-    count -= 16;
-    out = put_short(state, static_cast<uint32_t>(x >> count) & 0xFFFF, 16, out);
-  }
-  return put_short(state, static_cast<uint32_t>(x) & ((1u << count) - 1), count, out);
+  return put_long(state, x >> trail, count, out);
 }
 
 // Writes the code of one more point at `out` (kEncodeReach bytes must be writable) and returns where the byte being
@@ -293,8 +312,6 @@ inline bool step_to(const Reach& reach, int64_t last_time, int64_t time_ms, Step
 // Writes everything of a block that stands before its bits; returns its length, at most kBlockHeaderBytesMax.
 size_t write_head(const BlockInfo& info, const Point& first, uint8_t* out);
 void write_checksum(uint32_t crc, uint8_t* out);
-// Bytes of `value` as a varint.
-size_t varint_bytes(uint64_t value);
 
 // What a block says of itself, from its first bytes (all, or kBlockHeaderBytesMax); the checksum is not looked at.
 BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info,

@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include <new>
+#include <type_traits>
 
 #include "expect.h"
+#include "varint.h"
 
 namespace lambda {
 namespace {
@@ -71,6 +73,13 @@ bool complete(lam_config* config) {
          config->block_bytes_max <= config->parcel_bytes_max / 2 && config->page_bytes % 8 == 0;
 }
 
+// So many of what is empty when all its bytes are zero: a constructor would go through them one by one.
+template <class Item>
+Item* empty(void* at, size_t count) {
+  static_assert(std::is_trivially_copyable_v<Item> && std::is_trivially_destructible_v<Item>);
+  return std::launder(static_cast<Item*>(memset(at, 0, count * sizeof(Item))));
+}
+
 SeriesStoreOptions store_options(const lam_config& config) {
   SeriesStoreOptions options;
   options.series_max = config.series_max;
@@ -132,18 +141,20 @@ lam_status Device::make(void* memory, size_t size, const lam_config& config, con
   return LAM_OK;
 }
 
-Device::Device(const Layout& layout, std::span<uint8_t> memory, const lam_port& port)
+// Three large functions stay apart, this, build() and the uplink's tick(): with -flto all would become one that calls
+// them, with more than the registers hold.
+LAMBDA_ONE_COPY Device::Device(const Layout& layout, std::span<uint8_t> memory, const lam_port& port)
     : config_(layout.config),
       port_(port),
       hash_{port.sha256_start, port.sha256_update, port.sha256_finish},
-      series_(new (&memory[layout.series]) Series[config_.series_max]()),
-      slots_(new (&memory[layout.slots]) Slot[config_.parcels_max]()),
+      series_(empty<Series>(&memory[layout.series], config_.series_max)),
+      slots_(empty<Slot>(&memory[layout.slots], config_.parcels_max)),
       parcels_(&memory[layout.parcels]),
       scratch_(&memory[layout.scratch]),
       scratch_bytes_(layout.scratch_bytes),
       store_(memory.subspan(layout.arena), layout.store, hash_, draw(this)),
       uplink_(*this, {this, publish_up, draw}, uplink_options(config_),
-              {new (&memory[layout.table]) UplinkParcel[layout.table_places](), layout.table_places}) {
+              {empty<UplinkParcel>(&memory[layout.table], layout.table_places), layout.table_places}) {
   Boot& first = boots_[0];
   first.id = store_.boot();
   first.order = boots_begun_ = 1;

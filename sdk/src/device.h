@@ -168,7 +168,9 @@ class Device final : private Shelf {
   bool next_ready(int boot, SealedBlock* block) const;
   bool enough_loose(bool* any) const;
   int wanted_boot() const;
-  BlockCodings codings() const { return {config_.codecs, config_.codec_count}; }
+  BlockCodings codings() const {
+    return kFurtherCodecs ? BlockCodings(config_.codecs, config_.codec_count) : BlockCodings();
+  }
   void choose_codec(lam_series ref);
   uint64_t floor_of(uint8_t boot) const;
   Slot* next_slot(const Slot* after, Slot::State state, int boot = kAnyBoot) const;
@@ -220,9 +222,9 @@ class Device final : private Shelf {
   uint64_t points_settled_ = 0;
   uint64_t points_refused_ = 0;
   uint64_t points_rejected_ = 0;
-  uint64_t parcels_made_ = 0;
-  uint64_t sign_failures_ = 0;
-  uint64_t publish_failures_ = 0;
+  EventCount parcels_made_ = 0;
+  EventCount sign_failures_ = 0;
+  EventCount publish_failures_ = 0;
 
   Boot boots_[SeriesStore::kBootsMax];
   SeriesStore store_;

@@ -1,9 +1,12 @@
 // A device's parcels: what goes into the next one, and the shelf the uplink takes them from.
 #include <string.h>
 
+#include <new>
+
 #include "device.h"
 #include "expect.h"
 #include "message_parts.h"
+#include "varint.h"
 
 namespace lambda {
 namespace {
@@ -101,17 +104,17 @@ void Device::begin_boot() {
   }
   for (Clock& clock : clocks_) clock.used = clock.used && clock.boot != place;
   present_ = place;
-  boots_[place] = Boot();
-  boots_[place].id = id;
-  boots_[place].previous = previous;
-  boots_[place].order = ++boots_begun_;
+  Boot& boot = *new (&boots_[place]) Boot;
+  boot.id = id;
+  boot.previous = previous;
+  boot.order = ++boots_begun_;
   const int64_t mono = mono_ms();
   clock_segment_ = 0;
   if (clock_relative_) {
     clock_offset_ms_ = -mono;
     note_clock({0, true, 0, false});
   } else {
-    boots_[place].started_ms = mono + clock_offset_ms_;
+    boot.started_ms = mono + clock_offset_ms_;
   }
 }
 
@@ -240,8 +243,7 @@ void Device::choose_blocks(ParcelPlan* plan, Choice* choice) {
     Series& series = series_[block.info.ref - 1];
     const bool declared = (series.declared & bit(choice->boot)) != 0 || series.in_plan;
     const ParcelPlan before = *plan;
-    const bool fits =
-        declared ? plan->add_block(block.bytes) : plan->add_block(block.bytes, declaration_of(block.info.ref, labels));
+    const bool fits = (declared || plan->add(declaration_of(block.info.ref, labels))) && plan->add_block(block.bytes);
     if (!fits || (config_.pressure != nullptr && !config_.pressure->plan(block, plan))) {
       *plan = before;
       return;
@@ -293,7 +295,7 @@ Device::Slot* Device::free_slot(const Choice& choice) {
 }
 
 // Builds one parcel into a free slot. False: none was built.
-bool Device::build() {
+LAMBDA_ONE_COPY bool Device::build() {
   Choice choice;
   if (!choose_boot(&choice)) return false;
   Boot& boot = boots_[choice.boot];

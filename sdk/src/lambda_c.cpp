@@ -69,7 +69,7 @@ struct Summary {
     }
     if (order_of(value) < order_of(out.min)) out.min = value;
     if (order_of(value) > order_of(out.max)) out.max = value;
-    out.sum += value;
+    out.sum = lambda::add(out.sum, value);
     out.last = here;
     ++out.count;
   }

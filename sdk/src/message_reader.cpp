@@ -66,100 +66,86 @@ constexpr Place kInterestPlaces[] = {
 };
 constexpr Shape kInterestShape{kInterestPlaces, std::size(kInterestPlaces)};
 
-bool read_ack(Bytes message, AckView* ack) {
-  FieldReader in(message);
-  while (const uint32_t tag = in.next()) {
-    in.take(kAckShape, ack);
-    if (tag != lambda_v1_Ack_ranges_tag || !in.is_bytes()) continue;
-    SeqRange range{};
-    if (!read_fields(in.bytes(), kRangeShape, &range)) return false;
-    if (ack->range_count < kAckRangesMax) ack->ranges[ack->range_count++] = range;
-  }
-  if (ack->policy > Policy::kRing) ack->policy = Policy::kLocal;
-  return in.ok();
+bool take_range(const FieldReader& field, uint32_t tag, void* to) {
+  AckView& ack = *static_cast<AckView*>(to);
+  if (tag != lambda_v1_Ack_ranges_tag || !field.is_bytes()) return true;
+  SeqRange range{};
+  if (!read_fields(field.bytes(), kRangeShape, &range)) return false;
+  if (ack.range_count < kAckRangesMax) ack.ranges[ack.range_count++] = range;
+  return true;
 }
 
-void take_ref(uint64_t ref, NackView* nack) {
+void add_ref(uint64_t ref, NackView* nack) {
   if (nack->ref_count < kDeclareRefsMax) nack->refs[nack->ref_count++] = static_cast<uint32_t>(ref);
 }
 
 // Proto3 packs repeated numbers; a reader must take both forms.
-bool read_declare(Bytes message, NackView* nack) {
-  FieldReader in(message);
-  while (const uint32_t tag = in.next()) {
-    if (tag != lambda_v1_Declare_refs_tag) continue;
-    if (in.is_varint()) take_ref(in.number(), nack);
-    if (!in.is_bytes()) continue;
-    for (Bytes packed = in.bytes(); !packed.empty();) {
-      uint64_t ref = 0;
-      const int size = read_varint(packed.data(), packed.size(), &ref);
-      if (size <= 0) return false;
-      packed = packed.subspan(static_cast<size_t>(size));
-      take_ref(ref, nack);
-    }
+bool take_refs(const FieldReader& field, uint32_t tag, void* to) {
+  NackView* const nack = static_cast<NackView*>(to);
+  if (tag != lambda_v1_Declare_refs_tag) return true;
+  if (field.is_varint()) add_ref(field.number(), nack);
+  if (!field.is_bytes()) return true;
+  for (Bytes packed = field.bytes(); !packed.empty();) {
+    uint64_t ref = 0;
+    const int size = read_varint(packed.data(), packed.size(), &ref);
+    if (size <= 0) return false;
+    packed = packed.subspan(static_cast<size_t>(size));
+    add_ref(ref, nack);
   }
-  return in.ok();
+  return true;
 }
 
-bool read_verdict(uint32_t tag, Bytes message, NackView* nack) {
-  nack->ref_count = 0;
-  nack->text = {};
-  const Shape* shape = nullptr;
-  switch (tag) {
-    case lambda_v1_Nack_retry_after_tag:
-      nack->verdict = NackView::Verdict::kRetryAfter;
-      shape = &kRetryAfterShape;
-      break;
-    case lambda_v1_Nack_permanent_tag:
-      nack->verdict = NackView::Verdict::kPermanent;
-      nack->code = RefusalCode::kMalformed;
-      shape = &kPermanentShape;
-      break;
-    case lambda_v1_Nack_new_boot_tag:
-      nack->verdict = NackView::Verdict::kNewBoot;
-      shape = &kNewBootShape;
-      break;
-    default:
-      nack->verdict = NackView::Verdict::kDeclare;
-      return read_declare(message, nack);
-  }
-  const bool whole = read_fields(message, *shape, nack);
-  const bool known = nack->code >= RefusalCode::kMalformed && nack->code <= RefusalCode::kWrongSender;
-  if (!known) nack->code = RefusalCode::kMalformed;
+bool take_verdict(const FieldReader& field, uint32_t tag, void* to) {
+  static constexpr Shape kShapes[] = {kRetryAfterShape, kPermanentShape, kNewBootShape, {nullptr, 0}};
+  static_assert(lambda_v1_Nack_permanent_tag == lambda_v1_Nack_retry_after_tag + 1 &&
+                lambda_v1_Nack_new_boot_tag == lambda_v1_Nack_retry_after_tag + 2 &&
+                lambda_v1_Nack_declare_tag == lambda_v1_Nack_retry_after_tag + 3);
+  static_assert(static_cast<int>(NackView::Verdict::kRetryAfter) == 1 &&
+                static_cast<int>(NackView::Verdict::kDeclare) == 4);
+  NackView& nack = *static_cast<NackView*>(to);
+  const uint32_t verdict = tag - lambda_v1_Nack_retry_after_tag;
+  if (verdict >= std::size(kShapes) || !field.is_bytes()) return true;
+  nack.verdict = static_cast<NackView::Verdict>(verdict + 1);
+  nack.ref_count = 0;
+  nack.text = {};
+  nack.code = RefusalCode::kMalformed;
+  const bool declares = tag == lambda_v1_Nack_declare_tag;
+  const bool whole = read_fields(field.bytes(), kShapes[verdict], &nack, declares ? take_refs : nullptr);
+  const bool known = nack.code >= RefusalCode::kMalformed && nack.code <= RefusalCode::kWrongSender;
+  if (!known) nack.code = RefusalCode::kMalformed;
   return whole;
 }
 
-bool read_nack(Bytes message, NackView* nack) {
-  static_assert(lambda_v1_Nack_retry_after_tag + 3 == lambda_v1_Nack_declare_tag);
-  FieldReader in(message);
-  while (const uint32_t tag = in.next()) {
-    in.take(kNackShape, nack);
-    const bool verdict = tag >= lambda_v1_Nack_retry_after_tag && tag <= lambda_v1_Nack_declare_tag;
-    if (verdict && in.is_bytes() && !read_verdict(tag, in.bytes(), nack)) return false;
+bool take_answer(const FieldReader& field, uint32_t tag, void* to) {
+  DownMessage& down = *static_cast<DownMessage*>(to);
+  if (!field.is_bytes()) return true;
+  if (tag == lambda_v1_Down_ack_tag) {
+    down.body = DownMessage::Body::kNone;
+    new (&down.ack) AckView;  // in place: a copy would take a kilobyte of a small stack
+    if (!read_fields(field.bytes(), kAckShape, &down.ack, take_range)) return false;
+    if (down.ack.policy > Policy::kRing) down.ack.policy = Policy::kLocal;
+    down.body = DownMessage::Body::kAck;
+  } else if (tag == lambda_v1_Down_nack_tag) {
+    down.body = DownMessage::Body::kNone;
+    new (&down.nack) NackView;
+    if (!read_fields(field.bytes(), kNackShape, &down.nack, take_verdict)) return false;
+    down.body = DownMessage::Body::kNack;
   }
-  return in.ok();
+  return true;
+}
+
+bool count_selector(const FieldReader& field, uint32_t tag, void* to) {
+  InterestView& interest = *static_cast<InterestView*>(to);
+  if (tag != lambda_v1_Interest_selectors_tag || !field.is_bytes()) return true;
+  ++(interest.selector_count < kInterestSelectorsMax ? interest.selector_count : interest.selectors_left_out);
+  return true;
 }
 
 }  // namespace
 
 MessageError decode_down(Bytes message, DownMessage* down) {
   down->body = DownMessage::Body::kNone;
-  FieldReader in(message);
-  while (const uint32_t tag = in.next()) {
-    if (!in.is_bytes()) continue;
-    if (tag == lambda_v1_Down_ack_tag) {
-      down->body = DownMessage::Body::kNone;
-      new (&down->ack) AckView;  // in place: a copy would take a kilobyte of a small stack
-      if (!read_ack(in.bytes(), &down->ack)) return MessageError::kMalformed;
-      down->body = DownMessage::Body::kAck;
-    } else if (tag == lambda_v1_Down_nack_tag) {
-      down->body = DownMessage::Body::kNone;
-      new (&down->nack) NackView;
-      if (!read_nack(in.bytes(), &down->nack)) return MessageError::kMalformed;
-      down->body = DownMessage::Body::kNack;
-    }
-  }
-  if (!in.ok()) return MessageError::kMalformed;
+  if (!read_fields(message, {nullptr, 0}, down, take_answer)) return MessageError::kMalformed;
   return down->body == DownMessage::Body::kNone ? MessageError::kEmpty : MessageError::kNone;
 }
 
@@ -167,13 +153,7 @@ MessageError decode_interest(Bytes message, InterestView* interest,
                              void (*selector)(void* context, std::string_view text), void* context) {
   *interest = InterestView();
   if (message.empty()) return MessageError::kEmpty;  // a retained message that was taken back
-  FieldReader in(message);
-  while (const uint32_t tag = in.next()) {
-    in.take(kInterestShape, interest);
-    if (tag != lambda_v1_Interest_selectors_tag || !in.is_bytes()) continue;
-    ++(interest->selector_count < kInterestSelectorsMax ? interest->selector_count : interest->selectors_left_out);
-  }
-  if (!in.ok()) return MessageError::kMalformed;
+  if (!read_fields(message, kInterestShape, interest, count_selector)) return MessageError::kMalformed;
   if (interest->version > kMessageVersion) return MessageError::kVersion;
   if (selector == nullptr) return MessageError::kNone;
   FieldReader again(message);

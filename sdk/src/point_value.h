@@ -1,7 +1,8 @@
 // What a point's bits are as a number: the same double that a gateway makes of them (query/block_samples.h).
 #pragma once
 
-#include "divide.h"
+#include "doubles.h"
+#include "lambda/block.h"
 #include "lambda/point.h"
 
 namespace lambda {
@@ -14,8 +15,8 @@ inline uint64_t power_of_ten(uint8_t exponent) {
 
 inline double point_value(ValueType type, uint64_t power, uint64_t bits) {
   if (type == ValueType::kF64) return __builtin_bit_cast(double, bits);
-  if (type == ValueType::kF32) return static_cast<double>(__builtin_bit_cast(float, static_cast<uint32_t>(bits)));
-  const auto n = static_cast<double>(static_cast<int64_t>(bits));
+  if (kFurtherCodecs && type == ValueType::kF32) return double_of_float(static_cast<uint32_t>(bits));
+  const double n = double_of(static_cast<int64_t>(bits));
   return type == ValueType::kDec ? divide(n, power) : n;
 }
 

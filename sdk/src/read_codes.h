@@ -115,8 +115,8 @@ struct CodeWindow {
   }
   bool flag() { return take(1) != 0; }
 };
-inline CodeWindow window_at(const uint8_t* bytes, size_t size, uint64_t bit) {
-  return {bytes, size, static_cast<size_t>(bit), 0};
+inline CodeWindow window_at(const uint8_t* bytes, size_t size, size_t bit) {
+  return {bytes, size, bit, 0};
 }
 
 inline int32_t take_step_change(CodeWindow* window) {
@@ -303,7 +303,7 @@ LAMBDA_HOT_OR_ONE_COPY inline size_t BlockReader::decode_carefully(const Codec c
     points[made] = {info_.t_min + now_ * tick, code_.last_bits};
   }
   taken_ += static_cast<uint32_t>(made);
-  if (error != BlockError::kNone) refuse(error, static_cast<size_t>(bit_ >> 3));
+  if (error != BlockError::kNone) refuse(error, bit_ >> 3);
   return made;
 }
 

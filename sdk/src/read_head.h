@@ -33,7 +33,7 @@ class Cursor {
   }
   BlockError u64le(uint64_t* value) { return little_endian(value, 8); }
   BlockError u32le(uint64_t* value) { return little_endian(value, 4); }
-  LAMBDA_ONE_COPY BlockError varint(uint64_t* value, uint64_t max = UINT64_MAX, BlockError over = BlockError::kVarint) {
+  LAMBDA_ONE_COPY BlockError varint(uint64_t* value) {
     *value = 0;
     if (error_ != BlockError::kNone) return error_;
     uint64_t read = 0;
@@ -41,19 +41,21 @@ class Cursor {
     if (size == 0) return fail(BlockError::kTooShort);
     if (size < 0 || (size > 1 && bytes_[position_ + static_cast<size_t>(size) - 1] == 0))
       return fail(BlockError::kVarint);
-    if (read > max) {
-      if (over != BlockError::kVarint) position_ += static_cast<size_t>(size);
-      return fail(over);
-    }
     position_ += static_cast<size_t>(size);
     *value = read;
     return error_;
   }
-  BlockError u32(uint32_t* value) {
+  // The place of one that does not fit into its bits is where it begins; of one that is too great by its meaning, where
+  // it ends.
+  LAMBDA_ONE_COPY BlockError u32(uint32_t* value, uint32_t max = UINT32_MAX, BlockError over = BlockError::kVarint) {
+    const size_t begin = position_;
     uint64_t wide;
-    varint(&wide, UINT32_MAX);
+    varint(&wide);
     *value = static_cast<uint32_t>(wide);
-    return error_;
+    if (wide <= max) return error_;
+    *value = 0;
+    if (over == BlockError::kVarint) position_ = begin;
+    return fail(over);
   }
 
  private:
@@ -123,11 +125,9 @@ inline BlockError read_codec_and_shape(Cursor* in, BlockInfo* info, uint64_t con
 inline BlockError read_identity(Cursor* in, BlockInfo* info) {
   in->u32(&info->ref);
   in->varint(&info->first_ordinal);
-  uint64_t count;
-  in->varint(&count, kBlockPointsMax, BlockError::kCount);
-  info->count = static_cast<uint32_t>(count);
-  in->need(count > 0, BlockError::kCount);
-  in->need(info->first_ordinal <= (uint64_t{1} << 63) - count, BlockError::kOrdinal);
+  in->u32(&info->count, kBlockPointsMax, BlockError::kCount);
+  in->need(info->count > 0, BlockError::kCount);
+  in->need(info->first_ordinal <= (uint64_t{1} << 63) - info->count, BlockError::kOrdinal);
   return in->error();
 }
 
@@ -136,18 +136,17 @@ inline BlockError read_times(Cursor* in, BlockInfo* info, int32_t* span, int32_t
   uint64_t wide;
   in->varint(&wide);
   info->t_min = static_cast<int64_t>(unzigzag(wide));
-  in->varint(&wide, static_cast<uint64_t>(kBlockSpanMsMax), BlockError::kSpan);
-  const auto span_ms = static_cast<uint32_t>(wide);
+  uint32_t span_ms;
+  in->u32(&span_ms, kBlockSpanMsMax, BlockError::kSpan);
   in->need(!__builtin_add_overflow(info->t_min, static_cast<int64_t>(span_ms), &info->t_max), BlockError::kSpan);
-  in->varint(&wide, kTickMsMax, BlockError::kTick);
-  info->tick_ms = static_cast<uint32_t>(wide);
+  in->u32(&info->tick_ms, kTickMsMax, BlockError::kTick);
   const uint32_t tick = info->tick_ms != 0 ? info->tick_ms : 1;
   in->need(info->tick_ms != 0 && span_ms % tick == 0, BlockError::kTick);
   const uint32_t ticks = span_ms / tick;
   *span = static_cast<int32_t>(ticks);
-  wide = 0;
-  if (info->unordered) in->varint(&wide, ticks, BlockError::kTimes);
-  *first = static_cast<int32_t>(wide);
+  uint32_t ahead = 0;
+  if (info->unordered) in->u32(&ahead, ticks, BlockError::kTimes);
+  *first = static_cast<int32_t>(ahead);
   return in->error();
 }
 

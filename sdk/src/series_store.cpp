@@ -16,21 +16,18 @@ constexpr uint64_t kOrdinalsEnd = uint64_t{1} << 63;
 constexpr size_t kPointRoom = kCodeBytesMax + 1 + kChecksumBytes;
 static_assert(kEncodeReach + 1 <= kPointRoom);
 
-// Bytes that the head of a block beginning so can take at most: the boot is left out, and what is known only at the end
-// (count, span, t_min, the first point's place) is counted at its longest.
-size_t head_bytes_max(const BlockInfo& info, const Point& first) {
-  const size_t fixed = 3 + (info.clock != 0 ? varint_bytes(info.clock) : 0) + (info.type == ValueType::kDec ? 1 : 0) +
-                       varint_bytes(info.ref) + varint_bytes(info.first_ordinal) + varint_bytes(info.tick_ms);
-  const size_t count = 2, span = 3, t_first = 3;
-  // t_min may still move by ten minutes, which lengthens its varint by one byte at most, unless it crosses zero.
-  const auto time = first.time_ms;
-  const bool near_zero = time > -kBlockSpanMsMax && time < kBlockSpanMsMax;
-  size_t t_min = near_zero ? 4 : varint_bytes(zigzag(static_cast<uint64_t>(time))) + 1;
-  if (t_min > 10) t_min = 10;
-  const size_t value = info.codec == Codec::kXor64                     ? 8
-                       : kFurtherCodecs && info.codec == Codec::kXor32 ? 4
-                                                                       : varint_bytes(zigzag(first.bits));
-  return fixed + count + t_min + span + t_first + value;
+// Bytes that the head of a block beginning so can take at most: what is known only at the end (count, span, the first
+// point's place) is counted at its longest, and so is t_min, which may still move by ten minutes.
+size_t head_bytes_max(BlockInfo info, Point first) {
+  constexpr uint64_t kSpan = kBlockSpanMsMax;
+  auto t_min = static_cast<uint64_t>(first.time_ms);
+  if (first.time_ms < kBlockSpanMsMax / 2) t_min -= kSpan;  // further from zero than where it begins
+  info.count = kBlockPointsMax;
+  info.unordered = true;
+  info.t_min = static_cast<int64_t>(t_min);
+  info.t_max = first.time_ms = static_cast<int64_t>(t_min + kSpan);
+  uint8_t head[kBlockHeaderBytesMax];
+  return write_head(info, first, head);
 }
 
 }  // namespace
@@ -97,7 +94,7 @@ void SeriesStore::set_shape(Series* series, const SeriesShape& shape) {
 
 bool SeriesStore::holds(Codec codec, ValueType type) const {
   if (type < ValueType::kF64 || type > ValueType::kState) return false;
-  const BlockCoding* const coding = find_coding(options_.codings, codec);
+  const BlockCoding* const coding = find_coding(codings(), codec);
   if (coding != nullptr) return coding->holds(type);
   return codec != Codec::kXor32 && codec == codec_of(type);
 }
@@ -189,7 +186,7 @@ bool SeriesStore::open_block(Series* series, const Point& point) {
   series->head_room = head_room & 0x7F;
   series->unordered = 0;
   OpenBlock* const open = new (page_at(page)) OpenBlock{point, now_ms_, 0};
-  const BlockCoding* const coding = find_coding(options_.codings, static_cast<Codec>(series->codec));
+  const BlockCoding* const coding = find_coding(codings(), static_cast<Codec>(series->codec));
   if (coding != nullptr) coding->start(point.bits, &series->code, &open->value);
   return true;
 }
@@ -203,7 +200,7 @@ uint32_t SeriesStore::encode(Series* series, int32_t step, uint64_t bits, uint8_
   } else if (!kFurtherCodecs || codec == Codec::kDelta64) {
     end = encode_point_here<Codec::kDelta64>(&series->code, step, bits, out);
   } else {
-    const BlockCoding* const coding = find_coding(options_.codings, codec);
+    const BlockCoding* const coding = find_coding(codings(), codec);
     end = coding->encode(&series->code, &opened(*series).value, step, bits, out);
   }
   return static_cast<uint32_t>(end - out);
@@ -294,14 +291,10 @@ void SeriesStore::seal(uint32_t ref) {
 }
 
 void SeriesStore::set_root(std::span<const uint8_t> bytes, BlockMeta* meta) {
-  BlockReader reader;
   ContentRoot root(*hash_);
-  Point points[16];
-  LAMBDA_EXPECT(reader.open(bytes, 0, options_.codings).ok());
-  while (const size_t count = reader.next(points)) {
-    for (size_t i = 0; i < count; ++i) root.add(points[i]);
-  }
-  LAMBDA_EXPECT(reader.status().ok());  // what was written a moment ago does not read back: memory is not ours
+  const auto add = [](void* to, uint64_t, uint64_t, Point point) { static_cast<ContentRoot*>(to)->add(point); };
+  // What was written a moment ago reads back, or memory is not ours.
+  LAMBDA_EXPECT(visit(bytes, 0, INT64_MIN, INT64_MAX, add, &root));
   root.finish(meta->root);
 }
 

@@ -48,7 +48,7 @@ void SeriesStore::describe(uint32_t page, SealedBlock* block) const {
   uint8_t head[kBlockHeaderBytesMax];
   const size_t bytes = found.bytes < sizeof head ? found.bytes : sizeof head;
   gather(page, found.start, bytes, head);
-  read_info({head, bytes}, boots_[found.boot], &block->info, options_.codings);
+  read_info({head, bytes}, boots_[found.boot], &block->info, codings());
   block->id = {page, found.serial};
   block->state = found.state;
   block->parcel = found.parcel;
@@ -129,7 +129,7 @@ bool SeriesStore::open_info(uint32_t ref, BlockInfo* info) const {
 bool SeriesStore::visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
                         void* context) const {
   BlockReader reader;
-  if (!reader.open(bytes, boot, options_.codings).ok()) return false;
+  if (!reader.open(bytes, boot, codings()).ok()) return false;
   uint64_t ordinal = reader.info().first_ordinal;
   Point points[16];
   while (const size_t count = reader.next(points)) {
@@ -142,8 +142,9 @@ bool SeriesStore::visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t f
 
 bool SeriesStore::read_block(BlockId id, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const {
   const BlockMeta* found = sealed(id);
-  const size_t bytes = copy(id, {scratch_, options_.block_bytes_max});
-  return bytes > 0 && visit({scratch_, bytes}, boots_[found->boot], from_ms, to_ms, visitor, context);
+  if (found == nullptr) return false;
+  gather(id.page, found->start, found->bytes, scratch_);
+  return visit({scratch_, found->bytes}, boots_[found->boot], from_ms, to_ms, visitor, context);
 }
 
 bool SeriesStore::read_open(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const {
@@ -155,7 +156,8 @@ bool SeriesStore::read(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor vis
   const Series* found = series(ref);
   if (found == nullptr) return false;
   SealedBlock block;
-  for (bool more = first_of(ref, &block); more; more = next_of(block.id, &block)) {
+  for (uint32_t page = found->sealed_first; page != kNone; page = meta(page).series_next) {
+    describe(page, &block);
     if (block.info.t_max < from_ms || block.info.t_min > to_ms) continue;
     if (!read_block(block.id, from_ms, to_ms, visitor, context)) return false;
   }

@@ -31,7 +31,7 @@ uint32_t SeriesStore::boot_index(uint64_t boot) {
 StoreResult SeriesStore::restore(std::span<const uint8_t> bytes, uint64_t boot, BlockState state, int64_t age_ms,
                                  uint32_t thinned) {
   BlockReader reader;
-  if (bytes.size() > options_.block_bytes_max || !reader.open(bytes, boot, options_.codings).ok()) {
+  if (bytes.size() > options_.block_bytes_max || !reader.open(bytes, boot, codings()).ok()) {
     return StoreResult::kNoSeries;
   }
   const BlockInfo info = reader.info();

@@ -107,7 +107,7 @@ void UplinkMachine::connected(int64_t now_ms) {
   answered_ = false;
   boots_stale_ = true;
   for (size_t i = 0; i < kUplinkLanes; ++i) rewind(static_cast<Lane>(i));
-  if constexpr (kUplinkLanes > 1) share_.begin(clock_ms_);
+  share_.begin(clock_ms_);
   rescan_ms_ = clock_ms_ + options_.answer_timeout_ms_max;
 }
 
@@ -428,7 +428,7 @@ void UplinkMachine::take_nack(const NackView& nack) {
   }
   answered_ = connected_;
   // By verdict: other, retry after, permanent, new boot, declare.
-  static constexpr uint64_t UplinkCounters::*kCounters[] = {
+  static constexpr EventCount UplinkCounters::*kCounters[] = {
       &UplinkCounters::nacks_retry, &UplinkCounters::nacks_retry, &UplinkCounters::nacks_permanent,
       &UplinkCounters::nacks_new_boot, &UplinkCounters::nacks_declare};
   ++(counters_.*kCounters[static_cast<size_t>(nack.verdict)]);

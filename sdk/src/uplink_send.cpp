@@ -1,6 +1,7 @@
 // What the uplink sends when: lanes, window, parcels that wait.
 #include "expect.h"
 #include "lambda/uplink.h"
+#include "varint.h"
 
 namespace lambda {
 namespace {
@@ -20,7 +21,7 @@ bool in_window(State state) {
 
 }  // namespace
 
-int64_t UplinkMachine::tick(int64_t now_ms) {
+LAMBDA_ONE_COPY int64_t UplinkMachine::tick(int64_t now_ms) {
   advance(now_ms);
   blocked_ = false;
   if (connected_) {

@@ -29,7 +29,7 @@ LAMBDA_ONE_COPY inline int read_varint(const uint8_t* bytes, size_t size, uint64
   return 0;
 }
 
-inline uint8_t* write_varint(uint8_t* out, uint64_t value) {
+LAMBDA_ONE_COPY inline uint8_t* write_varint(uint8_t* out, uint64_t value) {
   for (; value >= 0x80; value >>= 7) *out++ = static_cast<uint8_t>(value | 0x80);
   *out++ = static_cast<uint8_t>(value);
   return out;

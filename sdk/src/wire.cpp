@@ -124,7 +124,7 @@ size_t embedded_size(uint32_t tag, size_t size) {
 
 // ---- Reading
 
-FieldReader::FieldReader(Bytes message) : at_(message.data()), left_(message.size()) {}
+LAMBDA_ONE_COPY FieldReader::FieldReader(Bytes message) : at_(message.data()), left_(message.size()) {}
 
 bool FieldReader::take_number(uint64_t* value) {
   const int size = read_varint(at_, left_, value);
@@ -199,9 +199,12 @@ void FieldReader::take(const Shape& shape, void* to) const {
   }
 }
 
-bool read_fields(Bytes message, const Shape& shape, void* to) {
+bool read_fields(Bytes message, const Shape& shape, void* to, FieldTaker taker) {
   FieldReader in(message);
-  while (in.next() != 0) in.take(shape, to);
+  while (const uint32_t tag = in.next()) {
+    in.take(shape, to);
+    if (taker != nullptr && !taker(in, tag, to)) return false;
+  }
   return in.ok();
 }
 

@@ -118,7 +118,9 @@ class FieldReader {
   bool ok_ = true;
 };
 
-// All that has a place; false when the message is no message.
-bool read_fields(Bytes message, const Shape& shape, void* to);
+// What is done with fields that need more than a place. False: the message is none.
+using FieldTaker = bool (*)(const FieldReader& field, uint32_t tag, void* to);
+// All that has a place, each then handed to `taker` if there is one; false when the message is no message.
+bool read_fields(Bytes message, const Shape& shape, void* to, FieldTaker taker = nullptr);
 
 }  // namespace lambda::wire

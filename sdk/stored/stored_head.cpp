@@ -53,10 +53,9 @@ uint8_t* put_aggregates(ValueType type, const Aggregates& all, uint8_t* out) {
 
 BlockError take_aggregates(Cursor* in, const BlockInfo& info, Aggregates* all) {
   uint64_t wide;
-  BlockError error = in->varint(&wide, info.count);
+  BlockError error = in->u32(&all->nan_count, info.count);
   if (error != BlockError::kNone) return error;
   all->count = info.count;
-  all->nan_count = static_cast<uint32_t>(wide);
   error = take_value(info.type, in, &all->first);
   if (error == BlockError::kNone) error = take_value(info.type, in, &all->last);
   if (all->nan_count < all->count) {

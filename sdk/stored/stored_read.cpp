@@ -13,8 +13,8 @@ struct StoredBlockReader {
     reader.info_ = info;
     reader.bytes_ = bytes.data();
     reader.size_ = bytes.size();
-    reader.bit_ = static_cast<uint64_t>(head.begin) * 8;
-    reader.bit_end_ = static_cast<uint64_t>(head.end) * 8;
+    reader.bit_ = size_t{head.begin} * 8;
+    reader.bit_end_ = size_t{head.end} * 8;
     reader.now_ = reader.low_ = reader.high_ = head.first_tick;
     reader.span_ = head.span_ticks;
     reader.code_.last_bits = info.codec == Codec::kXor32     ? head.first_bits << 32

@@ -50,4 +50,15 @@ class BacklogShare {
   bool starting_ = true;  // no answer was slow yet
 };
 
+// In its place where there is no backlog.
+class NoBacklogShare {
+ public:
+  explicit NoBacklogShare(uint32_t) {}
+  void begin(int64_t) {}
+  void answered(int64_t, int64_t, bool) {}
+  void refused(int64_t, int64_t) {}
+  uint32_t parcels() const { return 0; }
+  uint64_t shrunk() const { return 0; }
+};
+
 }  // namespace lambda

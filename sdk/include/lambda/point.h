@@ -14,6 +14,13 @@ struct Point {
   friend bool operator==(const Point&, const Point&) = default;
 };
 
+// Counts what is rarer than points. On a device (LAMBDA_ONE_LANE, see lambda/uplink.h) 32 bits last for its life.
+#ifdef LAMBDA_ONE_LANE
+using EventCount = uint32_t;
+#else
+using EventCount = uint64_t;
+#endif
+
 inline constexpr uint32_t kBlockPointsMax = 1024;
 inline constexpr int64_t kBlockSpanMsMax = 600'000;
 inline constexpr uint8_t kScaleMax = 18;

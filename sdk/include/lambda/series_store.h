@@ -100,14 +100,14 @@ struct StoreGap {
 struct SeriesStoreCounters {
   uint64_t points;          // taken by append()
   uint64_t points_refused;  // kNoMemory
-  uint64_t blocks_sealed;
-  uint64_t blocks_sealed_early;  // of those, for want of memory
-  uint64_t blocks_expired;       // safe and past retention
-  uint64_t blocks_evicted;       // safe, but within retention: memory was short
-  uint64_t blocks_dropped;       // not safe: a gap
   uint64_t points_dropped;
   uint64_t points_thinned;  // of those, by thinning: named with the block that is left
-  uint64_t gaps_full;       // times that a gap found no place
+  EventCount blocks_sealed;
+  EventCount blocks_sealed_early;  // of those, for want of memory
+  EventCount blocks_expired;       // safe and past retention
+  EventCount blocks_evicted;       // safe, but within retention: memory was short
+  EventCount blocks_dropped;       // not safe: a gap
+  EventCount gaps_full;            // times that a gap found no place
 };
 
 class SeriesStore {
@@ -299,6 +299,7 @@ class SeriesStore {
   OpenBlock& opened(const Series& series) const { return *reinterpret_cast<OpenBlock*>(page_at(series.page)); }
   Series* series(uint32_t ref) const { return ref - 1 < series_count_ ? &series_[ref - 1] : nullptr; }
   const BlockMeta* sealed(BlockId id) const;
+  BlockCodings codings() const { return kFurtherCodecs ? options_.codings : BlockCodings(); }
   bool holds(Codec codec, ValueType type) const;
   void set_shape(Series* series, const SeriesShape& shape);
 

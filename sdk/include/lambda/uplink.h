@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include <span>
+#include <type_traits>
 
 #include "lambda/backlog_share.h"
 #include "lambda/messages.h"
@@ -39,6 +40,7 @@ inline constexpr size_t kUplinkLanes = 1;
 #else
 inline constexpr size_t kUplinkLanes = 2;
 #endif
+using UplinkShare = std::conditional_t<kUplinkLanes == 1, NoBacklogShare, BacklogShare>;
 
 // What the owner of the parcels gives the machine: the spool on a host, a few kilobytes of RAM on a device.
 class Shelf {
@@ -95,10 +97,9 @@ inline constexpr size_t kUplinkGatewaysMax =
     8;  // gateways whose restarts are noticed; further ones are left to timeouts
 
 struct UplinkCounters {
-  uint64_t parcels_sent, parcels_resent, hellos_sent, acks, nacks_retry, nacks_permanent, nacks_declare, nacks_new_boot,
-      answers_malformed, answers_foreign, timeouts;
-  uint64_t
-      retries_forgotten;  // parcels waiting after a NACK that made room for others; they come up again by themselves
+  EventCount parcels_sent, parcels_resent, hellos_sent, acks, nacks_retry, nacks_permanent, nacks_declare,
+      nacks_new_boot, answers_malformed, answers_foreign, timeouts;
+  EventCount retries_forgotten;  // parcels waiting after a NACK that made room for others; they come up again
 };
 
 // A parcel the machine has in hand. Members are the machine's.
@@ -138,7 +139,7 @@ class UplinkMachine {
   bool answered() const { return answered_; }  // a gateway has answered since the connection was made
   size_t in_flight_parcels() const { return parcels_[0] + (kUplinkLanes > 1 ? parcels_[kUplinkLanes - 1] : 0); }
   size_t in_flight_bytes() const { return bytes_[0] + (kUplinkLanes > 1 ? bytes_[kUplinkLanes - 1] : 0); }
-  const BacklogShare& backlog_share() const { return share_; }
+  const UplinkShare& backlog_share() const { return share_; }
   const UplinkCounters& counters() const { return counters_; }
 
  private:
@@ -238,7 +239,7 @@ class UplinkMachine {
   int64_t forget_ms_ = 0;           // not before this may a waiting parcel be forgotten
   int64_t new_boot_ms_ = 0;         // not before this may the shelf be told to begin a new boot
   ParcelKey cursor_[kUplinkLanes];  // everything before is in the table, settled, or left to the next rescan
-  BacklogShare share_;
+  UplinkShare share_;
   UplinkCounters counters_{};
   Boot boots_[kUplinkBootsMax];
   Gateway gateways_[kUplinkGatewaysMax];

@@ -133,6 +133,9 @@ class SeriesStore {
   // else delta64. False, with nothing done: no such series, or the codec is not there or does not hold the type.
   bool write_in(uint32_t ref, Codec codec);
   uint64_t next_ordinal(uint32_t ref) const;  // 0 for an unknown series
+  // The last point taken, of this or an earlier boot, wherever it is now. False: there is none. (A series that was
+  // resume()d has one when the next point came.)
+  bool last(uint32_t ref, uint64_t* ordinal, Point* point) const;
   // The next point of the series gets this ordinal: for going on with a boot whose earlier points are elsewhere. The
   // ordinals passed over are the caller's to account for. False: unknown series, or lower than the next one now.
   bool resume(uint32_t ref, uint64_t next_ordinal);
@@ -201,6 +204,8 @@ class SeriesStore {
   // kNoSeries: it does not read back, or its series is another here.
   StoreResult restore(std::span<const uint8_t> bytes, uint64_t boot, BlockState state, int64_t age_ms,
                       uint32_t thinned = 0);
+  // last() of a series that has no points in this boot yet, from an earlier one.
+  void restore_last(uint32_t ref, uint64_t ordinal, Point point);
   // Points of earlier boots that are held elsewhere count as taken here.
   void count_restored(uint64_t points) { counters_.points += points; }
 
@@ -216,15 +221,33 @@ class SeriesStore {
   static constexpr uint32_t kNone = 0x7FFFFFFF;
   static constexpr uint32_t kSealedHead = 0x80000000;  // beside a page's link: a sealed block begins here
 
-  // One series and its open block, in one line of a host's cache. The block's chain of pages begins with room for
-  // BlockMeta, where OpenBlock lies until it is sealed, and for the head.
+  // What is kept of a series whatever it holds; what its open block needs lies in that block's first page.
   struct Series {
-    uint64_t next_ordinal;
-    CodeState code;
-    uint32_t page;  // first of the open block; kNone: there is no open block
-    uint32_t tail;  // its page being filled
+    uint64_t ordinal;  // of the point behind `last`, in the boot of that one
+    Point last;        // the last point taken, once there is one
+    uint32_t page;     // first of the open block; kNone: there is no open block
     uint32_t sealed_first;
-    uint32_t sealed_last;
+    uint32_t sealed_last : 31;
+    uint32_t of_before : 1;  // `last` is of an earlier boot, and no point of the series is of this one
+    uint32_t tick_ms : 20;
+    uint32_t scale : 5;
+    uint32_t type : 3;
+    uint32_t next_codec : 3;
+    uint32_t thins : 1;
+
+    uint64_t next_ordinal() const { return of_before != 0 ? 0 : ordinal; }
+    ValueType value_type() const { return static_cast<ValueType>(type); }
+  };
+  static_assert(sizeof(Series) == 40);
+  static_assert(kTickMsMax < 1 << 20 && kScaleMax < 1 << 5 && static_cast<unsigned>(ValueType::kState) < 1 << 3 &&
+                static_cast<unsigned>(Codec::kRuns64) < 1 << 3);
+  // At the start of an open block's first page, in the room of its BlockMeta; room for the head follows.
+  struct OpenBlock {
+    Point first;
+    int64_t opened_at;
+    uint64_t value;  // see BlockCoding
+    CodeState code;
+    uint32_t tail;            // the page being filled
     uint16_t tail_used;       // bytes of the tail that are complete
     uint16_t bytes;           // of bits so far, complete bytes
     uint32_t behind_ms : 20;  // from t_min to the last point
@@ -232,26 +255,12 @@ class SeriesStore {
     uint32_t ahead_ms : 20;  // from the last point to t_max
     uint32_t head_room : 7;  // bytes set aside for the head
     uint32_t unordered : 1;
-    uint32_t type : 4;
-    uint32_t tick_ms : 20;
-    uint32_t scale : 5;
-    uint32_t codec : 3;  // of the open block
-    uint32_t next_codec : 3;
-    uint32_t thins : 1;
+    uint32_t codec : 3;
 
     int64_t t_min() const { return code.last_time - behind_ms; }
     int64_t t_max() const { return code.last_time + ahead_ms; }
-    ValueType value_type() const { return static_cast<ValueType>(type); }
   };
-  static_assert(sizeof(Series) == 64);
-  static_assert(kBlockSpanMsMax < 1 << 20 && kTickMsMax < 1 << 20 && kBlockPointsMax < 1 << 12 &&
-                kBlockHeaderBytesMax < 1 << 7 && static_cast<unsigned>(Codec::kRuns64) < 1 << 3);
-  // What an open block needs rarely, or only in some codecs.
-  struct OpenBlock {
-    Point first;
-    int64_t opened_at;
-    uint64_t value;  // see BlockCoding
-  };
+  static_assert(kBlockSpanMsMax < 1 << 20 && kBlockPointsMax < 1 << 12 && kBlockHeaderBytesMax < 1 << 7);
 
   // At the start of a sealed block's first page; what else is known of a block is in its own head.
   struct BlockMeta {
@@ -311,9 +320,9 @@ class SeriesStore {
   size_t chain_pages(uint32_t page) const;
   void free_block(uint32_t page);
   bool open_block(Series* series, const Point& point);
-  uint32_t encode(Series* series, int32_t step, uint64_t bits, uint8_t* out) const;
-  bool append_code(Series* series, int32_t step, const Point& point);
-  void spread(Series* series, const uint8_t* codes, uint32_t used);
+  bool append_open(const Series* series, const Point& point);
+  uint32_t encode(OpenBlock* open, int32_t step, uint64_t bits, uint8_t* out) const;
+  void spread(OpenBlock* open, const uint8_t* codes, uint32_t used);
   void set_root(std::span<const uint8_t> bytes, BlockMeta* meta);
   bool note_gap(const StoreGap& gap);
   StoreGap& gap_at(uint32_t index) { return gaps_[(gap_first_ + index) % options_.gaps_max]; }

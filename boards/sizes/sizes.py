@@ -33,6 +33,7 @@ FEATURES = (("codec, content roots", r"block_(reader|writer)|codec_|crc32c|conte
             ("C library, compiler", r"lib(c_nano|gcc)\.a"), ("the rest", r"."))
 # What an image has only when it names it: macros of the program's, and what stands for it in the table.
 QUESTIONS = ("answers to a gateway's questions", ["-DQUESTIONS"])
+REORDER = ("a place for points late by one", ["-DREORDER"])
 CODECS = (("xor32: 32-bit floats", ["-DCODEC=lam_codec_xor32"]), ("slope64: counters", ["-DCODEC=lam_codec_slope64"]),
           ("runs64: states", ["-DCODEC=lam_codec_runs64"]))
 # A device's shelf has one lane; the core is measured without the choice of further codecs.
@@ -181,7 +182,7 @@ def measure():
         sdk[core] = sdk_alone(core, out)
         whole_program[core] = flash_of(sdk_alone(core, out / "lto", [*CORE, "-flto"]))
         core_flash = flash_of(sdk[core])
-        for name, main in (("snapshots in flash", "flash_main.c"), QUESTIONS):
+        for name, main in (("snapshots in flash", "flash_main.c"), QUESTIONS, REORDER):
             program = {"main": main} if isinstance(main, str) else {"main_options": main}
             optional[name].append(flash_of(sdk_alone(core, out / "optional", **program)) - core_flash)
         choice = flash_of(sdk_alone(core, out / "codecs", ()))

@@ -79,6 +79,7 @@ SeriesStoreOptions store_options(const lam_config& config) {
   options.retention_ms = config.retention_ms;
   options.seal_age_ms = config.seal_age_ms;
   options.codings = {config.codecs, config.codec_count};
+  options.reorder = config.reorder;
   if (config.pressure != nullptr) options.thinning = config.pressure->thinning;
   return options;
 }

@@ -141,6 +141,10 @@ Appended SeriesStore::append(uint32_t ref, Point point) {
   Series* found = series(ref);
   if (found == nullptr) return {StoreResult::kNoSeries, 0};
   if (found->ordinal == kOrdinalsEnd && found->of_before == 0) return {StoreResult::kOrdinals, 0};
+  if (options_.reorder != nullptr && options_.reorder->take(this, ref, point)) {
+    ++counters_.points;
+    return {StoreResult::kOk, found->ordinal++ - 1};
+  }
   bool taken = false;
   if (found->page != kNone) {
     taken = append_open(found, point);
@@ -274,10 +278,11 @@ void SeriesStore::seal(uint32_t ref) {
   const uint32_t page = found->page;
   size_t head_bytes;
   const size_t whole = write_open(*found, {scratch_, options_.block_bytes_max}, &head_bytes);
+  uint8_t* const begin = page_at(page);
   const size_t head_room = opened(*found).head_room;
   LAMBDA_EXPECT(whole > 0 && head_bytes <= head_room);
   const size_t start = sizeof(BlockMeta) + head_room - head_bytes;
-  __builtin_memcpy(page_at(page) + start, scratch_, head_bytes);
+  __builtin_memcpy(begin + start, scratch_, head_bytes);
   const size_t body = whole - kChecksumBytes;
 
   // The checksum goes behind the bits, where room was kept for it; a page that is not needed then goes back.
@@ -295,7 +300,7 @@ void SeriesStore::seal(uint32_t ref) {
   links_[tail] = kNone;
 
   links_[page] |= kSealedHead;
-  BlockMeta* meta = new (page_at(page)) BlockMeta{};
+  BlockMeta* meta = new (begin) BlockMeta{};
   if (++serial_ == 0) serial_ = 1;
   meta->sealed_at = now_ms_;
   meta->serial = serial_;
@@ -441,12 +446,12 @@ bool SeriesStore::drop(uint32_t page) {
 
 bool SeriesStore::seal_largest(const Series* spared) {
   const Series* largest = nullptr;
-  uint32_t most = 0;
+  int32_t most = -1;
   for (uint32_t i = 0; i < series_count_; ++i) {
     const Series* const series = &series_[i];
     if (series->page == kNone || series == spared) continue;
-    const uint32_t bytes = opened(*series).bytes;
-    if (largest != nullptr && bytes <= most) continue;
+    const int32_t bytes = opened(*series).bytes;
+    if (bytes <= most) continue;
     largest = series;
     most = bytes;
   }

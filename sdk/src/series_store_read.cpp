@@ -112,7 +112,9 @@ size_t SeriesStore::copy(BlockId id, std::span<uint8_t> out) const {
 size_t SeriesStore::copy_open(uint32_t ref, std::span<uint8_t> out) const {
   const Series* found = series(ref);
   size_t head_bytes;
-  return found == nullptr || found->page == kNone ? 0 : write_open(*found, out, &head_bytes);
+  if (found == nullptr || found->page == kNone) return 0;
+  if (options_.reorder != nullptr) options_.reorder->keep(this, ref);
+  return write_open(*found, out, &head_bytes);
 }
 
 // The whole block of a series that has an open one; 0: it does not fit.

@@ -28,6 +28,7 @@
 #include "lambda/codecs.h"
 #include "lambda/hash.h"
 #include "lambda/point.h"
+#include "lambda/reorder.h"
 #include "lambda/thinning.h"
 
 namespace lambda {
@@ -35,11 +36,12 @@ namespace lambda {
 struct SeriesStoreOptions {
   uint32_t series_max = 0;
   uint32_t gaps_max = 16;
-  uint32_t page_bytes = 128;        // 128..4096, a multiple of 8. Small pages waste less, large ones cost fewer links
-  uint32_t block_bytes_max = 4096;  // a block is sealed before it is longer; 256..16384
-  int64_t retention_ms = 600'000;   // a safe block stays so long after it was sealed, while memory lasts
-  int64_t seal_age_ms = 60'000;     // tick() seals a block that was opened so long ago; up to ten minutes
-  BlockCodings codings = {};        // codecs it has beside xor64 and delta64: lambda/codecs.h
+  uint32_t page_bytes = 128;         // 128..4096, a multiple of 8. Small pages waste less, large ones cost fewer links
+  uint32_t block_bytes_max = 4096;   // a block is sealed before it is longer; 256..16384
+  int64_t retention_ms = 600'000;    // a safe block stays so long after it was sealed, while memory lasts
+  int64_t seal_age_ms = 60'000;      // tick() seals a block that was opened so long ago; up to ten minutes
+  BlockCodings codings = {};         // codecs it has beside xor64 and delta64: lambda/codecs.h
+  const Reorder* reorder = nullptr;  // &kReorderByOne: what is late by one place goes there; 16 bytes a series more
   const Thinning* thinning = nullptr;  // &kThinGauges: thins before it drops, and takes a block's bytes more for that
 };
 
@@ -133,13 +135,14 @@ class SeriesStore {
   // else delta64. False, with nothing done: no such series, or the codec is not there or does not hold the type.
   bool write_in(uint32_t ref, Codec codec);
   uint64_t next_ordinal(uint32_t ref) const;  // 0 for an unknown series
-  // The last point taken, of this or an earlier boot, wherever it is now. False: there is none. (A series that was
-  // resume()d has one when the next point came.)
+  // The last point of the stream, of this or an earlier boot, wherever it is now. False: there is none. (A series that
+  // was resume()d has one when the next point came.)
   bool last(uint32_t ref, uint64_t* ordinal, Point* point) const;
   // The next point of the series gets this ordinal: for going on with a boot whose earlier points are elsewhere. The
   // ordinals passed over are the caller's to account for. False: unknown series, or lower than the next one now.
   bool resume(uint32_t ref, uint64_t next_ordinal);
 
+  // With `reorder` the ordinal is that of the point's place, and the newest point of the series may have the next one.
   Appended append(uint32_t ref, Point point);
 
   // Ends the open block of one or of all series, if it has points. Takes no memory and cannot fail.
@@ -216,7 +219,8 @@ class SeriesStore {
   const SeriesStoreCounters& counters() const { return counters_; }
 
  private:
-  friend class Thinner;  // thinning.cpp
+  friend class Reorderer;  // reorder.cpp
+  friend class Thinner;    // thinning.cpp
 
   static constexpr uint32_t kNone = 0x7FFFFFFF;
   static constexpr uint32_t kSealedHead = 0x80000000;  // beside a page's link: a sealed block begins here
@@ -224,7 +228,7 @@ class SeriesStore {
   // What is kept of a series whatever it holds; what its open block needs lies in that block's first page.
   struct Series {
     uint64_t ordinal;  // of the point behind `last`, in the boot of that one
-    Point last;        // the last point taken, once there is one
+    Point last;        // of the stream, once there is one
     uint32_t page;     // first of the open block; kNone: there is no open block
     uint32_t sealed_first;
     uint32_t sealed_last : 31;
@@ -262,6 +266,19 @@ class SeriesStore {
   };
   static_assert(kBlockSpanMsMax < 1 << 20 && kBlockPointsMax < 1 << 12 && kBlockHeaderBytesMax < 1 << 7);
 
+  // How the open block stood before its newest point; what is not here follows from how it stands now.
+  struct BeforeNewest {
+    uint64_t last_bits;
+    uint32_t step : 21;  // with its sign
+    uint32_t fill : 3;
+    uint32_t partial : 8;
+    uint32_t window_lead : 8;
+    uint32_t window_bits : 8;
+    uint32_t bytes : 15;
+    uint32_t kept : 1;  // nothing comes before the newest any more
+  };
+  static_assert(sizeof(BeforeNewest) == 16);
+
   // At the start of a sealed block's first page; what else is known of a block is in its own head.
   struct BlockMeta {
     int64_t sealed_at;
@@ -293,7 +310,9 @@ class SeriesStore {
 
   static constexpr size_t round_up(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
   static constexpr size_t fixed_bytes(const SeriesStoreOptions& options) {
-    return round_up(options.series_max * sizeof(Series)) + round_up(options.gaps_max * sizeof(StoreGap)) +
+    // What the order of points needs lies behind the pages.
+    const size_t of_series = sizeof(Series) + (options.reorder != nullptr ? sizeof(BeforeNewest) : 0);
+    return round_up(options.series_max * of_series) + round_up(options.gaps_max * sizeof(StoreGap)) +
            round_up(options.block_bytes_max) + thinning_bytes(options);
   }
   // What BlockWriter needs for a block, and some to spare. It lies behind scratch_.

@@ -140,7 +140,7 @@ bool SeriesStore::resume(uint32_t ref, uint64_t next_ordinal) {
 Appended SeriesStore::append(uint32_t ref, Point point) {
   Series* found = series(ref);
   if (found == nullptr) return {StoreResult::kNoSeries, 0};
-  if (found->ordinal == kOrdinalsEnd && found->of_before == 0) return {StoreResult::kOrdinals, 0};
+  if (found->ordinal >= kOrdinalsEnd && found->of_before == 0) return {StoreResult::kOrdinals, 0};
   if (options_.reorder != nullptr && options_.reorder->take(this, ref, point)) {
     ++counters_.points;
     return {StoreResult::kOk, found->ordinal++ - 1};

@@ -316,8 +316,8 @@ TEST(SeriesStore, TheLastPointIsKnownWhateverBecameOfItsBlock) {
     SeriesStoreOptions options{.series_max = 1, .gaps_max = 1, .page_bytes = 128, .codings = kAllCodings};
     World world(options, 2);
     const uint32_t ref = world.add(type);
-    if (type == ValueType::kI64) ASSERT_TRUE(world.store.write_in(ref, Codec::kSlope64));
-    if (type == ValueType::kState) ASSERT_TRUE(world.store.write_in(ref, Codec::kRuns64));
+    const bool further = type == ValueType::kI64 || type == ValueType::kState;
+    ASSERT_TRUE(!further || world.store.write_in(ref, type == ValueType::kI64 ? Codec::kSlope64 : Codec::kRuns64));
     uint64_t ordinal = 99;
     Point last;
     const auto expect_last = [&](uint64_t expected_ordinal, Point expected) {

@@ -32,7 +32,7 @@ F64, F32, I64, DEC, STATE = 1, 2, 3, 4, 5
 INSTRUCTIONS_WANTED, INSTRUCTIONS_MAX = 250, 275
 # What must hold: bytes of ten minutes of a sensor in tenths at 1 Hz, and
 # of a state that does not change; bytes a series takes whatever it holds.
-SENSOR_BYTES_MUST, STEADY_BYTES_MUST, STATE_BYTES_MUST = 700, 30, 64
+SENSOR_BYTES_MUST, STEADY_BYTES_MUST, STATE_BYTES_MUST = 700, 30, 40
 
 
 def writer_of_vectors():

@@ -22,12 +22,10 @@ NANOPB = ROOT / "third_party/nanopb-0.4.7"
 BOARDS = {"mps2-an385": "Cortex-M3", "mps2-an386": "Cortex-M4F", "mps2-an505": "Cortex-M33"}
 CORES = {"cortex-m3": ["-mfloat-abi=soft"], "cortex-m0plus": ["-mfloat-abi=soft"]}
 # Bytes: whole image on a Cortex-M3; the SDK alone (codec, store, reading, parcels, uplink), linked; hashing and signing
-# alone, linked; the state of one series. Where the SDK should be is 20 KB, and a series 64 bytes; until then they may
-# not grow.
+# alone, linked; the state of one series. Where the SDK should be is 20 KB; until then it may not grow.
 BUDGET = {"image_flash": 144 * 1024, "image_ram": 46 * 1024, "sdk_flash": 30 * 1024, "sdk_flash_lto": 26 * 1024,
-          "signing_flash": 18 * 1024, "series_state": 104}
+          "signing_flash": 18 * 1024, "series_state": 64}
 SDK_FLASH_WANTED = 20 * 1024
-SERIES_STATE_WANTED = 64
 # Of the SDK alone; what no pattern names is told as the rest.
 FEATURES = (("codec, content roots", r"block_(reader|writer)|codec_|crc32c|content_root"),
             ("series store", r"series_store\.cpp"), ("reading on the device", r"series_store_read"),
@@ -36,6 +34,7 @@ FEATURES = (("codec, content roots", r"block_(reader|writer)|codec_|crc32c|conte
             ("C library, compiler", r"lib(c_nano|gcc)\.a"), ("the rest", r"."))
 # What an image has only when it names it: macros of the program's, and what stands for it in the table.
 QUESTIONS = ("answers to a gateway's questions", ["-DQUESTIONS"])
+REORDER = ("a place for points late by one", ["-DREORDER"])
 CODECS = (("xor32: 32-bit floats", ["-DCODEC=lam_codec_xor32"]), ("slope64: counters", ["-DCODEC=lam_codec_slope64"]),
           ("runs64: states", ["-DCODEC=lam_codec_runs64"]))
 # A device's shelf has one lane; the core is measured without the choice of further codecs.
@@ -188,7 +187,7 @@ def measure():
         sdk[core] = sdk_alone(core, out)
         whole_program[core] = flash_of(sdk_alone(core, out / "lto", [*CORE, "-flto"]))
         core_flash = flash_of(sdk[core])
-        for name, main in (("snapshots in flash", "flash_main.c"), QUESTIONS):
+        for name, main in (("snapshots in flash", "flash_main.c"), QUESTIONS, REORDER):
             program = {"main": main} if isinstance(main, str) else {"main_options": main}
             optional[name].append(flash_of(sdk_alone(core, out / "optional", **program)) - core_flash)
         choice = flash_of(sdk_alone(core, out / "codecs", ()))
@@ -216,7 +215,7 @@ def measure():
     taken = state(ROOT / "build/sizes/cortex-m3")
     lines += ["## State in the arena, Cortex-M3", "",
               "What `lam_memory_min()` asks for beside pages of points. "
-              f"Where a series should be: {SERIES_STATE_WANTED}.", "",
+              f"A series may take {BUDGET['series_state']}.", "",
               *table(["of", "bytes"], [("the device, with a block and a hello in work", taken["device"]),
                                        ("each parcel of 2,048 bytes that may be in flight", taken["parcel"]),
                                        ("each series", taken["series"])])]

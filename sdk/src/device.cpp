@@ -88,6 +88,7 @@ SeriesStoreOptions store_options(const lam_config& config) {
   options.retention_ms = config.retention_ms;
   options.seal_age_ms = config.seal_age_ms;
   options.codings = {config.codecs, config.codec_count};
+  options.reorder = config.reorder;
   if (config.pressure != nullptr) options.thinning = config.pressure->thinning;
   return options;
 }
@@ -232,23 +233,9 @@ lam_status Device::append(lam_series ref, lam_type type, uint64_t bits) {
 
 lam_status Device::append_at(lam_series ref, int64_t time_ms, uint64_t bits) {
   if (spec(ref) == nullptr) return LAM_E_INVALID;
-  const Appended appended = store_.append(ref, {time_ms, bits});
-  if (appended.result != StoreResult::kOk) {
-    ++points_rejected_;
-    return LAM_E_MEMORY;
-  }
-  Series& series = series_[ref - 1];
-  series.last = {time_ms, bits};
-  series.last_ordinal = appended.ordinal;
-  series.has_last = true;
-  return LAM_OK;
-}
-
-bool Device::last(lam_series ref, uint64_t* ordinal, Point* point) const {
-  if (spec(ref) == nullptr || !series_[ref - 1].has_last) return false;
-  *ordinal = series_[ref - 1].last_ordinal;
-  *point = series_[ref - 1].last;
-  return true;
+  if (store_.append(ref, {time_ms, bits}).result == StoreResult::kOk) return LAM_OK;
+  ++points_rejected_;
+  return LAM_E_MEMORY;
 }
 
 // ---- Time

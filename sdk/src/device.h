@@ -72,7 +72,6 @@ class Device final : private Shelf {
 
   const SeriesStore& store() const { return store_; }
   const lam_series_spec* spec(lam_series ref) const;
-  bool last(lam_series ref, uint64_t* ordinal, Point* point) const;
   void counters(lam_counters* counters) const;
 
   void set_questions(DeviceQuestions* questions) { questions_ = questions; }
@@ -92,12 +91,9 @@ class Device final : private Shelf {
 
   struct Series {
     const lam_series_spec* spec;
-    Point last;
-    uint64_t last_ordinal;
     uint8_t declared;  // a bit for each place of boots_: a parcel of that boot declares it
     uint8_t wanted;    // a bit for each place of boots_: the gateway asks for it
-    bool has_last;
-    bool in_plan;  // goes with the parcel being built
+    bool in_plan;      // goes with the parcel being built
   };
   struct Boot {
     uint64_t id = 0;

@@ -234,11 +234,14 @@ void DeviceFlash::write_series(SnapshotWriter* out) const {
     out->bytes(raw, sizeof raw);
     out->varint(device_.store_.next_ordinal(ref));
     out->u8(declared);
-    out->u8(series.has_last ? snapshot_flag::kHasLast : 0);
-    if (!series.has_last) continue;
-    out->varint(series.last_ordinal);
-    out->u64(static_cast<uint64_t>(series.last.time_ms));
-    out->u64(series.last.bits);
+    uint64_t last_ordinal;
+    Point last;
+    const bool has_last = device_.store_.last(ref, &last_ordinal, &last);
+    out->u8(has_last ? snapshot_flag::kHasLast : 0);
+    if (!has_last) continue;
+    out->varint(last_ordinal);
+    out->u64(static_cast<uint64_t>(last.time_ms));
+    out->u64(last.bits);
   }
 }
 

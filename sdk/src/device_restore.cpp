@@ -191,9 +191,7 @@ void DeviceFlash::read_series(Reading* reading) {
   }
   marked_[reading->series++] = next_ordinal;  // of the snapshot's last boot, until the notes are read
   if (!reading->taking) return;
-  series.has_last = has_last;
-  series.last_ordinal = last_ordinal;
-  series.last = {last_ms, last_bits};
+  if (has_last) device_.store_.restore_last(reading->series, last_ordinal, {last_ms, last_bits});
   for (uint32_t i = 0; i < boots_in_snapshot_; ++i) {
     if ((declared >> i & 1) != 0 && candidates_[i].place >= 0) series.declared |= bit(candidates_[i].place);
   }

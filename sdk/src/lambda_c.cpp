@@ -147,7 +147,7 @@ lam_status lam_last(const lam_device* device, lam_series series, lam_point* poin
   const lam_series_spec* spec = of(device).spec(series);
   if (spec == nullptr || point == nullptr) return LAM_E_INVALID;
   Point found;
-  if (!of(device).last(series, &point->ordinal, &found)) return LAM_E_NO_DATA;
+  if (!of(device).store().last(series, &point->ordinal, &found)) return LAM_E_NO_DATA;
   point->time_ms = found.time_ms;
   point->value = value_of(*spec, found.bits);
   return LAM_OK;

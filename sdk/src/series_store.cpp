@@ -76,8 +76,11 @@ bool SeriesStore::add(const SeriesShape& shape, uint32_t* ref) {
 
 bool SeriesStore::replace(uint32_t ref, const SeriesShape& shape) {
   Series* found = series(ref);
-  if (found == nullptr || found->page != kNone || found->sealed_first != kNone || found->next_ordinal != 0)
+  if (found == nullptr || found->page != kNone || found->sealed_first != kNone || found->next_ordinal() != 0) {
     return false;
+  }
+  found->ordinal = 0;
+  found->of_before = 0;
   set_shape(found, shape);
   return true;
 }
@@ -86,7 +89,7 @@ void SeriesStore::set_shape(Series* series, const SeriesShape& shape) {
   LAMBDA_EXPECT(has_codec_for(shape.type) && shape.scale <= kScaleMax && shape.tick_ms >= 1 &&
                 shape.tick_ms <= kTickMsMax);
   series->tick_ms = shape.tick_ms & 0xFFFFF;
-  series->type = static_cast<uint32_t>(shape.type) & 0xF;
+  series->type = static_cast<uint32_t>(shape.type) & 7;
   series->scale = (shape.type == ValueType::kDec ? shape.scale : 0u) & 0x1F;
   series->next_codec = static_cast<uint32_t>(codec_of(shape.type)) & 7;
   series->thins = shape.thins ? 1 : 0;
@@ -119,35 +122,29 @@ bool SeriesStore::shape(uint32_t ref, SeriesShape* shape) const {
 
 uint64_t SeriesStore::next_ordinal(uint32_t ref) const {
   const Series* found = series(ref);
-  return found == nullptr ? 0 : found->next_ordinal;
+  return found == nullptr ? 0 : found->next_ordinal();
 }
 
 bool SeriesStore::resume(uint32_t ref, uint64_t next_ordinal) {
   Series* found = series(ref);
-  if (found == nullptr || next_ordinal < found->next_ordinal || next_ordinal > kOrdinalsEnd) return false;
+  if (found == nullptr || next_ordinal < found->next_ordinal() || next_ordinal > kOrdinalsEnd) return false;
   seal(ref);
-  found->next_ordinal = next_ordinal;
+  found->ordinal = next_ordinal;
+  found->of_before = 0;
   return true;
 }
 
 Appended SeriesStore::append(uint32_t ref, Point point) {
   Series* found = series(ref);
   if (found == nullptr) return {StoreResult::kNoSeries, 0};
-  if (found->next_ordinal == kOrdinalsEnd) return {StoreResult::kOrdinals, 0};
+  if (found->ordinal >= kOrdinalsEnd && found->of_before == 0) return {StoreResult::kOrdinals, 0};
+  if (options_.reorder != nullptr && options_.reorder->take(this, ref, point)) {
+    ++counters_.points;
+    return {StoreResult::kOk, found->ordinal++ - 1};
+  }
   bool taken = false;
   if (found->page != kNone) {
-    Step step;
-    const Reach reach{found->t_min(), found->t_max(), found->count, found->tick_ms};
-    if (step_to(reach, found->code.last_time, point.time_ms, &step) &&
-        found->head_room + found->bytes + kPointRoom <= options_.block_bytes_max) {
-      taken = append_code(found, step.ticks, point);
-      if (taken) {
-        found->behind_ms = static_cast<uint32_t>(point.time_ms - step.t_min) & 0xFFFFF;
-        found->ahead_ms = static_cast<uint32_t>(step.t_max - point.time_ms) & 0xFFFFF;
-      } else {
-        ++counters_.blocks_sealed_early;
-      }
-    }
+    taken = append_open(found, point);
     if (!taken) seal(ref);
   }
   if (!taken && !open_block(found, point)) {
@@ -155,95 +152,121 @@ Appended SeriesStore::append(uint32_t ref, Point point) {
     return {StoreResult::kNoMemory, 0};
   }
   ++counters_.points;
-  return {StoreResult::kOk, found->next_ordinal++};
+  found->last = point;
+  return {StoreResult::kOk, found->ordinal++};
 }
 
 bool SeriesStore::open_block(Series* series, const Point& point) {
-  series->code = CodeState{};
-  series->code.last_time = point.time_ms;
-  series->code.last_bits = point.bits;
-  series->behind_ms = 0;
-  series->ahead_ms = 0;
-  series->count = 0;
-  series->codec = series->next_codec;
-  const size_t head_room = head_bytes_max(info_of(*series), point);
-  const size_t used = sizeof(BlockMeta) + head_room;
   const uint32_t page = take_page(series);
   if (page == kNone) return false;
+  series->page = page;
+  OpenBlock* const open = new (page_at(page)) OpenBlock{};
+  open->first = point;
+  open->opened_at = now_ms_;
+  open->code.last_time = point.time_ms;
+  open->code.last_bits = point.bits;
+  open->tail = page;
+  open->codec = series->next_codec;
+  const size_t head_room = head_bytes_max(info_of(*series), point);
+  const size_t used = sizeof(BlockMeta) + head_room;
   if (used + 1 + kChecksumBytes > options_.page_bytes) {  // a small page and a long head: the checksum needs another
     const uint32_t second = take_page(series);
     if (second == kNone) {
+      series->page = kNone;
       give_pages_back(page);
       return false;
     }
     links_[page] = second;
   }
-  series->page = page;
-  series->tail = page;
-  series->tail_used = static_cast<uint16_t>(used);
-  series->bytes = 0;
-  series->count = 1;
-  series->head_room = head_room & 0x7F;
-  series->unordered = 0;
-  OpenBlock* const open = new (page_at(page)) OpenBlock{point, now_ms_, 0};
-  const BlockCoding* const coding = find_coding(codings(), static_cast<Codec>(series->codec));
-  if (coding != nullptr) coding->start(point.bits, &series->code, &open->value);
+  open->tail_used = static_cast<uint16_t>(used);
+  open->count = 1;
+  open->head_room = head_room & 0x7F;
+  const BlockCoding* const coding = find_coding(codings(), static_cast<Codec>(open->codec));
+  if (coding != nullptr) coding->start(point.bits, &open->code, &open->value);
+  series->ordinal = series->next_ordinal();
+  series->of_before = 0;
   return true;
 }
 
 // Writes one more code; returns how many bytes it completed.
-uint32_t SeriesStore::encode(Series* series, int32_t step, uint64_t bits, uint8_t* out) const {
-  const auto codec = static_cast<Codec>(series->codec);
+uint32_t SeriesStore::encode(OpenBlock* open, int32_t step, uint64_t bits, uint8_t* out) const {
+  const auto codec = static_cast<Codec>(open->codec);
   uint8_t* end;
   if (codec == Codec::kXor64) {
-    end = encode_point_here<Codec::kXor64>(&series->code, step, bits, out);
+    end = encode_point_here<Codec::kXor64>(&open->code, step, bits, out);
   } else if (!kFurtherCodecs || codec == Codec::kDelta64) {
-    end = encode_point_here<Codec::kDelta64>(&series->code, step, bits, out);
+    end = encode_point_here<Codec::kDelta64>(&open->code, step, bits, out);
   } else {
     const BlockCoding* const coding = find_coding(codings(), codec);
-    end = coding->encode(&series->code, &opened(*series).value, step, bits, out);
+    end = coding->encode(&open->code, &open->value, step, bits, out);
   }
   return static_cast<uint32_t>(end - out);
 }
 
-// False, with nothing done: a page is needed and there is none.
-bool SeriesStore::append_code(Series* series, int32_t step, const Point& point) {
-  const uint32_t tail_used = series->tail_used;
+// False, with nothing done: the open block is not to have this point, or a page is needed and there is none.
+bool SeriesStore::append_open(const Series* series, const Point& point) {
+  OpenBlock* const open = &opened(*series);
+  // What step_to() decides, in 32 bits.
+  constexpr auto kSpan = static_cast<int32_t>(kBlockSpanMsMax);
+  const bool back = point.time_ms < open->code.last_time;
+  const auto ticks = static_cast<uint64_t>(point.time_ms) - static_cast<uint64_t>(open->code.last_time);
+  const uint64_t far = back ? 0 - ticks : ticks;
+  if (far > uint64_t{kSpan}) return false;
+  auto step = static_cast<int32_t>(ticks);
+  int32_t behind = static_cast<int32_t>(open->behind_ms) + step;
+  int32_t ahead = static_cast<int32_t>(open->ahead_ms) - step;
+  if (behind < 0) behind = 0;
+  if (ahead < 0) ahead = 0;
+  if (behind + ahead > kSpan || open->count >= kBlockPointsMax ||
+      open->head_room + open->bytes + kPointRoom > options_.block_bytes_max) {
+    return false;
+  }
+  if (series->tick_ms != 1) {
+    const auto tick = static_cast<int32_t>(series->tick_ms);
+    if (step % tick != 0) return false;
+    step /= tick;
+  }
+  const uint32_t tail_used = open->tail_used;
   uint32_t used;
   if (tail_used + kPointRoom <= options_.page_bytes) {
-    used = encode(series, step, point.bits, page_at(series->tail) + tail_used);
-    series->tail_used = static_cast<uint16_t>(tail_used + used);
+    used = encode(open, step, point.bits, page_at(open->tail) + tail_used);
+    open->tail_used = static_cast<uint16_t>(tail_used + used);
   } else {
-    if (link(series->tail) == kNone) {
+    if (link(open->tail) == kNone) {
       const uint32_t page = take_page(series);
-      if (page == kNone) return false;
-      links_[series->tail] = page;
+      if (page == kNone) {
+        ++counters_.blocks_sealed_early;
+        return false;
+      }
+      links_[open->tail] = page;
     }
     uint8_t codes[kPointRoom + 8];
-    used = encode(series, step, point.bits, codes);
-    spread(series, codes, used);
+    used = encode(open, step, point.bits, codes);
+    spread(open, codes, used);
   }
-  series->bytes = static_cast<uint16_t>(series->bytes + used);
-  series->code.last_time = point.time_ms;
-  if (step <= 0) series->unordered = 1;
-  ++series->count;
+  open->bytes = static_cast<uint16_t>(open->bytes + used);
+  open->code.last_time = point.time_ms;
+  open->behind_ms = static_cast<uint32_t>(behind) & 0xFFFFF;
+  open->ahead_ms = static_cast<uint32_t>(ahead) & 0xFFFFF;
+  if (step <= 0) open->unordered = 1;
+  ++open->count;
   return true;
 }
 
 // Puts codes, and the byte being filled behind them, where the tail ends and its next page begins.
-void SeriesStore::spread(Series* series, const uint8_t* codes, uint32_t used) {
-  const uint32_t next = link(series->tail);
-  const uint32_t left = options_.page_bytes - series->tail_used;
+void SeriesStore::spread(OpenBlock* open, const uint8_t* codes, uint32_t used) {
+  const uint32_t next = link(open->tail);
+  const uint32_t left = options_.page_bytes - open->tail_used;
   for (uint32_t i = 0; i <= used; ++i) {
-    uint8_t* const to = i < left ? page_at(series->tail) + series->tail_used + i : page_at(next) + (i - left);
+    uint8_t* const to = i < left ? page_at(open->tail) + open->tail_used + i : page_at(next) + (i - left);
     *to = codes[i];
   }
-  uint32_t tail_used = series->tail_used + used;
+  uint32_t tail_used = open->tail_used + used;
   if (tail_used >= options_.page_bytes) {
-    series->tail = next;
+    open->tail = next;
     tail_used -= options_.page_bytes;
   }
-  series->tail_used = static_cast<uint16_t>(tail_used);
+  open->tail_used = static_cast<uint16_t>(tail_used);
 }
 
 void SeriesStore::seal(uint32_t ref) {
@@ -252,9 +275,11 @@ void SeriesStore::seal(uint32_t ref) {
   const uint32_t page = found->page;
   size_t head_bytes;
   const size_t whole = write_open(*found, {scratch_, options_.block_bytes_max}, &head_bytes);
-  LAMBDA_EXPECT(whole > 0 && head_bytes <= found->head_room);
-  const size_t start = sizeof(BlockMeta) + found->head_room - head_bytes;
-  __builtin_memcpy(page_at(page) + start, scratch_, head_bytes);
+  uint8_t* const begin = page_at(page);
+  const size_t head_room = opened(*found).head_room;
+  LAMBDA_EXPECT(whole > 0 && head_bytes <= head_room);
+  const size_t start = sizeof(BlockMeta) + head_room - head_bytes;
+  __builtin_memcpy(begin + start, scratch_, head_bytes);
   const size_t body = whole - kChecksumBytes;
 
   // The checksum goes behind the bits, where room was kept for it; a page that is not needed then goes back.
@@ -272,7 +297,7 @@ void SeriesStore::seal(uint32_t ref) {
   links_[tail] = kNone;
 
   links_[page] |= kSealedHead;
-  BlockMeta* meta = new (page_at(page)) BlockMeta{};
+  BlockMeta* meta = new (begin) BlockMeta{};
   if (++serial_ == 0) serial_ = 1;
   meta->sealed_at = now_ms_;
   meta->serial = serial_;
@@ -285,7 +310,7 @@ void SeriesStore::seal(uint32_t ref) {
   meta->series_previous = found->sealed_last;
   meta->series_next = kNone;
   (found->sealed_last == kNone ? found->sealed_first : this->meta(found->sealed_last).series_next) = page;
-  found->sealed_last = page;
+  found->sealed_last = page & kNone;
   found->page = kNone;
   ++counters_.blocks_sealed;
 }
@@ -324,7 +349,10 @@ bool SeriesStore::new_boot(uint64_t boot) {
   boot_ = index;
   boots_[index] = boot;
   clock_ = 0;
-  for (uint32_t i = 0; i < series_count_; ++i) series_[i].next_ordinal = 0;
+  for (uint32_t i = 0; i < series_count_; ++i) {
+    Series& series = series_[i];
+    if (series.ordinal != 0) series.of_before = 1;
+  }
   return true;
 }
 
@@ -410,11 +438,15 @@ bool SeriesStore::drop(uint32_t page) {
 }
 
 bool SeriesStore::seal_largest(const Series* spared) {
-  Series* largest = nullptr;
+  const Series* largest = nullptr;
+  int32_t most = -1;
   for (uint32_t i = 0; i < series_count_; ++i) {
-    Series* const series = &series_[i];
+    const Series* const series = &series_[i];
     if (series->page == kNone || series == spared) continue;
-    if (largest == nullptr || series->bytes > largest->bytes) largest = series;
+    const int32_t bytes = opened(*series).bytes;
+    if (bytes <= most) continue;
+    largest = series;
+    most = bytes;
   }
   if (largest == nullptr) return false;
   // If its gap would find no place it could not go afterwards either; then it is better left open.
@@ -498,7 +530,11 @@ void SeriesStore::series_remove(uint32_t page) {
   const BlockMeta& gone = meta(page);
   Series& of = series_[gone.ref - 1];
   (gone.series_previous == kNone ? of.sealed_first : meta(gone.series_previous).series_next) = gone.series_next;
-  (gone.series_next == kNone ? of.sealed_last : meta(gone.series_next).series_previous) = gone.series_previous;
+  if (gone.series_next == kNone) {
+    of.sealed_last = gone.series_previous & kNone;
+  } else {
+    meta(gone.series_next).series_previous = gone.series_previous;
+  }
 }
 
 void SeriesStore::move(BlockId id, BlockState state) {

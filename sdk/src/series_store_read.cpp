@@ -6,20 +6,29 @@ namespace lambda {
 
 SealedBlock::SealedBlock() = default;  // once, not wherever one is
 
+bool SeriesStore::last(uint32_t ref, uint64_t* ordinal, Point* point) const {
+  const Series* found = series(ref);
+  if (found == nullptr || found->ordinal == 0) return false;
+  *ordinal = found->ordinal - 1;
+  *point = found->last;
+  return true;
+}
+
 BlockInfo SeriesStore::info_of(const Series& series) const {
+  const OpenBlock& open = opened(series);
   BlockInfo info;
   info.boot = boots_[boot_];
-  info.first_ordinal = series.next_ordinal - series.count;
-  info.t_min = series.t_min();
-  info.t_max = series.t_max();
+  info.first_ordinal = series.next_ordinal() - open.count;
+  info.t_min = open.t_min();
+  info.t_max = open.t_max();
   info.ref = ref_of(series);
   info.clock = clock_;
-  info.count = series.count;
+  info.count = open.count;
   info.tick_ms = series.tick_ms;
-  info.codec = static_cast<Codec>(series.codec);
+  info.codec = static_cast<Codec>(open.codec);
   info.type = series.value_type();
   info.scale = static_cast<uint8_t>(series.scale);
-  info.unordered = series.unordered != 0;
+  info.unordered = open.unordered != 0;
   return info;
 }
 
@@ -103,18 +112,21 @@ size_t SeriesStore::copy(BlockId id, std::span<uint8_t> out) const {
 size_t SeriesStore::copy_open(uint32_t ref, std::span<uint8_t> out) const {
   const Series* found = series(ref);
   size_t head_bytes;
-  return found == nullptr || found->page == kNone ? 0 : write_open(*found, out, &head_bytes);
+  if (found == nullptr || found->page == kNone) return 0;
+  if (options_.reorder != nullptr) options_.reorder->keep(this, ref);
+  return write_open(*found, out, &head_bytes);
 }
 
 // The whole block of a series that has an open one; 0: it does not fit.
 size_t SeriesStore::write_open(const Series& series, std::span<uint8_t> out, size_t* head_bytes) const {
   uint8_t head[kBlockHeaderBytesMax];
-  *head_bytes = write_head(info_of(series), opened(series).first, head);
-  const size_t codes = series.bytes + (has_partial_byte(static_cast<Codec>(series.codec), series.code) ? 1u : 0u);
+  const OpenBlock& open = opened(series);
+  *head_bytes = write_head(info_of(series), open.first, head);
+  const size_t codes = open.bytes + (has_partial_byte(static_cast<Codec>(open.codec), open.code) ? 1u : 0u);
   const size_t body = *head_bytes + codes;
   if (out.size() < body + kChecksumBytes) return 0;
   __builtin_memcpy(out.data(), head, *head_bytes);
-  gather(series.page, sizeof(BlockMeta) + series.head_room, codes, out.data() + *head_bytes);
+  gather(series.page, sizeof(BlockMeta) + open.head_room, codes, out.data() + *head_bytes);
   write_checksum(crc32c(out.first(body)), out.data() + body);
   return body + kChecksumBytes;
 }
@@ -161,7 +173,7 @@ bool SeriesStore::read(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor vis
     if (block.info.t_max < from_ms || block.info.t_min > to_ms) continue;
     if (!read_block(block.id, from_ms, to_ms, visitor, context)) return false;
   }
-  if (found->page == kNone || found->t_max() < from_ms || found->t_min() > to_ms) return true;
+  if (found->page == kNone || opened(*found).t_max() < from_ms || opened(*found).t_min() > to_ms) return true;
   return read_open(ref, from_ms, to_ms, visitor, context);
 }
 

@@ -17,6 +17,14 @@ bool SeriesStore::gap(uint32_t index, StoreGap* gap) const {
   return true;
 }
 
+void SeriesStore::restore_last(uint32_t ref, uint64_t ordinal, Point point) {
+  Series* const found = series(ref);
+  if (found == nullptr || found->next_ordinal() != 0) return;
+  found->ordinal = ordinal + 1;
+  found->of_before = 1;
+  found->last = point;
+}
+
 // The boot's place in boots_; one of which nothing is held is made its own. kBootsMax: there is none.
 uint32_t SeriesStore::boot_index(uint64_t boot) {
   uint32_t free = kBootsMax;
@@ -87,7 +95,7 @@ StoreResult SeriesStore::restore(std::span<const uint8_t> bytes, uint64_t boot, 
   meta->series_previous = found->sealed_last;
   meta->series_next = kNone;
   (found->sealed_last == kNone ? found->sealed_first : this->meta(found->sealed_last).series_next) = first;
-  found->sealed_last = first;
+  found->sealed_last = first & kNone;
   if (state != BlockState::kSafe) {
     counters_.points += info.count + thinned;
     counters_.points_dropped += thinned;

@@ -311,6 +311,92 @@ TEST(SeriesStore, AnotherSeriesMayTakeThePlaceOfOneOfWhichNothingIsLeft) {
   EXPECT_EQ(world.read(ref).front().bits, 1'234u);
 }
 
+TEST(SeriesStore, TheLastPointIsKnownWhateverBecameOfItsBlock) {
+  for (const ValueType type : {ValueType::kF64, ValueType::kF32, ValueType::kI64, ValueType::kState}) {
+    SeriesStoreOptions options{.series_max = 1, .gaps_max = 1, .page_bytes = 128, .codings = kAllCodings};
+    World world(options, 2);
+    const uint32_t ref = world.add(type);
+    const bool further = type == ValueType::kI64 || type == ValueType::kState;
+    ASSERT_TRUE(!further || world.store.write_in(ref, type == ValueType::kI64 ? Codec::kSlope64 : Codec::kRuns64));
+    uint64_t ordinal = 99;
+    Point last;
+    const auto expect_last = [&](uint64_t expected_ordinal, Point expected) {
+      ASSERT_TRUE(world.store.last(ref, &ordinal, &last));
+      EXPECT_EQ(ordinal, expected_ordinal);
+      EXPECT_EQ(last, expected);
+    };
+    EXPECT_FALSE(world.store.last(ref, &ordinal, &last));
+    EXPECT_FALSE(world.store.last(ref + 1, &ordinal, &last));
+    for (uint64_t i = 0; i < 3; ++i) {
+      ASSERT_EQ(world.store.append(ref, {static_cast<int64_t>(i) * 7, 50 + i * i}).result, StoreResult::kOk);
+      expect_last(i, {static_cast<int64_t>(i) * 7, 50 + i * i});
+    }
+    world.store.seal(ref);
+    expect_last(2, {14, 54});
+    world.store.safe(world.blocks(BlockState::kLoose).front().id);
+    world.store.tick(10'000'000);
+    expect_last(2, {14, 54});
+    for (uint64_t boot = 2; boot < 5; ++boot) {
+      ASSERT_TRUE(world.store.new_boot(boot));
+      expect_last(2, {14, 54});
+      EXPECT_EQ(world.store.next_ordinal(ref), 0u);
+    }
+    EXPECT_EQ(world.store.append(ref, {-5, 1}).ordinal, 0u);
+    expect_last(0, {-5, 1});
+    world.store.seal(ref);
+    ASSERT_TRUE(world.store.new_boot(5));
+    expect_last(0, {-5, 1});
+    world.store.safe(world.blocks(BlockState::kLoose).front().id);
+    world.store.tick(20'000'000);
+    ASSERT_TRUE(world.store.replace(ref, {type, 0, 1}));
+    EXPECT_FALSE(world.store.last(ref, &ordinal, &last)) << "it is another series";
+  }
+}
+
+TEST(SeriesStore, APointThatWasNotTakenIsNotTheLastOne) {
+  World world({.series_max = 3, .gaps_max = 1, .page_bytes = 128}, 2);
+  for (uint32_t ref = 1; ref <= 3; ++ref) {
+    world.add();
+    ASSERT_EQ(world.store.append(ref, {1, ref}).result, StoreResult::kOk);  // the third drops the first: the one gap
+    world.store.seal(ref);
+  }
+  for (uint64_t boot = 1; boot <= 2; ++boot) {
+    ASSERT_TRUE(boot == 1 || world.store.new_boot(boot));
+    ASSERT_EQ(world.store.append(2, {2, 8}).result, StoreResult::kNoMemory);
+    uint64_t ordinal = 99;
+    Point last;
+    ASSERT_TRUE(world.store.last(2, &ordinal, &last));
+    EXPECT_EQ(ordinal, 0u);
+    EXPECT_EQ(last, (Point{1, 2}));
+  }
+}
+
+TEST(SeriesStore, TimesThatAreFurtherApartThanATimeCanSayShareNoBlock) {
+  const int64_t ends[] = {INT64_MIN,
+                          INT64_MAX,
+                          INT64_MIN + 1,
+                          INT64_MAX - 1,
+                          0,
+                          -1,
+                          kBlockSpanMsMax,
+                          -1 - kBlockSpanMsMax,
+                          INT64_MIN + kBlockSpanMsMax,
+                          INT64_MAX - kBlockSpanMsMax};
+  for (const int64_t first : ends) {
+    for (const int64_t second : ends) {
+      World world({.series_max = 1});
+      const uint32_t ref = world.add(ValueType::kI64);
+      ASSERT_EQ(world.store.append(ref, {first, 1}).result, StoreResult::kOk);
+      ASSERT_EQ(world.store.append(ref, {second, 2}).result, StoreResult::kOk);
+      const auto apart = first < second ? static_cast<uint64_t>(second) - static_cast<uint64_t>(first)
+                                        : static_cast<uint64_t>(first) - static_cast<uint64_t>(second);
+      world.store.seal_all();
+      EXPECT_EQ(world.blocks(BlockState::kLoose).size(), apart <= uint64_t{kBlockSpanMsMax} ? 1u : 2u);
+      EXPECT_EQ(world.read(ref), (std::vector<Point>{{first, 1}, {second, 2}})) << first << " " << second;
+    }
+  }
+}
+
 TEST(SeriesStore, SafeParcelFreesExactlyTheBlocksOfThatParcel) {
   World world({.series_max = 3});
   for (int i = 0; i < 3; ++i) world.add();
@@ -506,9 +592,9 @@ TEST(SeriesStoreCodecs, ACodecThatIsNotThereOrDoesNotHoldTheTypeIsRefused) {
   EXPECT_FALSE(all.store.write_in(3, Codec::kDelta64));
 }
 
-TEST(SeriesStoreMemory, ASeriesTakes64BytesBesideItsPages) {
+TEST(SeriesStoreMemory, ASeriesTakes40BytesBesideItsPages) {
   const SeriesStoreOptions one{.series_max = 1}, many{.series_max = 1'001};
-  EXPECT_EQ(SeriesStore::arena_bytes(many, 2) - SeriesStore::arena_bytes(one, 2), 64'000u);
+  EXPECT_EQ(SeriesStore::arena_bytes(many, 2) - SeriesStore::arena_bytes(one, 2), 40'000u);
 }
 
 // How many pages a span of so many bytes gives.

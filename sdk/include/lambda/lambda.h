@@ -31,9 +31,11 @@ typedef lambda::HashState lam_hash_state;
 namespace lambda {
 struct BlockCoding;
 struct DevicePressure;
+struct Reorder;
 }  // namespace lambda
 typedef lambda::BlockCoding lam_codec;
 typedef lambda::DevicePressure lam_pressure;
+typedef lambda::Reorder lam_reorder;
 extern "C" {
 #else
 typedef struct lam_hash_state {
@@ -41,6 +43,7 @@ typedef struct lam_hash_state {
 } lam_hash_state;
 typedef struct lam_codec lam_codec;
 typedef struct lam_pressure lam_pressure;
+typedef struct lam_reorder lam_reorder;
 #endif
 
 typedef int32_t lam_status;
@@ -92,6 +95,14 @@ extern const lam_codec lam_codec_runs64;  /* LAM_STATE64, integers of a LAM_STAT
 extern const lam_pressure lam_pressure_thin;
 #define LAM_THIN (&lam_pressure_thin)
 
+/* What happens with a point whose time is before the newest one's of its series. Null: it goes behind it. LAM_REORDER:
+ * when it is late by one place only, it goes before the newest, and has its ordinal; that one has the next. So points
+ * that are handed in shuffled by one place are stored and sent as if they had come in order. What lam_range(), a
+ * gateway's question or a snapshot has read keeps its place. It takes 16 bytes of memory a series, and is linked only
+ * when named. More: lambda/reorder.h. */
+extern const lam_reorder lam_reorder_by_one;
+#define LAM_REORDER (&lam_reorder_by_one)
+
 /* Zero means the default. Texts and the list of codecs are not copied: they must outlive the device. */
 typedef struct lam_config {
   const char* site;            /* [a-z0-9-]{1,64} */
@@ -109,6 +120,7 @@ typedef struct lam_config {
   const lam_codec* const* codecs;  /* of those above; may be null when codec_count is 0 */
   uint32_t codec_count;        /* at most 8 */
   const lam_pressure* pressure;  /* null or LAM_THIN */
+  const lam_reorder* reorder;  /* null or LAM_REORDER */
 } lam_config;
 
 typedef enum lam_kind { LAM_GAUGE = 1, LAM_COUNTER = 2, LAM_STATE = 3 } lam_kind;

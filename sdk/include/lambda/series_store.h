@@ -28,6 +28,7 @@
 #include "lambda/codecs.h"
 #include "lambda/hash.h"
 #include "lambda/point.h"
+#include "lambda/reorder.h"
 #include "lambda/thinning.h"
 
 namespace lambda {
@@ -35,11 +36,12 @@ namespace lambda {
 struct SeriesStoreOptions {
   uint32_t series_max = 0;
   uint32_t gaps_max = 16;
-  uint32_t page_bytes = 128;        // 128..4096, a multiple of 8. Small pages waste less, large ones cost fewer links
-  uint32_t block_bytes_max = 4096;  // a block is sealed before it is longer; 256..16384
-  int64_t retention_ms = 600'000;   // a safe block stays so long after it was sealed, while memory lasts
-  int64_t seal_age_ms = 60'000;     // tick() seals a block that was opened so long ago; up to ten minutes
-  BlockCodings codings = {};        // codecs it has beside xor64 and delta64: lambda/codecs.h
+  uint32_t page_bytes = 128;         // 128..4096, a multiple of 8. Small pages waste less, large ones cost fewer links
+  uint32_t block_bytes_max = 4096;   // a block is sealed before it is longer; 256..16384
+  int64_t retention_ms = 600'000;    // a safe block stays so long after it was sealed, while memory lasts
+  int64_t seal_age_ms = 60'000;      // tick() seals a block that was opened so long ago; up to ten minutes
+  BlockCodings codings = {};         // codecs it has beside xor64 and delta64: lambda/codecs.h
+  const Reorder* reorder = nullptr;  // &kReorderByOne: what is late by one place goes there; 16 bytes a series more
   const Thinning* thinning = nullptr;  // &kThinGauges: thins before it drops, and takes a block's bytes more for that
 };
 
@@ -133,10 +135,14 @@ class SeriesStore {
   // else delta64. False, with nothing done: no such series, or the codec is not there or does not hold the type.
   bool write_in(uint32_t ref, Codec codec);
   uint64_t next_ordinal(uint32_t ref) const;  // 0 for an unknown series
+  // The last point of the stream, of this or an earlier boot, wherever it is now. False: there is none. (A series that
+  // was resume()d has one when the next point came.)
+  bool last(uint32_t ref, uint64_t* ordinal, Point* point) const;
   // The next point of the series gets this ordinal: for going on with a boot whose earlier points are elsewhere. The
   // ordinals passed over are the caller's to account for. False: unknown series, or lower than the next one now.
   bool resume(uint32_t ref, uint64_t next_ordinal);
 
+  // With `reorder` the ordinal is that of the point's place, and the newest point of the series may have the next one.
   Appended append(uint32_t ref, Point point);
 
   // Ends the open block of one or of all series, if it has points. Takes no memory and cannot fail.
@@ -201,6 +207,8 @@ class SeriesStore {
   // kNoSeries: it does not read back, or its series is another here.
   StoreResult restore(std::span<const uint8_t> bytes, uint64_t boot, BlockState state, int64_t age_ms,
                       uint32_t thinned = 0);
+  // last() of a series that has no points in this boot yet, from an earlier one.
+  void restore_last(uint32_t ref, uint64_t ordinal, Point point);
   // Points of earlier boots that are held elsewhere count as taken here.
   void count_restored(uint64_t points) { counters_.points += points; }
 
@@ -211,20 +219,39 @@ class SeriesStore {
   const SeriesStoreCounters& counters() const { return counters_; }
 
  private:
-  friend class Thinner;  // thinning.cpp
+  friend class Reorderer;  // reorder.cpp
+  friend class Thinner;    // thinning.cpp
 
   static constexpr uint32_t kNone = 0x7FFFFFFF;
   static constexpr uint32_t kSealedHead = 0x80000000;  // beside a page's link: a sealed block begins here
 
-  // One series and its open block, in one line of a host's cache. The block's chain of pages begins with room for
-  // BlockMeta, where OpenBlock lies until it is sealed, and for the head.
+  // What is kept of a series whatever it holds; what its open block needs lies in that block's first page.
   struct Series {
-    uint64_t next_ordinal;
-    CodeState code;
-    uint32_t page;  // first of the open block; kNone: there is no open block
-    uint32_t tail;  // its page being filled
+    uint64_t ordinal;  // of the point behind `last`, in the boot of that one
+    Point last;        // of the stream, once there is one
+    uint32_t page;     // first of the open block; kNone: there is no open block
     uint32_t sealed_first;
-    uint32_t sealed_last;
+    uint32_t sealed_last : 31;
+    uint32_t of_before : 1;  // `last` is of an earlier boot, and no point of the series is of this one
+    uint32_t tick_ms : 20;
+    uint32_t scale : 5;
+    uint32_t type : 3;
+    uint32_t next_codec : 3;
+    uint32_t thins : 1;
+
+    uint64_t next_ordinal() const { return of_before != 0 ? 0 : ordinal; }
+    ValueType value_type() const { return static_cast<ValueType>(type); }
+  };
+  static_assert(sizeof(Series) == 40);
+  static_assert(kTickMsMax < 1 << 20 && kScaleMax < 1 << 5 && static_cast<unsigned>(ValueType::kState) < 1 << 3 &&
+                static_cast<unsigned>(Codec::kRuns64) < 1 << 3);
+  // At the start of an open block's first page, in the room of its BlockMeta; room for the head follows.
+  struct OpenBlock {
+    Point first;
+    int64_t opened_at;
+    uint64_t value;  // see BlockCoding
+    CodeState code;
+    uint32_t tail;            // the page being filled
     uint16_t tail_used;       // bytes of the tail that are complete
     uint16_t bytes;           // of bits so far, complete bytes
     uint32_t behind_ms : 20;  // from t_min to the last point
@@ -232,26 +259,25 @@ class SeriesStore {
     uint32_t ahead_ms : 20;  // from the last point to t_max
     uint32_t head_room : 7;  // bytes set aside for the head
     uint32_t unordered : 1;
-    uint32_t type : 4;
-    uint32_t tick_ms : 20;
-    uint32_t scale : 5;
-    uint32_t codec : 3;  // of the open block
-    uint32_t next_codec : 3;
-    uint32_t thins : 1;
+    uint32_t codec : 3;
 
     int64_t t_min() const { return code.last_time - behind_ms; }
     int64_t t_max() const { return code.last_time + ahead_ms; }
-    ValueType value_type() const { return static_cast<ValueType>(type); }
   };
-  static_assert(sizeof(Series) == 64);
-  static_assert(kBlockSpanMsMax < 1 << 20 && kTickMsMax < 1 << 20 && kBlockPointsMax < 1 << 12 &&
-                kBlockHeaderBytesMax < 1 << 7 && static_cast<unsigned>(Codec::kRuns64) < 1 << 3);
-  // What an open block needs rarely, or only in some codecs.
-  struct OpenBlock {
-    Point first;
-    int64_t opened_at;
-    uint64_t value;  // see BlockCoding
+  static_assert(kBlockSpanMsMax < 1 << 20 && kBlockPointsMax < 1 << 12 && kBlockHeaderBytesMax < 1 << 7);
+
+  // How the open block stood before its newest point; what is not here follows from how it stands now.
+  struct BeforeNewest {
+    uint64_t last_bits;
+    uint32_t step : 21;  // with its sign
+    uint32_t fill : 3;
+    uint32_t partial : 8;
+    uint32_t window_lead : 8;
+    uint32_t window_bits : 8;
+    uint32_t bytes : 15;
+    uint32_t kept : 1;  // nothing comes before the newest any more
   };
+  static_assert(sizeof(BeforeNewest) == 16);
 
   // At the start of a sealed block's first page; what else is known of a block is in its own head.
   struct BlockMeta {
@@ -284,7 +310,9 @@ class SeriesStore {
 
   static constexpr size_t round_up(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
   static constexpr size_t fixed_bytes(const SeriesStoreOptions& options) {
-    return round_up(options.series_max * sizeof(Series)) + round_up(options.gaps_max * sizeof(StoreGap)) +
+    // What the order of points needs lies behind the pages.
+    const size_t of_series = sizeof(Series) + (options.reorder != nullptr ? sizeof(BeforeNewest) : 0);
+    return round_up(options.series_max * of_series) + round_up(options.gaps_max * sizeof(StoreGap)) +
            round_up(options.block_bytes_max) + thinning_bytes(options);
   }
   // What BlockWriter needs for a block, and some to spare. It lies behind scratch_.
@@ -312,9 +340,9 @@ class SeriesStore {
   size_t chain_pages(uint32_t page) const;
   void free_block(uint32_t page);
   bool open_block(Series* series, const Point& point);
-  uint32_t encode(Series* series, int32_t step, uint64_t bits, uint8_t* out) const;
-  bool append_code(Series* series, int32_t step, const Point& point);
-  void spread(Series* series, const uint8_t* codes, uint32_t used);
+  bool append_open(const Series* series, const Point& point);
+  uint32_t encode(OpenBlock* open, int32_t step, uint64_t bits, uint8_t* out) const;
+  void spread(OpenBlock* open, const uint8_t* codes, uint32_t used);
   void set_root(std::span<const uint8_t> bytes, BlockMeta* meta);
   bool note_gap(const StoreGap& gap);
   StoreGap& gap_at(uint32_t index) { return gaps_[(gap_first_ + index) % options_.gaps_max]; }

@@ -48,6 +48,9 @@ int main(void) {
                              .codecs = kCodecs,
                              .codec_count = 1,
 #endif
+#ifdef REORDER
+                             .reorder = LAM_REORDER,
+#endif
                              .series_max = 16};
   const lam_port port = {.context = &clock_ms,
                          .mono_ms = mono_ms,

@@ -122,9 +122,10 @@ void Readers::build_look_up(Together& group) {
   if (static_cast<size_t>(std::ranges::count_if(group.rules, can_be)) < kLookUpMin) {
     return;
   }
-  const auto rest = std::ranges::stable_partition(group.rules, std::not_fn(can_be));
-  group.looked_up.assign(rest.begin(), rest.end());
-  group.rules.erase(rest.begin(), rest.end());
+  // Not the one of ranges: clang does not read libstdc++'s.
+  const auto rest = std::stable_partition(group.rules.begin(), group.rules.end(), std::not_fn(can_be));
+  group.looked_up.assign(rest, group.rules.end());
+  group.rules.erase(rest, group.rules.end());
   for (uint32_t number = 0; number < group.looked_up.size(); ++number) {
     group.is_demand_all.push_back(meets_where(*group.looked_up[number]));
     group.row_rules.push_back(row_rule_of(*group.looked_up[number]));

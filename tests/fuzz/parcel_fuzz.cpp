@@ -1,6 +1,9 @@
 // Any bytes as any message: refused or read, never a crash. What the hosted programs' protobuf classes take for a
 // message, the SDK reads to the same fields; a parcel they read can be built again by the SDK to the same digest; and
 // whatever comes down, the uplink keeps its bounds and frees nothing that no ack covers.
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <set>
@@ -64,6 +67,25 @@ void compare_nack(const v1::Nack& theirs, const NackView& ours) {
   }
 }
 
+// Groups, which nothing of ours writes, are fields like others to protobuf; the SDK refuses a message with one. Whether
+// there may be one: what only looks like a message within the message is looked into, too.
+bool may_have_group(std::span<const uint8_t> message) {
+  using google::protobuf::internal::WireFormatLite;
+  google::protobuf::io::CodedInputStream in(message.data(), static_cast<int>(message.size()));
+  while (const uint32_t tag = in.ReadTag()) {
+    const auto type = WireFormatLite::GetTagWireType(tag);
+    if (type == WireFormatLite::WIRETYPE_START_GROUP) return true;
+    const int begin = in.CurrentPosition();
+    if (!WireFormatLite::SkipField(&in, tag)) return false;
+    const auto end = static_cast<size_t>(in.CurrentPosition());
+    if (type != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) continue;
+    uint32_t size = 0;
+    google::protobuf::io::CodedInputStream length(message.data() + begin, static_cast<int>(message.size()) - begin);
+    if (length.ReadVarint32(&size) && may_have_group(message.subspan(end - size, size))) return true;
+  }
+  return false;
+}
+
 // The input itself, and what the other implementation writes of it: there the fields must agree. (In the input itself
 // they need not: a field that comes twice is merged by one and replaced by the other.)
 void read_down(std::span<const uint8_t> input) {
@@ -72,6 +94,7 @@ void read_down(std::span<const uint8_t> input) {
   v1::Down theirs;
   if (!theirs.ParseFromArray(input.data(), static_cast<int>(input.size()))) return;
   const std::string written = theirs.SerializeAsString();
+  if (may_have_group(bytes_of(written))) return;
   const MessageError error = decode_down(bytes_of(written), &ours);
   if (theirs.has_ack()) {
     expect(error == MessageError::kNone && ours.body == DownMessage::Body::kAck);
@@ -94,7 +117,7 @@ void read_interest(std::span<const uint8_t> input) {
   v1::Interest theirs;
   if (!theirs.ParseFromArray(input.data(), static_cast<int>(input.size()))) return;
   const std::string written = theirs.SerializeAsString();
-  if (written.empty()) return;
+  if (written.empty() || may_have_group(bytes_of(written))) return;
   selectors.clear();
   const MessageError error = decode_interest(bytes_of(written), &ours, take, &selectors);
   if (theirs.version() > kMessageVersion) {

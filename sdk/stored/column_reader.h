@@ -232,7 +232,14 @@ struct ColumnReader {
     for (size_t r = 0; r < piece.count; ++r) {
       const size_t length = static_cast<size_t>(lengths[r]) + 1;
       if (length > count - at) return false;
-      for (const size_t stop = at + length; at < stop; ++at) out[at] = piece.base + values[r];
+      const uint64_t value = piece.base + values[r];
+      const size_t stop = at + length;
+      if (stop <= kMini - 4) {  // in fours, behind the run too: most are short, and the next one writes there again
+        const Four four = {value, value, value, value};
+        for (; at < stop; at += 4) store_four(four, out + at);
+        at = stop;
+      }
+      for (; at < stop; ++at) out[at] = value;
     }
     return at == count;
   }

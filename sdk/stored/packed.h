@@ -68,6 +68,9 @@ struct PackedReader {
   // The same without the times, for who knows them.
   template <bool kFused>
   LAMBDA_INLINE bool next_values(size_t count, uint64_t* bits);
+  bool has_no_ulps() const { return second.form == ColumnForm::kEven && second.base == 0 && second.slope == 0; }
+  // The main column's, for who makes the values of them: of decimals the quotients, then what put_exceptions() hands.
+  LAMBDA_INLINE bool next_integers(size_t count, uint64_t* integers);
   // Passes over 128 points.
   void skip();
 };
@@ -85,7 +88,7 @@ LAMBDA_INLINE bool divide(uint64_t* bits, size_t count, double power, double inv
 }
 
 template <bool kFused>
-LAMBDA_INLINE bool decimals(PackedReader* reader, size_t count, uint64_t* bits) {
+LAMBDA_INLINE bool decimals(PackedReader* reader, size_t piece, size_t count, uint64_t* bits) {
   const double power = reader->power;
   const double inverse = reader->inverse;
   bool fine = true;
@@ -96,10 +99,9 @@ LAMBDA_INLINE bool decimals(PackedReader* reader, size_t count, uint64_t* bits) 
   } else {
     fine = divide<false, false, kFused>(bits, count, power, inverse);
   }
-  const ColumnReader& second = reader->second;
-  if (second.form == ColumnForm::kEven && second.base == 0 && second.slope == 0) return fine;
+  if (reader->has_no_ulps()) return fine;
   uint64_t ulps[kMini];
-  fine &= second.read(reader->index / kMini, count, ulps);
+  fine &= reader->second.read(piece, count, ulps);
   const uint64_t mask = reader->info.type == ValueType::kF32 ? 0xFFFFFFFF : ~uint64_t{0};
   for (size_t i = 0; i < count; ++i) bits[i] = (bits[i] + ulps[i]) & mask;
   return fine;
@@ -118,12 +120,13 @@ inline size_t exception_place(const uint8_t* exceptions, size_t i) {
   return static_cast<size_t>(at[0] | at[1] << 8);
 }
 
-// Their places rise and are the block's.
-inline void put_exceptions(PackedReader* reader, size_t count, uint64_t* bits) {
+// Hands those among the last `count` points to `put`, by their places in these. All places rise and are the block's.
+template <class Put>
+inline void put_exceptions(PackedReader* reader, size_t count, const Put& put) {
   for (; reader->next_exception < reader->exception_count; ++reader->next_exception) {
     const size_t place = exception_place(reader->exceptions, reader->next_exception);
-    if (place >= reader->index + count) return;
-    bits[place - reader->index] = load_u64le(reader->exceptions + reader->next_exception * kExceptionBytes + 2);
+    if (place >= reader->index) return;
+    put(place + count - reader->index, load_u64le(reader->exceptions + reader->next_exception * kExceptionBytes + 2));
   }
 }
 
@@ -132,18 +135,25 @@ LAMBDA_INLINE bool PackedReader::next(size_t count, uint64_t* ticks, uint64_t* b
   return times.read(index / kMini, count, ticks) && next_values<kFused>(count, bits);
 }
 
+LAMBDA_INLINE bool PackedReader::next_integers(size_t count, uint64_t* integers) {
+  const size_t piece = index / kMini;
+  index += count;
+  return main.read(piece, count, integers);
+}
+
 template <bool kFused>
 LAMBDA_INLINE bool PackedReader::next_values(size_t count, uint64_t* bits) {
-  if (!main.read(index / kMini, count, bits)) return false;
+  const size_t piece = index / kMini;
+  if (!next_integers(count, bits)) return false;
   bool fine = true;
   if (form == ValueForm::kDecimal) {
-    fine = decimals<kFused>(this, count, bits);
-    put_exceptions(this, count, bits);
+    fine = decimals<kFused>(this, piece, count, bits);
+    put_exceptions(this, count, [&](size_t i, uint64_t exception) { bits[i] = exception; });
   } else if (form == ValueForm::kDictionary) {
     fine = entries_of(this, count, bits);
   } else if (form == ValueForm::kSplit) {
     uint64_t low[kMini];
-    fine = second.read(index / kMini, count, low) && entries_of(this, count, bits);
+    fine = second.read(piece, count, low) && entries_of(this, count, bits);
     uint64_t outside = 0;
     for (size_t i = 0; fine && i < count; ++i) {
       outside |= low[i] >> cut;
@@ -154,7 +164,6 @@ LAMBDA_INLINE bool PackedReader::next_values(size_t count, uint64_t* bits) {
   if (info.type == ValueType::kF32) {
     for (size_t i = 0; fine && i < count; ++i) fine = bits[i] <= 0xFFFFFFFF;
   }
-  index += count;
   return fine;
 }
 

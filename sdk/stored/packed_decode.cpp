@@ -52,36 +52,99 @@ struct TimeCheck {
   }
 };
 
+// The values of a block, as the reader gives them.
+template <bool kFused>
+struct ReadValues {
+  LAMBDA_INLINE bool read(PackedReader* reader, size_t n, uint64_t* bits) const {
+    return reader->next_values<kFused>(n, bits);
+  }
+  LAMBDA_INLINE void four(size_t, Four*) {}
+  LAMBDA_INLINE uint64_t one(size_t, uint64_t bits) { return bits; }
+  void finish(PackedReader*, size_t, Point*) const {}
+  bool fine() const { return true; }
+};
+
+// Those of a block of decimals, made while the points are written: they go through memory once less. kUlps: the block
+// has a second column, which is read to `ulps`, 128 of them. (That is none of the members: compilers keep these in
+// registers as long as nothing points to them.)
+template <bool kFused, bool kUlps>
+class Quotients {
+ public:
+  Quotients(const PackedReader& reader, uint64_t* ulps) : power_(reader.power), inverse_(reader.inverse), ulps_(ulps) {}
+  LAMBDA_INLINE bool read(PackedReader* reader, size_t n, uint64_t* integers) {
+    if (kUlps && !reader->second.read(reader->index / kMini, n, ulps_)) return false;
+    return reader->next_integers(n, integers);
+  }
+  // Those of the points from the `at`th on of what was read last.
+  LAMBDA_INLINE void four(size_t at, Four* integers) {
+    outside_ |= *integers + static_cast<uint64_t>(kDecimalEnd);
+    Four quotients;
+    for (size_t i = 0; i < 4; ++i) {
+      quotients[i] = decimal_bits<kFused>(false, static_cast<int64_t>((*integers)[i]), power_, inverse_);
+    }
+    *integers = quotients;
+    if (!kUlps) return;
+    Four ulps;
+    load_four(ulps_ + at, &ulps);
+    *integers += ulps;
+  }
+  LAMBDA_INLINE uint64_t one(size_t at, uint64_t integer) {
+    outside_[0] |= integer + static_cast<uint64_t>(kDecimalEnd);
+    const uint64_t quotient = decimal_bits<kFused>(false, static_cast<int64_t>(integer), power_, inverse_);
+    return kUlps ? quotient + ulps_[at] : quotient;
+  }
+  // To be called with the points that were written.
+  LAMBDA_INLINE void finish(PackedReader* reader, size_t n, Point* points) const {
+    put_exceptions(reader, n, [&](size_t i, uint64_t exception) { points[i].bits = exception; });
+  }
+  // False: an integer was too large for its float.
+  bool fine() const { return (outside_[0] | outside_[1] | outside_[2] | outside_[3]) >> 52 == 0; }
+
+ private:
+  const double power_;
+  const double inverse_;
+  uint64_t* const ulps_;
+  Four outside_{};
+};
+
 // Four times and their values, as points. The times come as cross() puts them: then the rest is done within halves of a
 // vector, which is what processors are quick at.
 LAMBDA_INLINE void cross(Four* four) {
   *four = __builtin_shufflevector(*four, *four, 0, 2, 1, 3);
 }
-LAMBDA_INLINE void write_four(const Four& crossed_times, const uint64_t* bits, Point* out) {
+template <class Values>
+LAMBDA_INLINE void write_four(const Four& crossed_times, const uint64_t* bits, size_t at, Values* made, Point* out) {
   static_assert(sizeof(Point) == 16 && offsetof(Point, time_ms) == 0 && offsetof(Point, bits) == 8);
   Four values;
-  load_four(bits, &values);
+  load_four(bits + at, &values);
+  made->four(at, &values);
   cross(&values);
-  store_four(__builtin_shufflevector(crossed_times, values, 0, 4, 2, 6), out);
-  store_four(__builtin_shufflevector(crossed_times, values, 1, 5, 3, 7), out + 2);
+  store_four(__builtin_shufflevector(crossed_times, values, 0, 4, 2, 6), out + at);
+  store_four(__builtin_shufflevector(crossed_times, values, 1, 5, 3, 7), out + at + 2);
 }
 
 struct PointSink {
+  static constexpr bool kMakesValues = true;
   Point* out;
   // Points whose times rise by one step from `tick` on.
-  LAMBDA_INLINE void take_even(const BlockInfo& info, uint64_t tick, uint64_t step, const uint64_t* bits, size_t n) {
+  template <class Values>
+  LAMBDA_INLINE void take_even(PackedReader* reader, uint64_t tick, uint64_t step, const uint64_t* bits, size_t n,
+                               Values* values) {
+    const BlockInfo& info = reader->info;
     const uint64_t first = static_cast<uint64_t>(info.t_min) + tick * info.tick_ms;
     const uint64_t step_ms = step * info.tick_ms;
     Point* const to = out;
     Four times = {first, first + 2 * step_ms, first + step_ms, first + 3 * step_ms};  // crossed
     size_t i = 0;
-    for (; i + 4 <= n; i += 4, times += 4 * step_ms) write_four(times, bits + i, to + i);
-    for (; i < n; ++i) to[i] = {static_cast<int64_t>(first + i * step_ms), bits[i]};
+    for (; i + 4 <= n; i += 4, times += 4 * step_ms) write_four(times, bits, i, values, to);
+    for (; i < n; ++i) to[i] = {static_cast<int64_t>(first + i * step_ms), values->one(i, bits[i])};
+    values->finish(reader, n, to);
     out += n;
   }
-  LAMBDA_INLINE void take(const BlockInfo& info, const uint64_t* ticks, const uint64_t* bits, size_t n) {
-    const auto first = static_cast<uint64_t>(info.t_min);
-    const uint32_t tick_ms = info.tick_ms;
+  template <class Values>
+  LAMBDA_INLINE void take(PackedReader* reader, const uint64_t* ticks, const uint64_t* bits, size_t n, Values* values) {
+    const auto first = static_cast<uint64_t>(reader->info.t_min);
+    const uint32_t tick_ms = reader->info.tick_ms;
     Point* const to = out;
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
@@ -90,26 +153,31 @@ struct PointSink {
       times = (times & 0xFFFFFFFF) * tick_ms;  // both are below 2^32
       times += first;
       cross(&times);
-      write_four(times, bits + i, to + i);
+      write_four(times, bits, i, values, to);
     }
     for (; i < n; ++i) {
       const uint64_t since = static_cast<uint64_t>(static_cast<uint32_t>(ticks[i])) * tick_ms;
-      to[i] = {static_cast<int64_t>(first + since), bits[i]};
+      to[i] = {static_cast<int64_t>(first + since), values->one(i, bits[i])};
     }
+    values->finish(reader, n, to);
     out += n;
   }
 };
 
 struct AggregateSink {
+  static constexpr bool kMakesValues = false;
   uint64_t from;  // ticks, both included
   uint64_t to;
   Aggregator* aggregator;
-  LAMBDA_INLINE void take_even(const BlockInfo& info, uint64_t tick, uint64_t step, const uint64_t* bits, size_t n) {
+  template <class Values>
+  LAMBDA_INLINE void take_even(PackedReader* reader, uint64_t tick, uint64_t step, const uint64_t* bits, size_t n,
+                               Values* values) {
     uint64_t ticks[kMini];
     for (size_t i = 0; i < n; ++i) ticks[i] = tick + i * step;
-    take(info, ticks, bits, n);
+    take(reader, ticks, bits, n, values);
   }
-  LAMBDA_INLINE void take(const BlockInfo&, const uint64_t* ticks, const uint64_t* bits, size_t n) {
+  template <class Values>
+  LAMBDA_INLINE void take(PackedReader*, const uint64_t* ticks, const uint64_t* bits, size_t n, Values*) {
     uint64_t wanted[kMini];
     for (size_t i = 0; i < n; ++i) wanted[i] = ticks[i] >= from && ticks[i] <= to ? ~uint64_t{0} : 0;
     aggregator->add(bits, wanted, n);
@@ -124,42 +192,64 @@ bool is_even(const PackedReader& reader, uint32_t span) {
          times.slope * steps == span && !reader.info.unordered;
 }
 
-template <bool kFused, class Sink>
-LAMBDA_INLINE bool decode_even(PackedReader* reader, Sink* sink) {
+template <class Sink, class Values>
+LAMBDA_INLINE bool decode_even(PackedReader* reader, Sink* sink, Values* values) {
   alignas(32) uint64_t bits[kMini];
   const uint64_t step = reader->times.slope;
   uint64_t tick = 0;
   size_t left = reader->info.count;
   for (; left >= kMini; left -= kMini, tick += kMini * step) {
-    if (!reader->next_values<kFused>(kMini, bits)) return false;
-    sink->take_even(reader->info, tick, step, bits, kMini);
+    if (!values->read(reader, kMini, bits)) return false;
+    sink->take_even(reader, tick, step, bits, kMini, values);
   }
   if (left == 0) return true;
-  if (!reader->next_values<kFused>(left, bits)) return false;
-  sink->take_even(reader->info, tick, step, bits, left);
+  if (!values->read(reader, left, bits)) return false;
+  sink->take_even(reader, tick, step, bits, left, values);
   return true;
+}
+
+template <class Sink, class Values>
+LAMBDA_INLINE bool decode_timed(PackedReader* reader, TimeCheck* check, Sink* sink, Values* values) {
+  alignas(32) uint64_t ticks[kMini];
+  alignas(32) uint64_t bits[kMini];
+  size_t left = reader->info.count;
+  for (size_t piece = 0; left >= kMini; left -= kMini, ++piece) {
+    if (!reader->times.read(piece, kMini, ticks) || !values->read(reader, kMini, bits)) return false;
+    check->add(ticks, kMini);
+    sink->take(reader, ticks, bits, kMini, values);
+  }
+  if (left == 0) return true;
+  if (!reader->times.read(reader->index / kMini, left, ticks) || !values->read(reader, left, bits)) return false;
+  check->add(ticks, left);
+  sink->take(reader, ticks, bits, left, values);
+  return true;
+}
+
+template <class Sink, class Values>
+LAMBDA_INLINE bool decode_with(PackedReader* reader, uint32_t span, Sink* sink, Values* values, bool* times_wrong) {
+  *times_wrong = false;
+  if (is_even(*reader, span)) return decode_even(reader, sink, values) && values->fine();
+  TimeCheck check(reader->info.unordered);
+  if (!decode_timed(reader, &check, sink, values) || !values->fine()) return false;
+  *times_wrong = !check.fits(span);
+  return !*times_wrong;
 }
 
 template <bool kFused, class Sink>
 LAMBDA_INLINE bool decode(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
-  *times_wrong = false;
-  if (is_even(*reader, span)) return decode_even<kFused>(reader, sink);
-  alignas(32) uint64_t ticks[kMini];
-  alignas(32) uint64_t bits[kMini];
-  TimeCheck check(reader->info.unordered);
-  size_t left = reader->info.count;
-  for (; left >= kMini; left -= kMini) {
-    if (!reader->next<kFused>(kMini, ticks, bits)) return false;
-    check.add(ticks, kMini);
-    sink->take(reader->info, ticks, bits, kMini);
+  if constexpr (Sink::kMakesValues) {
+    if (reader->form == ValueForm::kDecimal && reader->info.type == ValueType::kF64) {
+      if (reader->has_no_ulps()) {
+        Quotients<kFused, false> quotients(*reader, nullptr);
+        return decode_with(reader, span, sink, &quotients, times_wrong);
+      }
+      alignas(32) uint64_t ulps[kMini];
+      Quotients<kFused, true> quotients(*reader, ulps);
+      return decode_with(reader, span, sink, &quotients, times_wrong);
+    }
   }
-  if (left > 0) {
-    if (!reader->next<kFused>(left, ticks, bits)) return false;
-    check.add(ticks, left);
-    sink->take(reader->info, ticks, bits, left);
-  }
-  *times_wrong = !check.fits(span);
-  return !*times_wrong;
+  ReadValues<kFused> values;
+  return decode_with(reader, span, sink, &values, times_wrong);
 }
 
 template <class Sink>

@@ -58,7 +58,7 @@ class Cursor {
     return fail(over);
   }
 
- private:
+ protected:
   LAMBDA_ONE_COPY BlockError little_endian(uint64_t* value, size_t bytes) {
     uint64_t read = 0;
     if (size_ - position_ < bytes) fail(BlockError::kTooShort);
@@ -90,8 +90,8 @@ bool holds(Codec codec, ValueType type) {
 }
 
 // From the shape byte to the scale; info->codec is known, and its coding if it has one.
-template <bool kStored>
-BlockError read_shape(Cursor* in, BlockInfo* info, uint64_t context_boot, const BlockCoding* coding = nullptr) {
+template <bool kStored, class In>
+BlockError read_shape(In* in, BlockInfo* info, uint64_t context_boot, const BlockCoding* coding = nullptr) {
   uint8_t shape;
   in->u8(&shape);
   info->type = static_cast<ValueType>(shape & 0x0F);
@@ -122,7 +122,8 @@ inline BlockError read_codec_and_shape(Cursor* in, BlockInfo* info, uint64_t con
   return read_shape<false>(in, info, context_boot, *coding);
 }
 
-inline BlockError read_identity(Cursor* in, BlockInfo* info) {
+template <class In>
+BlockError read_identity(In* in, BlockInfo* info) {
   in->u32(&info->ref);
   in->varint(&info->first_ordinal);
   in->u32(&info->count, kBlockPointsMax, BlockError::kCount);

@@ -3,6 +3,7 @@
 
 #include "codes.h"
 #include "column.h"
+#include "short_varint.h"
 
 namespace lambda::packed {
 
@@ -20,21 +21,12 @@ struct Input {
     }
     return *at++;
   }
-  // Where eight bytes may be read and the number is among them, nothing depends on how long it is: lengths change from
-  // piece to piece, so that a processor would guess them wrong.
   LAMBDA_INLINE uint64_t varint() {
-    if (left() < 8) return short_varint();
-    uint64_t word = load_u64le(at);
-    const uint64_t ends = ~word & 0x8080808080808080;
-    if (ends == 0) return short_varint();
-    const auto bits = static_cast<unsigned>(__builtin_ctzll(ends)) + 1;
-    word &= ~uint64_t{0} >> (64 - bits);
-    at += bits / 8;
-    good &= bits == 8 || word >> (bits - 8) != 0;  // not the shortest form
-    word &= 0x7F7F7F7F7F7F7F7F;
-    word = (word & 0x007F007F007F007F) | (word & 0x7F007F007F007F00) >> 1;
-    word = (word & 0x00003FFF00003FFF) | (word & 0x3FFF00003FFF0000) >> 2;
-    return (word & 0x000000000FFFFFFF) | (word & 0x0FFFFFFF00000000) >> 4;
+    uint64_t value = 0;
+    const unsigned bytes = left() < 8 ? 0 : read_short_varint(load_u64le(at), &value);
+    if (bytes == 0) return varint_by_bytes();
+    at += bytes;
+    return value;
   }
   LAMBDA_INLINE uint64_t integer() { return unzigzag(varint()); }
   const uint8_t* take(size_t bytes) {
@@ -47,7 +39,7 @@ struct Input {
   }
 
  private:
-  uint64_t short_varint() {
+  uint64_t varint_by_bytes() {
     uint64_t value = 0;
     for (unsigned shift = 0; at != end && shift < 70; shift += 7) {
       const uint8_t byte = *at++;

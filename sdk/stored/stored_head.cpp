@@ -1,11 +1,44 @@
 #include "stored_head.h"
 
+#include "short_varint.h"
+
 namespace lambda {
 namespace {
 
 using packed::put_varint;
 
 constexpr uint8_t kMagicAndVersion = 0xB1;
+
+// A Cursor that takes a field at once where it can; what it cannot take, a Cursor names.
+class HeadCursor : public Cursor {
+ public:
+  using Cursor::Cursor;
+  BlockError varint(uint64_t* value) { return take_varint(value) ? BlockError::kNone : Cursor::varint(value); }
+  BlockError u32(uint32_t* value, uint32_t max = UINT32_MAX, BlockError over = BlockError::kVarint) {
+    const size_t begin = position_;
+    uint64_t wide;
+    if (take_varint(&wide) && wide <= max) {
+      *value = static_cast<uint32_t>(wide);
+      return BlockError::kNone;
+    }
+    position_ = begin;
+    return Cursor::u32(value, max, over);
+  }
+  BlockError u64le(uint64_t* value) {
+    if (!has_eight()) return Cursor::u64le(value);
+    *value = packed::load_u64le(bytes_ + position_);
+    position_ += 8;
+    return BlockError::kNone;
+  }
+
+ private:
+  bool has_eight() const { return error_ == BlockError::kNone && size_ - position_ >= 8; }
+  bool take_varint(uint64_t* value) {
+    const unsigned bytes = has_eight() ? packed::read_short_varint(packed::load_u64le(bytes_ + position_), value) : 0;
+    position_ += bytes;
+    return bytes != 0;
+  }
+};
 
 uint8_t* put_fixed(uint8_t* out, uint64_t value, size_t bytes) {
   for (size_t i = 0; i < bytes; ++i, value >>= 8) *out++ = static_cast<uint8_t>(value);
@@ -21,11 +54,11 @@ uint8_t* put_value(ValueType type, uint64_t bits, uint8_t* out) {
   return bytes > 0 ? put_fixed(out, bits, bytes) : put_varint(out, zigzag(bits));
 }
 
-BlockError take_fixed(Cursor* in, size_t bytes, uint64_t* value) {
+BlockError take_fixed(HeadCursor* in, size_t bytes, uint64_t* value) {
   return bytes == 8 ? in->u64le(value) : in->u32le(value);
 }
 
-BlockError take_value(ValueType type, Cursor* in, uint64_t* bits) {
+BlockError take_value(ValueType type, HeadCursor* in, uint64_t* bits) {
   if (const size_t bytes = float_bytes(type); bytes > 0) return take_fixed(in, bytes, bits);
   uint64_t wide;
   const BlockError error = in->varint(&wide);
@@ -51,7 +84,7 @@ uint8_t* put_aggregates(ValueType type, const Aggregates& all, uint8_t* out) {
   return put_varint(out, zigzag(static_cast<uint64_t>(all.sum_high) - sign_of(all.sum_low)));
 }
 
-BlockError take_aggregates(Cursor* in, const BlockInfo& info, Aggregates* all) {
+BlockError take_aggregates(HeadCursor* in, const BlockInfo& info, Aggregates* all) {
   uint64_t wide;
   BlockError error = in->u32(&all->nan_count, info.count);
   if (error != BlockError::kNone) return error;
@@ -71,7 +104,7 @@ BlockError take_aggregates(Cursor* in, const BlockInfo& info, Aggregates* all) {
   return BlockError::kNone;
 }
 
-BlockError take_codec(Cursor* in, BlockInfo* info, uint8_t* flags) {
+BlockError take_codec(HeadCursor* in, BlockInfo* info, uint8_t* flags) {
   uint8_t byte;
   if (const BlockError error = in->u8(&byte); error != BlockError::kNone) return error;
   *flags = static_cast<uint8_t>(byte & ~kCodecMask);
@@ -89,7 +122,7 @@ BlockError take_codec(Cursor* in, BlockInfo* info, uint8_t* flags) {
   return BlockError::kCodec;
 }
 
-BlockError take_extent(Cursor* in, bool is_long, int64_t span_ms_max, BlockInfo* info) {
+BlockError take_extent(HeadCursor* in, bool is_long, int64_t span_ms_max, BlockInfo* info) {
   uint64_t wide;
   if (const BlockError error = in->varint(&wide); error != BlockError::kNone) return error;
   info->t_min = static_cast<int64_t>(unzigzag(wide));
@@ -102,7 +135,7 @@ BlockError take_extent(Cursor* in, bool is_long, int64_t span_ms_max, BlockInfo*
   return BlockError::kNone;
 }
 
-BlockError take_ticks(Cursor* in, bool is_long, StoredHead* head) {
+BlockError take_ticks(HeadCursor* in, bool is_long, StoredHead* head) {
   uint64_t tick;
   BlockInfo& info = head->info;
   if (const BlockError error = in->varint(&tick); error != BlockError::kNone) return error;
@@ -147,7 +180,6 @@ size_t write_stored_head(const BlockInfo& info, Point first, const Aggregates* a
 
 BlockStatus read_stored_head(std::span<const uint8_t> bytes, uint64_t context_boot, int64_t span_ms_max, bool trusted,
                              StoredHead* head) {
-  *head = {};
   if (bytes.empty()) return {BlockError::kTooShort, 0};
   if (bytes[0] >> 4 != 0xB) return {BlockError::kMagic, 0};
   if ((bytes[0] & 0x0F) != 1) return {BlockError::kVersion, 0};
@@ -156,7 +188,7 @@ BlockStatus read_stored_head(std::span<const uint8_t> bytes, uint64_t context_bo
   if (!trusted && crc32c(bytes.first(head->end)) != read_checksum(bytes.data() + head->end)) {
     return {BlockError::kChecksum, head->end};
   }
-  Cursor in(bytes.data() + 1, head->end - 1);
+  HeadCursor in(bytes.data() + 1, head->end - 1);
   uint8_t flags = 0;
   BlockError error = take_codec(&in, &head->info, &flags);
   const bool is_long = (flags & kCodecLong) != 0;

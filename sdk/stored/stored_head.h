@@ -16,6 +16,7 @@ inline constexpr size_t kStoredHeadBytesMax = 192;
 
 // What was read from a head; the payload lies between `begin` and `end`, both counted from the block's first byte.
 struct StoredHead {
+  StoredHead() {}  // member by member: compilers clear the whole by an instruction that takes them longer
   BlockInfo info;
   Aggregates aggregates;    // count is 0: none
   uint64_t first_bits = 0;  // streaming codecs
@@ -28,6 +29,7 @@ struct StoredHead {
 // Without the payload. `aggregates` may be null. Returns the bytes written, at most kStoredHeadBytesMax.
 size_t write_stored_head(const BlockInfo& info, Point first, const Aggregates* aggregates, uint8_t* out);
 
+// `head`: as it was made.
 BlockStatus read_stored_head(std::span<const uint8_t> bytes, uint64_t context_boot, int64_t span_ms_max, bool trusted,
                              StoredHead* head);
 

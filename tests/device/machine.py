@@ -139,7 +139,7 @@ class Device:
         return lived + last
 
     def wait(self, what, condition, seconds):
-        """Asks until it is true. The limit is the device's own time, and in any case WALL_S_MAX."""
+        """Asks until it is true. The limit is the device's own time, and in any case WALL_S_MAX or twice it."""
         started, born_ms = time.monotonic(), self.lived_ms()
         while True:
             try:
@@ -149,7 +149,7 @@ class Device:
             if found:
                 return found
             waited = time.monotonic() - started
-            if waited > WALL_S_MAX or (waited > seconds and self.lived_ms() - born_ms > seconds * 1000):
+            if waited > max(WALL_S_MAX, 2 * seconds) or (waited > seconds and self.lived_ms() - born_ms > seconds * 1000):
                 raise AssertionError(f"{what} did not happen within {seconds} s of {self.name}'s time ({waited:.0f} s)")
             time.sleep(0.2)
 

@@ -313,8 +313,8 @@ inline bool step_to(const Reach& reach, int64_t last_time, int64_t time_ms, Step
 size_t write_head(const BlockInfo& info, const Point& first, uint8_t* out);
 void write_checksum(uint32_t crc, uint8_t* out);
 
-// What a block says of itself, from its first bytes (all, or kBlockHeaderBytesMax); the checksum is not looked at.
-BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info,
-                      BlockCodings codings = {});
+// What a block that this program wrote says of itself, from its first bytes (all, or kBlockHeaderBytesMax). The
+// checksum is not looked at, nor anything else: of a block that is not as it was written the info is anything.
+void read_own_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info);
 
 }  // namespace lambda

@@ -48,7 +48,7 @@ uint8_t* encode(CodeState* state, uint64_t*, int32_t step, uint64_t bits, uint8_
   out = put_run(state, run, out);
   if (change == 0) return put_near(state, 0, 1, delta, out);
   state->step = step;
-  out = put_step(state, 0b1, 1, change, delta != 0 ? 1 : 0, out);
+  out = put_step<1>(state, change, delta != 0 ? 1 : 0, out);
   return delta != 0 ? put_near(state, 0, 0, delta, out) : out;
 }
 

@@ -198,8 +198,10 @@ uint32_t SeriesStore::encode(OpenBlock* open, int32_t step, uint64_t bits, uint8
   } else if (!kFurtherCodecs || codec == Codec::kDelta64) {
     end = encode_point_here<Codec::kDelta64>(&open->code, step, bits, out);
   } else {
-    const BlockCoding* const coding = find_coding(codings(), codec);
-    end = coding->encode(&open->code, &open->value, step, bits, out);
+    // It is among them. A call of find_coding() would cost more than the search.
+    const BlockCoding* const* coding = options_.codings.data();
+    while ((*coding)->codec != codec) ++coding;
+    end = (*coding)->encode(&open->code, &open->value, step, bits, out);
   }
   return static_cast<uint32_t>(end - out);
 }
@@ -212,7 +214,7 @@ bool SeriesStore::append_open(const Series* series, const Point& point) {
   const bool back = point.time_ms < open->code.last_time;
   const auto ticks = static_cast<uint64_t>(point.time_ms) - static_cast<uint64_t>(open->code.last_time);
   const uint64_t far = back ? 0 - ticks : ticks;
-  if (far > uint64_t{kSpan}) return false;
+  if (far >> 32 != 0 || static_cast<uint32_t>(far) > static_cast<uint32_t>(kSpan)) return false;
   auto step = static_cast<int32_t>(ticks);
   int32_t behind = static_cast<int32_t>(open->behind_ms) + step;
   int32_t ahead = static_cast<int32_t>(open->ahead_ms) - step;
@@ -255,9 +257,10 @@ bool SeriesStore::append_open(const Series* series, const Point& point) {
   open->bytes = static_cast<uint16_t>(open->bytes + used);
   open->code.last_time = point.time_ms;
   open->behind_ms = static_cast<uint32_t>(behind) & 0xFFFFF;
-  open->ahead_ms = static_cast<uint32_t>(ahead) & 0xFFFFF;
-  if (step <= 0) open->unordered = 1;
   ++open->count;
+  open->ahead_ms = static_cast<uint32_t>(ahead) & 0xFFFFF;
+  if (step <= 0) [[unlikely]]
+    open->unordered = 1;
   return true;
 }
 

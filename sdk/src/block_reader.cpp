@@ -52,24 +52,31 @@ const char* block_error_name(BlockError error) {
 
 namespace {
 
-LAMBDA_ONE_COPY void read_head(Cursor* in, BlockInfo* info, uint64_t context_boot, BlockCodings codings,
-                               const BlockCoding** coding, int32_t* span, int32_t* first) {
-  read_codec_and_shape(in, info, context_boot, codings, coding);
+// In ticks: from t_min to t_max, and to the first point.
+struct Extent {
+  int32_t span;
+  int32_t first;
+};
+
+LAMBDA_ONE_COPY Extent read_own_head(OwnCursor* in, BlockInfo* info, uint64_t context_boot) {
+  uint8_t version;
+  uint8_t codec;
+  Extent extent;
+  in->u8(&version);
+  in->u8(&codec);
+  info->codec = static_cast<Codec>(codec);
+  read_shape<false>(in, info, context_boot);
   read_identity(in, info);
-  read_times(in, info, span, first);
+  read_times(in, info, &extent.span, &extent.first);
+  return extent;
 }
 
 }  // namespace
 
-BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info, BlockCodings codings) {
-  if (bytes.size() < kBlockBytesMin) return {BlockError::kTooShort, bytes.size()};
-  Cursor in(bytes.data() + 1, bytes.size() - 1);
+void read_own_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info) {
+  OwnCursor in(bytes.data(), bytes.data() + bytes.size());
   new (info) BlockInfo;
-  const BlockCoding* coding = nullptr;
-  int32_t span;
-  int32_t first;
-  read_head(&in, info, context_boot, codings, &coding, &span, &first);
-  return {in.error(), in.position() + 1};
+  read_own_head(&in, info, context_boot);
 }
 
 BlockReader::BlockReader() = default;  // once, not wherever one is
@@ -90,19 +97,36 @@ BlockStatus BlockReader::open(std::span<const uint8_t> bytes, uint64_t context_b
   if (crc32c(bytes.first(body)) != read_checksum(bytes.data() + body)) return refuse(BlockError::kChecksum, body);
 
   Cursor in(bytes.data() + 1, body - 1);
-  read_head(&in, &info_, context_boot, codings, &coding_, &span_, &now_);
+  read_codec_and_shape(&in, &info_, context_boot, codings, &coding_);
+  read_identity(&in, &info_);
+  read_times(&in, &info_, &span_, &now_);
   read_first_value(&in, info_.codec, &code_.last_bits);
   if (in.error() != BlockError::kNone) return refuse(in.error(), in.position() + 1);
+  begin(bytes, in.position() + 1);
+  return status_;
+}
 
+bool BlockReader::open_own(std::span<const uint8_t> bytes, uint64_t context_boot, BlockCodings codings) {
+  if (bytes.size() < kBlockBytesMin) return false;
+  const size_t body = bytes.size() - kChecksumBytes;
+  if (crc32c(bytes.first(body)) != read_checksum(bytes.data() + body)) return false;
+  OwnCursor in(bytes.data(), bytes.data() + body);
+  const Extent extent = read_own_head(&in, &info_, context_boot);
+  read_first_value(&in, info_.codec, &code_.last_bits);
+  coding_ = find_coding(codings, info_.codec);
+  span_ = extent.span;
+  now_ = extent.first;
+  begin(bytes, static_cast<size_t>(in.at() - bytes.data()));
+  return true;
+}
+
+// The head has been read; `head_bytes` of it.
+void BlockReader::begin(std::span<const uint8_t> bytes, size_t head_bytes) {
   if (kFurtherCodecs && coding_ != nullptr) coding_->start(code_.last_bits, &code_, &value_);
-
   bytes_ = bytes.data();
   size_ = bytes.size();
-  bit_ = (in.position() + 1) * 8;
-  bit_end_ = body * 8;
-  low_ = now_;
-  high_ = now_;
-  return status_;
+  bit_ = head_bytes * 8;
+  bit_end_ = (bytes.size() - kChecksumBytes) * 8;
 }
 
 BlockReader BlockReader::over_open(const BlockWriter& writer) {
@@ -121,8 +145,6 @@ BlockReader BlockReader::over_open(const BlockWriter& writer) {
       static_cast<int32_t>(writer.first_.time_ms - writer.info_.t_min) / static_cast<int32_t>(writer.info_.tick_ms);
   reader.span_ =
       static_cast<int32_t>(writer.info_.t_max - writer.info_.t_min) / static_cast<int32_t>(writer.info_.tick_ms);
-  reader.low_ = reader.now_;
-  reader.high_ = reader.now_;
   return reader;
 }
 
@@ -131,19 +153,27 @@ bool BlockReader::check_end() {
   const size_t left = bit_end_ - bit_;
   if (left >= 8 || (left > 0 && window_at(bytes_, size_, bit_).take(static_cast<unsigned>(left)) != 0)) {
     refuse(BlockError::kBits, offset);
-  } else if (low_ != 0 || high_ != span_ || unordered_ != info_.unordered) {
+  } else if (seen_ != (kStart | kEnd | (info_.unordered ? kBack : 0))) {
     refuse(BlockError::kTimes, offset);
   }
   return status_.ok();
 }
 
+size_t CodecReader::one_of_two(BlockReader* reader, std::span<Point> points) {
+#ifdef LAMBDA_WIDE_CODES
+  return reader->info_.codec == Codec::kXor64 ? reader->decode<Codec::kXor64>(points)
+                                              : reader->decode<Codec::kDelta64>(points);
+#else
+  return reader->decode_carefully(reader->info_.codec, points, 0);
+#endif
+}
+
 size_t BlockReader::next(std::span<Point> points) {
-  if (!status_.ok() || bytes_ == nullptr || taken_ == info_.count) return 0;
+  if (!status_.ok() || taken_ == info_.count) return 0;
   if (points.size() > info_.count - taken_) points = points.first(info_.count - taken_);
   if (points.empty()) return 0;
-  size_t made = kFurtherCodecs && coding_ != nullptr ? coding_->decode(this, points)
-                : info_.codec == Codec::kXor64       ? decode<Codec::kXor64>(points)
-                                                     : decode<Codec::kDelta64>(points);
+  size_t made =
+      kFurtherCodecs && coding_ != nullptr ? coding_->decode(this, points) : CodecReader::one_of_two(this, points);
   if (taken_ == info_.count && status_.ok() && !check_end()) --made;
   return made;
 }

@@ -48,7 +48,7 @@ uint8_t* encode(CodeState* state, uint64_t*, int32_t step, uint64_t bits, uint8_
   out = put_run(state, run, out);
   if (change == 0) return put_near(state, 0, 1, delta, out);
   state->step = step;
-  out = put_step(state, 0b1, 1, change, delta != 0 ? 1 : 0, out);
+  out = put_step<1>(state, change, delta != 0 ? 1 : 0, out);
   return delta != 0 ? put_near(state, 0, 0, delta, out) : out;
 }
 
@@ -56,22 +56,17 @@ uint8_t* encode(CodeState* state, uint64_t*, int32_t step, uint64_t bits, uint8_
 
 size_t CodecReader::runs64(BlockReader* reader, std::span<Point> points) {
   BlockReader& in = *reader;
-  const auto tick = static_cast<int64_t>(in.info_.tick_ms);
   const size_t last = in.info_.count - in.taken_;  // points that are not given out yet
   BlockError error = BlockError::kNone;
   size_t made = 0;
   // One more point, a step after the one before. False: it lies outside the block's times.
   const auto emit = [&] {
-    in.now_ += in.code_.step;
-    if (static_cast<uint32_t>(in.now_) > static_cast<uint32_t>(in.span_)) return false;
-    in.unordered_ |= in.code_.step <= 0;
-    in.low_ = in.now_ < in.low_ ? in.now_ : in.low_;
-    in.high_ = in.now_ > in.high_ ? in.now_ : in.high_;
-    points[made++] = {in.info_.t_min + in.now_ * tick, in.code_.last_bits};
+    if (!in.step_on()) return false;
+    points[made++] = in.here();
     return true;
   };
 
-  if (in.taken_ == 0) points[made++] = {in.info_.t_min + in.now_ * tick, in.code_.last_bits};
+  if (in.taken_ == 0) points[made++] = in.here();
   while (made < points.size() && error == BlockError::kNone) {
     if (in.run_ > 0) {
       --in.run_;
@@ -83,7 +78,6 @@ size_t CodecReader::runs64(BlockReader* reader, std::span<Point> points) {
       const bool open_end = in.is_open_ && in.bit_ == in.bit_end_;
       if (open_end || !window.flag()) {
         in.run_ = static_cast<uint32_t>(last - made);
-        window.used = open_end ? 0 : 1;
       } else {
         in.run_ = take_run(&window);
         in.in_run_ = true;
@@ -101,9 +95,9 @@ size_t CodecReader::runs64(BlockReader* reader, std::span<Point> points) {
       uint64_t delta = 0;
       if (changed && !take_delta(&window, &delta)) error = BlockError::kBits;
       in.code_.last_bits += delta;
-      if (error == BlockError::kNone && in.bit_ + window.used <= in.bit_end_ && !emit()) error = BlockError::kTimes;
+      if (error == BlockError::kNone && window.end() <= in.bit_end_ && !emit()) error = BlockError::kTimes;
     }
-    in.bit_ += window.used;
+    in.bit_ = window.end();
     if (in.bit_ > in.bit_end_) error = BlockError::kBits;
   }
   in.taken_ += static_cast<uint32_t>(made);

@@ -183,9 +183,10 @@ LAMBDA_ONE_COPY inline uint8_t* put_long(CodeState* state, uint64_t value, unsig
   return put_short(state, static_cast<uint32_t>(value) & ((1u << count) - 1), count, out);
 }
 
-// The change of the step, behind the `head_bits` bits of `head`, and whether the value changes too.
-inline uint8_t* put_step(CodeState* state, uint32_t head, unsigned head_bits, int32_t change, uint32_t changed,
-                         uint8_t* out) {
+// The change of the step, behind so many set bits, and whether the value changes too.
+template <unsigned head_bits>
+inline uint8_t* put_step(CodeState* state, int32_t change, uint32_t changed, uint8_t* out) {
+  constexpr uint32_t head = (1u << head_bits) - 1;
   const uint32_t bits = static_cast<uint32_t>(change) << 1 | changed;
   if (change >= -16 && change < 16) return put_short(state, head << 7 | (bits & 0x3F), head_bits + 1 + 5 + 1, out);
   if (change >= -256 && change < 256) {
@@ -231,7 +232,7 @@ inline uint8_t* encode_near(CodeState* state, int32_t step, uint64_t bits, uint8
   unsigned head_bits = 2;
   if (change != 0) {
     state->step = step;
-    out = put_step(state, 0b11, 2, change, changed, out);
+    out = put_step<2>(state, change, changed, out);
     head = head_bits = 0;
   } else if (changed == 0) {
     return put_short(state, 0, 1, out);
@@ -248,7 +249,7 @@ inline uint8_t* encode_xor(CodeState* state, int32_t step, uint64_t bits, unsign
   const uint32_t changed = x != 0 ? 1 : 0;
   if (change != 0) {
     state->step = step;
-    out = put_step(state, 0b11, 2, change, changed, out);
+    out = put_step<2>(state, change, changed, out);
   } else {
     out = put_short(state, changed << 1, 1 + changed, out);
   }
@@ -313,8 +314,8 @@ inline bool step_to(const Reach& reach, int64_t last_time, int64_t time_ms, Step
 size_t write_head(const BlockInfo& info, const Point& first, uint8_t* out);
 void write_checksum(uint32_t crc, uint8_t* out);
 
-// What a block says of itself, from its first bytes (all, or kBlockHeaderBytesMax); the checksum is not looked at.
-BlockStatus read_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info,
-                      BlockCodings codings = {});
+// What a block that this program wrote says of itself, from its first bytes (all, or kBlockHeaderBytesMax). The
+// checksum is not looked at, nor anything else: of a block that is not as it was written the info is anything.
+void read_own_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info);
 
 }  // namespace lambda

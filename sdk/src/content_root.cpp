@@ -1,6 +1,7 @@
 // The Merkle root of RFC 6962, section 2.1, computed as the points come: roots_[k] is the root of a whole subtree of
 // 2^k leaves, held while bit k of the number of leaves is set. At the end they fold from the smallest to the largest,
 // which is the same tree as splitting at the largest power of two below the number of leaves.
+#include "codes.h"
 #include "expect.h"
 #include "lambda/block.h"
 
@@ -10,10 +11,6 @@ namespace {
 constexpr uint32_t kLeafPoints = 64;
 constexpr uint8_t kLeafTag = 0;
 constexpr uint8_t kNodeTag = 1;
-
-void put_u64be(uint8_t* out, uint64_t value) {
-  for (int i = 7; i >= 0; --i, value >>= 8) out[i] = static_cast<uint8_t>(value);
-}
 
 }  // namespace
 
@@ -26,19 +23,18 @@ void ContentRoot::add(Point point) {
     hash_->update(&state_, &kLeafTag, 1);
   }
   uint8_t canonical[16];
-  put_u64be(canonical, static_cast<uint64_t>(point.time_ms));
-  put_u64be(canonical + 8, point.bits);
+  store_u64be(canonical, static_cast<uint64_t>(point.time_ms));
+  store_u64be(canonical + 8, point.bits);
   hash_->update(&state_, canonical, sizeof canonical);
   ++points_;
   if (points_ % kLeafPoints == 0) end_leaf();
 }
 
 void ContentRoot::end_leaf() {
-  uint8_t root[kDigestBytes];
+  const auto above = static_cast<uint32_t>(__builtin_ctz(~leaves_));
+  uint8_t* const root = roots_[above];
   hash_->finish(&state_, root);
-  uint32_t level = 0;
-  for (; (leaves_ >> level & 1) != 0; ++level) join(roots_[level], root, root);
-  __builtin_memcpy(roots_[level], root, kDigestBytes);
+  for (uint32_t level = 0; level < above; ++level) join(roots_[level], root, root);
   ++leaves_;
 }
 

@@ -3,6 +3,7 @@
 
 #include <new>
 
+#include "codes.h"
 #include "device.h"
 #include "expect.h"
 #include "message_parts.h"
@@ -22,7 +23,7 @@ uint8_t bit(uint8_t boot) {
 // Walks over what a parcel of ours names: points, in blocks and gaps, and the series it declares.
 class Named {
  public:
-  Named(BlockCodings codings, std::span<const uint8_t> up) : codings_(codings), in_(parcel_of(up)) {}
+  explicit Named(std::span<const uint8_t> up) : in_(parcel_of(up)) {}
 
   // False at the end. A block's points are a gap of what was refused; of a declaration there is the ref, and no points.
   bool next(GapView* gap) {
@@ -37,9 +38,8 @@ class Named {
         wire::read_fields(in_.bytes(), is_gap ? kGapShape : kRefShape, gap);
         return true;
       }
-      BlockReader block;
-      if (!block.open(in_.bytes(), 0, codings_).ok()) continue;
-      const BlockInfo& info = block.info();
+      BlockInfo info;
+      read_own_info(in_.bytes(), 0, &info);
       *gap = {info.ref, info.first_ordinal, info.count, GapReason::kRefused};
       return true;
     }
@@ -56,7 +56,6 @@ class Named {
     return parcel;
   }
 
-  const BlockCodings codings_;
   wire::FieldReader in_;
 };
 
@@ -272,7 +271,7 @@ void Device::choose(ParcelPlan* plan, Choice* choice) {
     ParcelPlan with = *plan;
     bool fits = true;
     GapView gap;
-    for (Named named(codings(), message_of(*slot)); fits && named.next(&gap);) fits = gap.count == 0 || with.add(gap);
+    for (Named named(message_of(*slot)); fits && named.next(&gap);) fits = gap.count == 0 || with.add(gap);
     if (!fits) continue;
     *plan = with;
     choice->refused |= 1u << (slot - slots_);
@@ -353,7 +352,7 @@ std::span<const uint8_t> Device::write(const ParcelHead& head, const ParcelPlan&
   for (size_t i = 0; i < config_.parcels_max; ++i) {
     if ((choice.refused >> i & 1) == 0) continue;
     GapView gap;
-    for (Named named(codings(), message_of(slots_[i])); named.next(&gap);) {
+    for (Named named(message_of(slots_[i])); named.next(&gap);) {
       if (gap.count > 0) parcel.gap(gap);
     }
   }
@@ -502,7 +501,7 @@ void Device::refused(ParcelKey key, RefusalCode) {
   points_refused_ += slot->points;
   bool names_points = false;
   GapView named;
-  for (Named names(codings(), message_of(*slot)); names.next(&named);) {
+  for (Named names(message_of(*slot)); names.next(&named);) {
     if (named.count > 0) {
       names_points = true;
     } else if (named.ref - 1 < store_.series_count()) {

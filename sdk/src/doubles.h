@@ -57,28 +57,20 @@ LAMBDA_ONE_COPY inline double rounded(uint64_t sign, uint64_t significand, int e
   return __builtin_bit_cast(double, sign | bits);
 }
 
+// In the order of what they are without their sign.
+inline uint64_t magnitude(double value) {
+  return __builtin_bit_cast(uint64_t, value) << 1;
+}
+
 inline double add_by_steps(double a, double b) {
-  const DoubleParts first(a);
-  const DoubleParts second(b);
-  if (!second.is_finite() && first.is_finite()) return b;
-  if (!first.is_finite()) {
-    const bool alike = first.sign == second.sign && first.significand == second.significand;
-    return second.is_finite() || alike ? a : __builtin_nan("");
-  }
-  const bool swapped = first.exponent < second.exponent;
-  DoubleParts sum = swapped ? second : first;
-  DoubleParts less = swapped ? first : second;
-  for (; less.exponent < sum.exponent; ++less.exponent) less.significand = halve(less.significand);
-  if (sum.sign == less.sign) {
-    sum.significand += less.significand;
-  } else if (sum.significand >= less.significand) {
-    sum.significand -= less.significand;
-  } else {
-    sum.significand = less.significand - sum.significand;
-    sum.sign = less.sign;
-  }
-  if (sum.significand == 0) sum.sign = first.sign & second.sign;
-  return rounded(sum.sign, sum.significand, sum.exponent);
+  if (magnitude(a) < magnitude(b)) return add_by_steps(b, a);
+  const DoubleParts more(a);
+  DoubleParts less(b);
+  if (!more.is_finite()) return magnitude(a) == magnitude(b) && more.sign != less.sign ? __builtin_nan("") : a;
+  for (; less.exponent < more.exponent; ++less.exponent) less.significand = halve(less.significand);
+  const bool alike = more.sign == less.sign;
+  const uint64_t sum = alike ? more.significand + less.significand : more.significand - less.significand;
+  return rounded(sum != 0 || alike ? more.sign : 0, sum, more.exponent);
 }
 
 // `by`: 1 to 2^62, a number that a double holds exactly. Long division, a bit a step.

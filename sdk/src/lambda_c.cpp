@@ -27,6 +27,9 @@ int64_t order_of(double value) {
   const auto bits = std::bit_cast<int64_t>(value);
   return bits < 0 ? INT64_MIN - bits : bits;
 }
+LAMBDA_ONE_COPY bool is_less(double a, double b) {
+  return order_of(a) < order_of(b);
+}
 bool is_number(double value) {
   return (std::bit_cast<uint64_t>(value) & INT64_MAX) <=
          std::bit_cast<uint64_t>(std::numeric_limits<double>::infinity());
@@ -67,8 +70,8 @@ struct Summary {
       out.min = out.max = value;
       out.first = here;
     }
-    if (order_of(value) < order_of(out.min)) out.min = value;
-    if (order_of(value) > order_of(out.max)) out.max = value;
+    if (is_less(value, out.min)) out.min = value;
+    if (is_less(out.max, value)) out.max = value;
     out.sum = lambda::add(out.sum, value);
     out.last = here;
     ++out.count;

@@ -36,6 +36,7 @@ struct CodeWindow {
   uint64_t bit;  // where the code starts
   uint64_t word;
   unsigned used;
+  size_t end() const { return static_cast<size_t>(bit) + used; }
   uint64_t take(unsigned count) {
     const uint64_t value = top(word, count);
     word <<= count;
@@ -86,17 +87,17 @@ inline bool take_delta(CodeWindow* window, uint64_t* delta) {
 
 #else
 
-// The bits behind the start of a code, and how many are used up; a word at a time, as small processors have them.
+// The bits of a code, a word at a time, as small processors have them.
 struct CodeWindow {
   const uint8_t* bytes;
   size_t size;
-  size_t bit;  // where the code starts
-  unsigned used;
+  size_t bit;  // of those that are not taken yet
+  size_t end() const { return bit; }
 
   // 1..24. Behind the end come zeros. `size` is at least 4.
   uint32_t take(unsigned count) {
-    const size_t at = bit + used;
-    used += count;
+    const size_t at = bit;
+    bit += count;
     const size_t byte = at >> 3;
     uint32_t word = 0;
     if (byte + 4 <= size) {
@@ -114,25 +115,29 @@ struct CodeWindow {
     return value << count | take(count);
   }
   bool flag() { return take(1) != 0; }
+  // As many bits as the flags before them say: for each that is set, one width further, at most to the last.
+  LAMBDA_ONE_COPY unsigned take_width(const uint8_t* widths, unsigned last) {
+    while (last > 0 && flag()) {
+      ++widths;
+      --last;
+    }
+    return *widths;
+  }
 };
 inline CodeWindow window_at(const uint8_t* bytes, size_t size, size_t bit) {
-  return {bytes, size, bit, 0};
+  return {bytes, size, bit};
 }
 
+inline constexpr uint8_t kStepWidths[] = {5, 9, 14, 22};
+inline constexpr uint8_t kDeltaWidths[] = {4, 8, 12, 20, 32, 64};
+
 inline int32_t take_step_change(CodeWindow* window) {
-  const unsigned count = !window->flag() ? 5 : !window->flag() ? 9 : !window->flag() ? 14 : 22;
-  return window->take_signed(count);
+  return window->take_signed(window->take_width(kStepWidths, 3));
 }
 
 // 1..64, as '0' u4 | '10' u8 ...: what proto/block.md calls `changed` of delta64. False: no such number.
 inline bool take_delta(CodeWindow* window, uint64_t* delta) {
-  const unsigned count = !window->flag()   ? 4
-                         : !window->flag() ? 8
-                         : !window->flag() ? 12
-                         : !window->flag() ? 20
-                         : !window->flag() ? 32
-                                           : 64;
-  const uint64_t z = window->take_last(count);
+  const uint64_t z = window->take_last(window->take_width(kDeltaWidths, 5));
   if (z == UINT64_MAX) return false;
   *delta = unzigzag(z + 1);
   return true;
@@ -145,6 +150,7 @@ struct CodecReader {
   static size_t xor32(BlockReader* reader, std::span<Point> points);
   static size_t slope64(BlockReader* reader, std::span<Point> points);
   static size_t runs64(BlockReader* reader, std::span<Point> points);
+  static size_t one_of_two(BlockReader* reader, std::span<Point> points);  // that everybody has
 };
 #ifdef LAMBDA_WIDE_CODES
 // Where a reader stands and what it found so far.
@@ -265,46 +271,52 @@ size_t read_rising_here(const ReadRun& run, ReadState* state, Point* points, siz
 // The next points, up to points.size(), of which `made` are there; one at a time, and every code looked at.
 LAMBDA_HOT_OR_ONE_COPY inline size_t BlockReader::decode_carefully(const Codec codec, std::span<Point> points,
                                                                    size_t made) {
-  const auto tick = static_cast<int64_t>(info_.tick_ms);
-  BlockError error = BlockError::kNone;
-  if (taken_ == 0 && made == 0) points[made++] = {info_.t_min + now_ * tick, code_.last_bits};
   for (; made < points.size(); ++made) {
-    CodeWindow window = window_at(bytes_, size_, bit_);
-    bool changed = false;
-    if (window.flag()) {
-      changed = true;
-      if (window.flag()) {
-        const int32_t change = take_step_change(&window);
-        if (change == 0) [[unlikely]] {
-          error = BlockError::kBits;
-          break;
-        }
-        code_.step += change;
-        changed = window.flag();
+    if (taken_ + made > 0) {
+      const BlockError error = take_code(codec);
+      if (error != BlockError::kNone) [[unlikely]] {
+        refuse(error, bit_ >> 3);
+        break;
       }
     }
-    if (changed && !take_value(codec, &window)) [[unlikely]] {
-      error = BlockError::kBits;
-      break;
-    }
-    bit_ += window.used;
-    now_ += code_.step;
-    if (bit_ > bit_end_) [[unlikely]] {
-      error = BlockError::kBits;
-      break;
-    }
-    if (static_cast<uint32_t>(now_) > static_cast<uint32_t>(span_)) [[unlikely]] {
-      error = BlockError::kTimes;
-      break;
-    }
-    unordered_ |= code_.step <= 0;
-    low_ = now_ < low_ ? now_ : low_;
-    high_ = now_ > high_ ? now_ : high_;
-    points[made] = {info_.t_min + now_ * tick, code_.last_bits};
+    points[made] = here();
   }
   taken_ += static_cast<uint32_t>(made);
-  if (error != BlockError::kNone) refuse(error, bit_ >> 3);
   return made;
+}
+
+// The code of one more point.
+LAMBDA_HOT inline BlockError BlockReader::take_code(const Codec codec) {
+  CodeWindow window = window_at(bytes_, size_, bit_);
+  bool changed = window.flag();
+  if (changed && window.flag()) {
+    const int32_t change = take_step_change(&window);
+    if (change == 0) [[unlikely]]
+      return BlockError::kBits;
+    code_.step += change;
+    changed = window.flag();
+  }
+  if (changed && !take_value(codec, &window)) [[unlikely]]
+    return BlockError::kBits;
+  bit_ = window.end();
+  if (bit_ > bit_end_) [[unlikely]]
+    return BlockError::kBits;
+  return step_on() ? BlockError::kNone : BlockError::kTimes;
+}
+
+// To the next point's time. False: it is none of the block's.
+LAMBDA_HOT inline bool BlockReader::step_on() {
+  now_ += code_.step;
+  if (code_.step <= 0) seen_ |= kBack;
+  return static_cast<uint32_t>(now_) <= static_cast<uint32_t>(span_);
+}
+
+LAMBDA_HOT inline Point BlockReader::here() {
+  if (now_ == 0) seen_ |= kStart;
+  if (now_ == span_) seen_ |= kEnd;
+  const uint64_t since =
+      uint64_t{static_cast<uint32_t>(now_)} * info_.tick_ms;  // it is within the block, so not below 0
+  return {info_.t_min + static_cast<int64_t>(since), code_.last_bits};
 }
 
 // A value that is not the one before. False: no code is so.
@@ -331,7 +343,7 @@ template <Codec codec>
 size_t BlockReader::decode(std::span<Point> points) {
   size_t made = 0;
 #ifdef LAMBDA_WIDE_CODES
-  if (taken_ == 0) points[made++] = {info_.t_min + now_ * static_cast<int64_t>(info_.tick_ms), code_.last_bits};
+  if (taken_ == 0) points[made++] = here();
   constexpr size_t kWorthRising = 8;
   if (points.size() - made >= kWorthRising && size_ >= kLooksAtBytes && bit_end_ >= kCodeBitsMax) {
     const uint64_t within = (static_cast<uint64_t>(size_) - kLooksAtBytes) * 8;
@@ -346,7 +358,7 @@ size_t BlockReader::decode(std::span<Point> points) {
     now_ = state.now;
     code_.window_lead = static_cast<uint8_t>(state.window_lead);
     code_.window_bits = static_cast<uint8_t>(state.window_bits);
-    high_ = now_ > high_ ? now_ : high_;
+    if (now_ == span_) seen_ |= kEnd;
   }
 #endif
   return decode_carefully(codec, points, made);

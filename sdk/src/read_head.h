@@ -1,4 +1,5 @@
-// Reading what stands before a block's payload, from bytes that may have been made by anybody. Private to the readers.
+// Reading what stands before a block's payload: from bytes that may have been made by anybody, or from those that this
+// program wrote itself. Private to the readers.
 #pragma once
 
 #include "codes.h"
@@ -76,6 +77,55 @@ class Cursor {
   BlockError error_ = BlockError::kNone;
 };
 
+// Reads what this program wrote and still has as it was: the same fields, and nothing is checked but where they end. A
+// device that takes no blocks from anybody has only this one.
+class OwnCursor {
+ public:
+  OwnCursor(const uint8_t* bytes, const uint8_t* end) : at_(bytes), end_(end) {}
+  const uint8_t* at() const { return at_; }
+  static BlockError error() { return BlockError::kNone; }
+  static void need(bool, BlockError) {}
+
+  BlockError u8(uint8_t* value) {
+    *value = static_cast<uint8_t>(little_endian(1));
+    return error();
+  }
+  BlockError u64le(uint64_t* value) {
+    *value = little_endian(8);
+    return error();
+  }
+  BlockError u32le(uint64_t* value) {
+    *value = little_endian(4);
+    return error();
+  }
+  BlockError varint(uint64_t* value) {
+    *value = number();
+    return error();
+  }
+  BlockError u32(uint32_t* value, uint32_t = 0, BlockError = BlockError::kNone) {
+    *value = static_cast<uint32_t>(number());
+    return error();
+  }
+
+ private:
+  LAMBDA_ONE_COPY uint64_t number() {
+    uint64_t read = 0;
+    const int size = read_varint(at_, static_cast<size_t>(end_ - at_), &read);
+    if (size > 0) at_ += size;
+    return read;
+  }
+  LAMBDA_ONE_COPY uint64_t little_endian(size_t bytes) {
+    uint64_t read = 0;
+    if (static_cast<size_t>(end_ - at_) < bytes) return 0;
+    at_ += bytes;
+    for (size_t i = 1; i <= bytes; ++i) read = read << 8 | *(at_ - i);
+    return read;
+  }
+
+  const uint8_t* at_;
+  const uint8_t* end_;
+};
+
 // Whether a codec holds values of a type. kStored: of all codecs, not only of those that a device has.
 template <bool kStored>
 bool holds(Codec codec, ValueType type) {
@@ -112,8 +162,9 @@ BlockError read_shape(In* in, BlockInfo* info, uint64_t context_boot, const Bloc
 }
 
 // A block of one of the two codecs that everybody reads, for which `coding` is null, or of one of `codings`.
-inline BlockError read_codec_and_shape(Cursor* in, BlockInfo* info, uint64_t context_boot, BlockCodings codings,
-                                       const BlockCoding** coding) {
+template <class In>
+BlockError read_codec_and_shape(In* in, BlockInfo* info, uint64_t context_boot, BlockCodings codings,
+                                const BlockCoding** coding) {
   uint8_t codec;
   in->u8(&codec);
   info->codec = static_cast<Codec>(codec);
@@ -133,7 +184,8 @@ BlockError read_identity(In* in, BlockInfo* info) {
 }
 
 // `first` is the first point's distance from t_min in ticks.
-inline BlockError read_times(Cursor* in, BlockInfo* info, int32_t* span, int32_t* first) {
+template <class In>
+BlockError read_times(In* in, BlockInfo* info, int32_t* span, int32_t* first) {
   uint64_t wide;
   in->varint(&wide);
   info->t_min = static_cast<int64_t>(unzigzag(wide));
@@ -151,7 +203,8 @@ inline BlockError read_times(Cursor* in, BlockInfo* info, int32_t* span, int32_t
   return in->error();
 }
 
-inline BlockError read_first_value(Cursor* in, Codec codec, uint64_t* bits) {
+template <class In>
+BlockError read_first_value(In* in, Codec codec, uint64_t* bits) {
   if (codec == Codec::kXor64) return in->u64le(bits);
   if (kFurtherCodecs && codec == Codec::kXor32) return in->u32le(bits);
   uint64_t wide;

@@ -18,7 +18,7 @@ static_assert(kEncodeReach + 1 <= kPointRoom);
 
 // Bytes that the head of a block beginning so can take at most: what is known only at the end (count, span, the first
 // point's place) is counted at its longest, and so is t_min, which may still move by ten minutes.
-size_t head_bytes_max(BlockInfo info, Point first) {
+size_t head_bytes_max(BlockInfo&& info, Point first) {
   constexpr uint64_t kSpan = kBlockSpanMsMax;
   auto t_min = static_cast<uint64_t>(first.time_ms);
   if (first.time_ms < kBlockSpanMsMax / 2) t_min -= kSpan;  // further from zero than where it begins
@@ -181,6 +181,7 @@ bool SeriesStore::open_block(Series* series, const Point& point) {
   open->tail_used = static_cast<uint16_t>(used);
   open->count = 1;
   open->head_room = head_room & 0x7F;
+  open->bytes = static_cast<uint16_t>(head_room);
   const BlockCoding* const coding = find_coding(codings(), static_cast<Codec>(open->codec));
   if (coding != nullptr) coding->start(point.bits, &open->code, &open->value);
   series->ordinal = series->next_ordinal();
@@ -197,8 +198,10 @@ uint32_t SeriesStore::encode(OpenBlock* open, int32_t step, uint64_t bits, uint8
   } else if (!kFurtherCodecs || codec == Codec::kDelta64) {
     end = encode_point_here<Codec::kDelta64>(&open->code, step, bits, out);
   } else {
-    const BlockCoding* const coding = find_coding(codings(), codec);
-    end = coding->encode(&open->code, &open->value, step, bits, out);
+    // It is among them. A call of find_coding() would cost more than the search.
+    const BlockCoding* const* coding = options_.codings.data();
+    while ((*coding)->codec != codec) ++coding;
+    end = (*coding)->encode(&open->code, &open->value, step, bits, out);
   }
   return static_cast<uint32_t>(end - out);
 }
@@ -211,14 +214,13 @@ bool SeriesStore::append_open(const Series* series, const Point& point) {
   const bool back = point.time_ms < open->code.last_time;
   const auto ticks = static_cast<uint64_t>(point.time_ms) - static_cast<uint64_t>(open->code.last_time);
   const uint64_t far = back ? 0 - ticks : ticks;
-  if (far > uint64_t{kSpan}) return false;
+  if (far >> 32 != 0 || static_cast<uint32_t>(far) > static_cast<uint32_t>(kSpan)) return false;
   auto step = static_cast<int32_t>(ticks);
   int32_t behind = static_cast<int32_t>(open->behind_ms) + step;
   int32_t ahead = static_cast<int32_t>(open->ahead_ms) - step;
   if (behind < 0) behind = 0;
   if (ahead < 0) ahead = 0;
-  if (behind + ahead > kSpan || open->count >= kBlockPointsMax ||
-      open->head_room + open->bytes + kPointRoom > options_.block_bytes_max) {
+  if (behind + ahead > kSpan || open->count >= kBlockPointsMax || open->bytes + kPointRoom > options_.block_bytes_max) {
     return false;
   }
   if (series->tick_ms != 1) {
@@ -232,41 +234,34 @@ bool SeriesStore::append_open(const Series* series, const Point& point) {
     used = encode(open, step, point.bits, page_at(open->tail) + tail_used);
     open->tail_used = static_cast<uint16_t>(tail_used + used);
   } else {
-    if (link(open->tail) == kNone) {
-      const uint32_t page = take_page(series);
-      if (page == kNone) {
+    uint32_t next = link(open->tail);
+    if (next == kNone) {
+      next = take_page(series);
+      if (next == kNone) {
         ++counters_.blocks_sealed_early;
         return false;
       }
-      links_[open->tail] = page;
+      links_[open->tail] = next;
     }
     uint8_t codes[kPointRoom + 8];
     used = encode(open, step, point.bits, codes);
-    spread(open, codes, used);
+    // With the byte being filled, which is behind them.
+    copy_chain(open->tail, tail_used, Way::kIn, codes, used + 1);
+    uint32_t end = tail_used + used;
+    if (end >= options_.page_bytes) {
+      open->tail = next;
+      end -= options_.page_bytes;
+    }
+    open->tail_used = static_cast<uint16_t>(end);
   }
   open->bytes = static_cast<uint16_t>(open->bytes + used);
   open->code.last_time = point.time_ms;
   open->behind_ms = static_cast<uint32_t>(behind) & 0xFFFFF;
-  open->ahead_ms = static_cast<uint32_t>(ahead) & 0xFFFFF;
-  if (step <= 0) open->unordered = 1;
   ++open->count;
+  open->ahead_ms = static_cast<uint32_t>(ahead) & 0xFFFFF;
+  if (step <= 0) [[unlikely]]
+    open->unordered = 1;
   return true;
-}
-
-// Puts codes, and the byte being filled behind them, where the tail ends and its next page begins.
-void SeriesStore::spread(OpenBlock* open, const uint8_t* codes, uint32_t used) {
-  const uint32_t next = link(open->tail);
-  const uint32_t left = options_.page_bytes - open->tail_used;
-  for (uint32_t i = 0; i <= used; ++i) {
-    uint8_t* const to = i < left ? page_at(open->tail) + open->tail_used + i : page_at(next) + (i - left);
-    *to = codes[i];
-  }
-  uint32_t tail_used = open->tail_used + used;
-  if (tail_used >= options_.page_bytes) {
-    open->tail = next;
-    tail_used -= options_.page_bytes;
-  }
-  open->tail_used = static_cast<uint16_t>(tail_used);
 }
 
 void SeriesStore::seal(uint32_t ref) {
@@ -279,20 +274,9 @@ void SeriesStore::seal(uint32_t ref) {
   const size_t head_room = opened(*found).head_room;
   LAMBDA_EXPECT(whole > 0 && head_bytes <= head_room);
   const size_t start = sizeof(BlockMeta) + head_room - head_bytes;
-  __builtin_memcpy(begin + start, scratch_, head_bytes);
-  const size_t body = whole - kChecksumBytes;
-
-  // The checksum goes behind the bits, where room was kept for it; a page that is not needed then goes back.
-  size_t at = start + body;
-  uint32_t tail = page;
-  for (; at >= options_.page_bytes; at -= options_.page_bytes) tail = link(tail);
-  for (size_t i = 0; i < kChecksumBytes; ++i, ++at) {
-    if (at == options_.page_bytes) {
-      tail = link(tail);
-      at = 0;
-    }
-    page_at(tail)[at] = scratch_[body + i];
-  }
+  // The bits go where they are already; the head before them and the checksum behind, where room was kept for both. A
+  // page that is not needed then goes back.
+  const uint32_t tail = copy_chain(page, start, Way::kIn, scratch_, whole);
   give_pages_back(link(tail));
   links_[tail] = kNone;
 
@@ -456,7 +440,9 @@ bool SeriesStore::seal_largest(const Series* spared) {
   return true;
 }
 
-void SeriesStore::give_pages_back(uint32_t page) {
+// Returns how many they were.
+size_t SeriesStore::give_pages_back(uint32_t page) {
+  const size_t before = pages_free_;
   while (page != kNone) {
     const uint32_t next = link(page);
     links_[page] = free_page_;
@@ -464,6 +450,7 @@ void SeriesStore::give_pages_back(uint32_t page) {
     ++pages_free_;
     page = next;
   }
+  return pages_free_ - before;
 }
 
 size_t SeriesStore::chain_pages(uint32_t page) const {
@@ -473,10 +460,15 @@ size_t SeriesStore::chain_pages(uint32_t page) const {
 }
 
 void SeriesStore::free_block(uint32_t page) {
-  if (meta(page).state == BlockState::kSafe) pages_safe_ -= chain_pages(page);
+  const bool safe = meta(page).state == BlockState::kSafe;
   list_remove(page);
   series_remove(page);
-  give_pages_back(page);
+  const size_t pages = give_pages_back(page);
+  if (safe) pages_safe_ -= pages;
+}
+
+LAMBDA_ONE_COPY StoreGap& SeriesStore::gap_at(uint32_t index) {
+  return gaps_[(gap_first_ + index) % options_.gaps_max];
 }
 
 // Blocks of a series are dropped in the order of their ordinals, so a gap can only be continued at its end.
@@ -497,7 +489,7 @@ bool SeriesStore::note_gap(const StoreGap& gap) {
 bool SeriesStore::take_gap(StoreGap* gap) {
   if (gap_count_ == 0) return false;
   *gap = gap_at(0);
-  gap_first_ = (gap_first_ + 1) % options_.gaps_max;
+  if (++gap_first_ == options_.gaps_max) gap_first_ = 0;
   --gap_count_;
   return true;
 }

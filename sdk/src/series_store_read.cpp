@@ -16,20 +16,18 @@ bool SeriesStore::last(uint32_t ref, uint64_t* ordinal, Point* point) const {
 
 BlockInfo SeriesStore::info_of(const Series& series) const {
   const OpenBlock& open = opened(series);
-  BlockInfo info;
-  info.boot = boots_[boot_];
-  info.first_ordinal = series.next_ordinal() - open.count;
-  info.t_min = open.t_min();
-  info.t_max = open.t_max();
-  info.ref = ref_of(series);
-  info.clock = clock_;
-  info.count = open.count;
-  info.tick_ms = series.tick_ms;
-  info.codec = static_cast<Codec>(open.codec);
-  info.type = series.value_type();
-  info.scale = static_cast<uint8_t>(series.scale);
-  info.unordered = open.unordered != 0;
-  return info;
+  return {.boot = boots_[boot_],
+          .first_ordinal = series.next_ordinal() - open.count,
+          .t_min = open.t_min(),
+          .t_max = open.t_max(),
+          .ref = ref_of(series),
+          .clock = clock_,
+          .count = open.count,
+          .tick_ms = series.tick_ms,
+          .codec = static_cast<Codec>(open.codec),
+          .type = series.value_type(),
+          .scale = static_cast<uint8_t>(series.scale),
+          .unordered = open.unordered != 0};
 }
 
 const SeriesStore::BlockMeta* SeriesStore::sealed(BlockId id) const {
@@ -39,14 +37,17 @@ const SeriesStore::BlockMeta* SeriesStore::sealed(BlockId id) const {
   return found.serial == id.serial ? &found : nullptr;
 }
 
-void SeriesStore::gather(uint32_t page, size_t start, size_t bytes, uint8_t* out) const {
+// Between `bytes` and what lies in a chain from its byte `start` on. Returns the last page that had a part in it.
+uint32_t SeriesStore::copy_chain(uint32_t page, size_t start, Way way, uint8_t* bytes, size_t size) const {
   for (; start >= options_.page_bytes; start -= options_.page_bytes) page = link(page);
-  while (bytes > 0) {
+  for (;;) {
+    uint8_t* const here = page_at(page) + start;
     const size_t left = options_.page_bytes - start;
-    const size_t piece = bytes < left ? bytes : left;
-    __builtin_memcpy(out, page_at(page) + start, piece);
-    out += piece;
-    bytes -= piece;
+    const size_t piece = size < left ? size : left;
+    __builtin_memcpy(way == Way::kIn ? here : bytes, way == Way::kIn ? bytes : here, piece);
+    bytes += piece;
+    size -= piece;
+    if (size == 0) return page;
     start = 0;
     page = link(page);
   }
@@ -56,8 +57,8 @@ void SeriesStore::describe(uint32_t page, SealedBlock* block) const {
   const BlockMeta& found = meta(page);
   uint8_t head[kBlockHeaderBytesMax];
   const size_t bytes = found.bytes < sizeof head ? found.bytes : sizeof head;
-  gather(page, found.start, bytes, head);
-  read_info({head, bytes}, boots_[found.boot], &block->info, codings());
+  copy_chain(page, found.start, Way::kOut, head, bytes);
+  read_own_info({head, bytes}, boots_[found.boot], &block->info);
   block->id = {page, found.serial};
   block->state = found.state;
   block->parcel = found.parcel;
@@ -105,7 +106,7 @@ bool SeriesStore::find(BlockId id, SealedBlock* block) const {
 size_t SeriesStore::copy(BlockId id, std::span<uint8_t> out) const {
   const BlockMeta* found = sealed(id);
   if (found == nullptr || out.size() < found->bytes) return 0;
-  gather(id.page, found->start, found->bytes, out.data());
+  copy_chain(id.page, found->start, Way::kOut, out.data(), found->bytes);
   return found->bytes;
 }
 
@@ -122,11 +123,12 @@ size_t SeriesStore::write_open(const Series& series, std::span<uint8_t> out, siz
   uint8_t head[kBlockHeaderBytesMax];
   const OpenBlock& open = opened(series);
   *head_bytes = write_head(info_of(series), open.first, head);
-  const size_t codes = open.bytes + (has_partial_byte(static_cast<Codec>(open.codec), open.code) ? 1u : 0u);
+  const size_t codes =
+      open.bytes - open.head_room + (has_partial_byte(static_cast<Codec>(open.codec), open.code) ? 1u : 0u);
   const size_t body = *head_bytes + codes;
   if (out.size() < body + kChecksumBytes) return 0;
   __builtin_memcpy(out.data(), head, *head_bytes);
-  gather(series.page, sizeof(BlockMeta) + open.head_room, codes, out.data() + *head_bytes);
+  copy_chain(series.page, sizeof(BlockMeta) + open.head_room, Way::kOut, out.data() + *head_bytes, codes);
   write_checksum(crc32c(out.first(body)), out.data() + body);
   return body + kChecksumBytes;
 }
@@ -141,13 +143,10 @@ bool SeriesStore::open_info(uint32_t ref, BlockInfo* info) const {
 bool SeriesStore::visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
                         void* context) const {
   BlockReader reader;
-  if (!reader.open(bytes, boot, codings()).ok()) return false;
+  if (!reader.open_own(bytes, boot, codings())) return false;
   uint64_t ordinal = reader.info().first_ordinal;
-  Point points[16];
-  while (const size_t count = reader.next(points)) {
-    for (size_t i = 0; i < count; ++i, ++ordinal) {
-      if (points[i].time_ms >= from_ms && points[i].time_ms <= to_ms) visitor(context, boot, ordinal, points[i]);
-    }
+  for (Point point; reader.next(&point); ++ordinal) {
+    if (point.time_ms >= from_ms && point.time_ms <= to_ms) visitor(context, boot, ordinal, point);
   }
   return reader.status().ok();
 }
@@ -155,7 +154,7 @@ bool SeriesStore::visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t f
 bool SeriesStore::read_block(BlockId id, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const {
   const BlockMeta* found = sealed(id);
   if (found == nullptr) return false;
-  gather(id.page, found->start, found->bytes, scratch_);
+  copy_chain(id.page, found->start, Way::kOut, scratch_, found->bytes);
   return visit({scratch_, found->bytes}, boots_[found->boot], from_ms, to_ms, visitor, context);
 }
 

@@ -52,10 +52,7 @@ StoreResult SeriesStore::restore(std::span<const uint8_t> bytes, uint64_t boot, 
     return StoreResult::kNoSeries;
   }
   ContentRoot root(*hash_);
-  Point points[16];
-  while (const size_t count = reader.next(points)) {
-    for (size_t i = 0; i < count; ++i) root.add(points[i]);
-  }
+  for (Point point; reader.next(&point);) root.add(point);
   if (!reader.status().ok()) return StoreResult::kNoSeries;
   const uint32_t index = boot_index(boot);
   if (index == kBootsMax) return StoreResult::kNoMemory;

@@ -121,7 +121,7 @@ bool Thinner::thin(uint32_t page, uint32_t partner) {
 // False: they do not fit (ten minutes, or the space).
 bool Thinner::add_block(uint32_t page, BlockWriter* out) {
   const BlockMeta& meta = store_.meta(page);
-  store_.gather(page, meta.start, meta.bytes, store_.scratch_);
+  store_.copy_chain(page, meta.start, SeriesStore::Way::kOut, store_.scratch_, meta.bytes);
   BlockReader reader;
   LAMBDA_EXPECT(reader.open({store_.scratch_, meta.bytes}, 0, store_.options_.codings).ok());
   Point point;

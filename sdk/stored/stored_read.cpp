@@ -15,7 +15,7 @@ struct StoredBlockReader {
     reader.size_ = bytes.size();
     reader.bit_ = size_t{head.begin} * 8;
     reader.bit_end_ = size_t{head.end} * 8;
-    reader.now_ = reader.low_ = reader.high_ = head.first_tick;
+    reader.now_ = head.first_tick;
     reader.span_ = head.span_ticks;
     reader.code_.last_bits = info.codec == Codec::kXor32     ? head.first_bits << 32
                              : info.codec == Codec::kSlope64 ? 0

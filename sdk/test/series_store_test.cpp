@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <map>
 #include <memory>
@@ -200,6 +201,34 @@ TEST(SeriesStore, ABlockThatIsGoneIsNotFoundEvenWhenItsPageIsUsedAgain) {
   }
   world.store.safe(gone);  // ignored
   EXPECT_TRUE(world.blocks(BlockState::kSafe).empty());
+}
+
+TEST(SeriesStore, ABlockWhoseMemoryWasOverwrittenDoesNotReadBack) {
+  const SeriesStoreOptions options{.series_max = 1, .page_bytes = 4096};
+  World world(options, 4);
+  const uint32_t ref = world.add(ValueType::kDec, 2);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(world.store.append(ref, {1'700'000'000'000 + i * 1'000, bits_of(i)}).result, StoreResult::kOk);
+  }
+  world.store.seal(ref);
+  const SealedBlock block = world.blocks(BlockState::kLoose).at(0);
+  std::vector<uint8_t> bytes(block.bytes);
+  ASSERT_EQ(world.store.copy(block.id, bytes), bytes.size());
+  const std::span<uint8_t> memory = world.arena.span(options, 4);
+  const auto at = std::find_end(memory.begin(), memory.end(), bytes.begin(), bytes.end());  // behind the scratch block
+  ASSERT_NE(at, memory.end());
+  const auto reads = [&] {
+    return world.store.read(
+        ref, INT64_MIN, INT64_MAX, [](void*, uint64_t, uint64_t, Point) {}, nullptr);
+  };
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    for (const uint8_t other : {0x00, 0x7F, 0x80, 0xFF}) {
+      at[static_cast<ptrdiff_t>(i)] = other;
+      EXPECT_EQ(reads(), other == bytes[i]) << i;
+    }
+    at[static_cast<ptrdiff_t>(i)] = bytes[i];
+  }
+  EXPECT_EQ(world.read(ref).size(), 100u);
 }
 
 TEST(SeriesStore, WhenMemoryIsShortSafeBlocksGoFirstAndLeaveNoGap) {

@@ -167,13 +167,25 @@ class BlockReader {
  private:
   friend struct StoredBlockReader;
   friend struct CodecReader;
+  friend class SeriesStore;
 
+  // open() of a reader that is new and a block that this program wrote: beside the checksum nothing is looked at.
+  // False: it is no longer as it was.
+  bool open_own(std::span<const uint8_t> bytes, uint64_t context_boot, BlockCodings codings);
+  void begin(std::span<const uint8_t> bytes, size_t head_bytes);
+  bool step_on();
+  Point here();
   template <Codec codec>
   size_t decode(std::span<Point> points);
   size_t decode_carefully(Codec codec, std::span<Point> points, size_t made);
+  BlockError take_code(Codec codec);
   bool take_value(Codec codec, CodeWindow* window);
   bool check_end();
   BlockStatus refuse(BlockError error, size_t offset);
+
+  static constexpr uint8_t kStart = 1;  // one was at t_min
+  static constexpr uint8_t kEnd = 2;    // one was at t_max
+  static constexpr uint8_t kBack = 4;   // a step was not positive
 
   BlockInfo info_;
   BlockStatus status_;
@@ -181,18 +193,16 @@ class BlockReader {
   uint64_t value_ = 0;                   // slope64: the last value
   const BlockCoding* coding_ = nullptr;  // null: xor64 or delta64
   const uint8_t* bytes_ = nullptr;
-  size_t size_ = 0;     // bytes that may be read
-  size_t bit_ = 0;      // position of the next code, in bits from bytes_
-  size_t bit_end_ = 0;  // of the payload
-  uint32_t taken_ = 0;  // points given out
-  int32_t now_ = 0;     // ticks from t_min to the last point
-  int32_t span_ = 0;    // ticks from t_min to t_max
-  int32_t low_ = 0;     // least and greatest `now_` so far
-  int32_t high_ = 0;
-  uint32_t run_ = 0;        // runs64: points to come that need no code
-  bool is_open_ = false;    // of a block whose writer goes on
-  bool in_run_ = false;     // runs64: a change follows them
-  bool unordered_ = false;  // some step so far was not positive
+  size_t size_ = 0;       // bytes that may be read
+  size_t bit_ = 0;        // position of the next code, in bits from bytes_
+  size_t bit_end_ = 0;    // of the payload
+  uint32_t taken_ = 0;    // points given out
+  int32_t now_ = 0;       // ticks from t_min to the last point
+  int32_t span_ = 0;      // ticks from t_min to t_max
+  uint32_t run_ = 0;      // runs64: points to come that need no code
+  bool is_open_ = false;  // of a block whose writer goes on
+  bool in_run_ = false;   // runs64: a change follows them
+  uint8_t seen_ = 0;      // of the points so far, see below
 };
 
 // Decodes a whole block into `points` (at least info.count long) after checking it completely.

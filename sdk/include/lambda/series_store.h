@@ -253,7 +253,7 @@ class SeriesStore {
     CodeState code;
     uint32_t tail;            // the page being filled
     uint16_t tail_used;       // bytes of the tail that are complete
-    uint16_t bytes;           // of bits so far, complete bytes
+    uint16_t bytes;           // complete bytes so far, of what is set aside for the head and of bits
     uint32_t behind_ms : 20;  // from t_min to the last point
     uint32_t count : 12;
     uint32_t ahead_ms : 20;  // from the last point to t_max
@@ -336,16 +336,15 @@ class SeriesStore {
   bool drop_oldest_unsafe();
   bool drop(uint32_t page);
   bool seal_largest(const Series* spared);
-  void give_pages_back(uint32_t page);
+  size_t give_pages_back(uint32_t page);
   size_t chain_pages(uint32_t page) const;
   void free_block(uint32_t page);
   bool open_block(Series* series, const Point& point);
   bool append_open(const Series* series, const Point& point);
   uint32_t encode(OpenBlock* open, int32_t step, uint64_t bits, uint8_t* out) const;
-  void spread(OpenBlock* open, const uint8_t* codes, uint32_t used);
   void set_root(std::span<const uint8_t> bytes, BlockMeta* meta);
   bool note_gap(const StoreGap& gap);
-  StoreGap& gap_at(uint32_t index) { return gaps_[(gap_first_ + index) % options_.gaps_max]; }
+  StoreGap& gap_at(uint32_t index);
   void list_remove(uint32_t page);
   void list_insert(uint32_t page, BlockState state);
   void series_remove(uint32_t page);
@@ -353,7 +352,8 @@ class SeriesStore {
   void describe(uint32_t page, SealedBlock* block) const;
   uint32_t ref_of(const Series& series) const { return static_cast<uint32_t>(&series - series_) + 1; }
   BlockInfo info_of(const Series& series) const;
-  void gather(uint32_t page, size_t start, size_t bytes, uint8_t* out) const;
+  enum class Way : uint8_t { kOut, kIn };
+  uint32_t copy_chain(uint32_t page, size_t start, Way way, uint8_t* bytes, size_t size) const;
   size_t write_open(const Series& series, std::span<uint8_t> out, size_t* head_bytes) const;
   bool visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
              void* context) const;

@@ -166,7 +166,7 @@ LAMBDA_ONE_COPY Device::Device(const Layout& layout, std::span<uint8_t> memory, 
   } else {
     clock_relative_ = true;
     clock_offset_ms_ = -mono;
-    note_clock({0, true, 0, false});
+    note_clock(true, 0, false);
   }
 }
 
@@ -275,29 +275,31 @@ void Device::begin_clock(int64_t offset_ms) {
   clock_relative_ = false;
   clock_offset_ms_ = offset_ms;
   clock_read_ms_ = mono_ms();
-  note_clock({clock_segment_, false, 0, true});
+  note_clock(false, 0, true);
 }
 
 // What lies behind in a segment without a clock, placed by one that says it is `utc_ms` now.
 void Device::note_past(int64_t utc_ms) {
-  note_clock({clock_segment_, true, utc_ms - (mono_ms() + clock_offset_ms_), true});
+  note_clock(true, utc_ms - (mono_ms() + clock_offset_ms_), true);
 }
 
-// Keeps the record for the next parcel, in place of what was known of the segment. When there is no place, first what
-// was sent goes, then segments that need no offset, in each case those without an offset before the others: a clock
-// that steps again and again costs no relative one its place.
-void Device::note_clock(const ClockView& view) {
+// Keeps the present segment's record for the next parcel, in place of what was known of it. When there is no place,
+// first what was sent goes, then segments that need no offset, in each case those without an offset before the others:
+// a clock that steps again and again costs no relative one its place.
+void Device::note_clock(bool relative, int64_t offset_ms, bool known) {
   Clock* place = nullptr;
   int best = -1;
   for (Clock& clock : clocks_) {
-    const bool same = clock.used && clock.boot == present_ && clock.view.segment == view.segment;
+    const bool same = clock.used && clock.boot == present_ && clock.view.segment == clock_segment_;
     const bool plain = !clock.view.relative;
     const int fit = same ? 5 : !clock.used ? 4 : !clock.to_send ? (plain ? 3 : 2) : plain ? 1 : 0;
     if (fit <= best) continue;
     best = fit;
     place = &clock;
   }
-  *place = {view, present_, true, true};
+  place->view = {clock_segment_, relative, offset_ms, known};
+  place->boot = present_;
+  place->used = place->to_send = true;
 }
 
 // Only a boot's first segment may be relative: a device that learned the time does not forget it.

@@ -142,7 +142,7 @@ class Device final : private Shelf {
 
   // Time: device.cpp.
   void begin_clock(int64_t offset_ms);
-  void note_clock(const ClockView& view);
+  void note_clock(bool relative, int64_t offset_ms, bool known);
   void note_past(int64_t utc_ms);
   void follow_clock();
 

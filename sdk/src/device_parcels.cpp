@@ -30,19 +30,19 @@ class Device::Named {
  public:
   Named(const Device& device, const Slot& slot) : codings_(device.codings()), in_(parcel_of(device.message_of(slot))) {}
 
-  // False at the end. A block's points are a gap of what was refused.
-  bool next(GapView* gap) {
+  // Until the next call; null at the end. A block's points are a gap of what was refused.
+  const GapView* next() {
     while (const uint32_t tag = in_.next()) {
-      *gap = GapView();
-      if (tag == lambda_v1_Parcel_gaps_tag) return wire::read_fields(in_.bytes(), kGapShape, gap);
+      gap_ = GapView();
+      if (tag == lambda_v1_Parcel_gaps_tag && wire::read_fields(in_.bytes(), kGapShape, &gap_)) return &gap_;
       if (tag != lambda_v1_Parcel_blocks_tag) continue;
       BlockReader block;
       if (!block.open(in_.bytes(), 0, codings_).ok()) continue;
       const BlockInfo& info = block.info();
-      *gap = {info.ref, info.first_ordinal, info.count, GapReason::kRefused};
-      return true;
+      gap_ = {info.ref, info.first_ordinal, info.count, GapReason::kRefused};
+      return &gap_;
     }
-    return false;
+    return nullptr;
   }
 
  private:
@@ -57,6 +57,7 @@ class Device::Named {
 
   const BlockCodings codings_;
   wire::FieldReader in_;
+  GapView gap_;
 };
 
 // ---- Boots
@@ -89,7 +90,9 @@ void Device::begin_boot() {
   if (find_boot(id) >= 0 || !store_.new_boot(id)) return;
   const uint64_t previous = present().id;
   forget_declared(place);
-  for (Clock& clock : clocks_) clock.used = clock.used && clock.boot != place;
+  for (Clock& clock : clocks_) {
+    if (clock.boot == place) clock.used = false;
+  }
   present_ = place;
   Boot& boot = *new (&boots_[place]) Boot;
   boot.id = id;
@@ -99,7 +102,7 @@ void Device::begin_boot() {
   clock_segment_ = 0;
   if (clock_relative_) {
     clock_offset_ms_ = -mono;
-    note_clock({0, true, 0, false});
+    note_clock(true, 0, false);
   } else {
     boot.started_ms = mono + clock_offset_ms_;
   }
@@ -271,8 +274,8 @@ void Device::choose(ParcelPlan* plan, Choice* choice) {
     // All that it held or nothing, so that the slot is free afterwards.
     ParcelPlan with = *plan;
     bool fits = true;
-    GapView gap;
-    for (Named named(*this, *slot); fits && named.next(&gap);) fits = with.add(gap);
+    Named named(*this, *slot);
+    while (const GapView* const gap = fits ? named.next() : nullptr) fits = with.add(*gap);
     if (!fits) continue;
     *plan = with;
     choice->refused |= 1u << (slot - slots_);
@@ -350,8 +353,8 @@ std::span<const uint8_t> Device::write(const ParcelHead& head, const ParcelPlan&
   }
   for (size_t i = 0; i < config_.parcels_max; ++i) {
     if ((choice.refused >> i & 1) == 0) continue;
-    GapView gap;
-    for (Named named(*this, slots_[i]); named.next(&gap);) parcel.gap(gap);
+    Named named(*this, slots_[i]);
+    while (const GapView* const gap = named.next()) parcel.gap(*gap);
   }
   for (const Clock& clock : clocks_) {
     if (clock.goes_with(choice.boot)) parcel.clock(clock.view);
@@ -382,7 +385,9 @@ uint32_t Device::commit(const Choice& choice) {
   for (size_t i = 0; i < config_.parcels_max; ++i) {
     if ((choice.refused >> i & 1) != 0) slots_[i] = Slot();
   }
-  for (Clock& clock : clocks_) clock.to_send = clock.to_send && clock.boot != choice.boot;
+  for (Clock& clock : clocks_) {
+    if (clock.boot == choice.boot) clock.to_send = false;
+  }
   return points;
 }
 
@@ -459,12 +464,13 @@ std::span<const uint8_t> Device::hello(uint64_t id, uint64_t nonce) {
   hello.nonce = nonce;
   hello.sent_ms = clock_relative_ ? 0 : mono_ms() + clock_offset_ms_;
   hello.next_seq = boot.next_seq;
-  hello.floor_seq = floor_of(static_cast<uint8_t>(place));
+  hello.floor_seq = boot.next_seq;
   uint32_t parcels = 0, bytes = 0;
   const Slot* slot = nullptr;
   while ((slot = next_slot(slot, Slot::State::kHeld, place)) != nullptr) {
     parcels += 1;
     bytes += slot->bytes;
+    if (slot->seq < hello.floor_seq) hello.floor_seq = slot->seq;
   }
   hello.backlog_parcels = parcels;
   hello.backlog_bytes = bytes;
@@ -499,9 +505,10 @@ void Device::refused(ParcelKey key, RefusalCode) {
   if (slot == nullptr) return;
   points_refused_ += slot->points;
   forget_declared(slot->boot);
-  for (Clock& clock : clocks_) clock.to_send = clock.to_send || clock.boot == slot->boot;
-  GapView any;
-  if (Named(*this, *slot).next(&any)) {
+  for (Clock& clock : clocks_) {
+    if (clock.boot == slot->boot) clock.to_send = true;
+  }
+  if (Named(*this, *slot).next() != nullptr) {
     slot->state = Slot::State::kRefused;
   } else {
     *slot = Slot();

@@ -74,12 +74,6 @@ void FieldWriter::fields(const Shape& shape, const void* from) {
   for (const Place& place : shape) {
     Bytes value;
     switch (place.form) {
-      case Form::kFixed64:
-        fixed64(place.tag, number_at(place, from));
-        continue;
-      case Form::kSigned:
-        svarint(place.tag, at<const int64_t>(place, from));
-        continue;
       case Form::kLabels:
         for (const LabelView& label : at<const std::span<const LabelView>>(place, from)) {
           message(place.tag, kLabelShape, &label);
@@ -97,9 +91,15 @@ void FieldWriter::fields(const Shape& shape, const void* from) {
         if (first != nullptr) value = {first, size};
         break;
       }
-      default:
-        varint(place.tag, number_at(place, from));
+      default: {
+        const uint64_t number = number_at(place, from);
+        if (place.form == Form::kFixed64) {
+          fixed64(place.tag, number);
+        } else {
+          varint(place.tag, place.form == Form::kSigned ? zigzag(number) : number);
+        }
         continue;
+      }
     }
     if (!value.empty()) bytes(place.tag, value);
   }

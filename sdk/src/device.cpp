@@ -41,19 +41,19 @@ bool is_before(const char* a, const char* b) {
 
 // A number of the configuration: what 0 stands for, and its bounds.
 struct Bounds {
-  uint8_t offset;
-  uint32_t standard, least, most;
+  uint16_t offset, least;
+  uint32_t standard, most;
 };
 constexpr Bounds kBounds[] = {
-    {offsetof(lam_config, series_max), 0, 1, 4096},
-    {offsetof(lam_config, parcels_max), 4, 2, 32},
+    {offsetof(lam_config, series_max), 1, 0, 4096},
+    {offsetof(lam_config, parcels_max), 2, 4, 32},
     {offsetof(lam_config, parcel_bytes_max), 2048, 2048, 65'536},
-    {offsetof(lam_config, block_bytes_max), 512, 256, 16'384},
+    {offsetof(lam_config, block_bytes_max), 256, 512, 16'384},
     {offsetof(lam_config, page_bytes), 128, 128, 4096},
-    {offsetof(lam_config, seal_age_ms), 60'000, 1, 600'000},
-    {offsetof(lam_config, parcel_age_ms), 2'000, 1, UINT32_MAX},
-    {offsetof(lam_config, retention_ms), 600'000, 1, UINT32_MAX},
-    {offsetof(lam_config, answer_timeout_ms), 5'000, 1, UINT32_MAX},
+    {offsetof(lam_config, seal_age_ms), 1, 60'000, 600'000},
+    {offsetof(lam_config, parcel_age_ms), 1, 2'000, UINT32_MAX},
+    {offsetof(lam_config, retention_ms), 1, 600'000, UINT32_MAX},
+    {offsetof(lam_config, answer_timeout_ms), 1, 5'000, UINT32_MAX},
     {offsetof(lam_config, codec_count), 0, 0, kFurtherCodecs ? 8 : 0},
 };
 
@@ -80,17 +80,15 @@ Item* empty(void* at, size_t count) {
   return std::launder(static_cast<Item*>(memset(at, 0, count * sizeof(Item))));
 }
 
-SeriesStoreOptions store_options(const lam_config& config) {
-  SeriesStoreOptions options;
-  options.series_max = config.series_max;
-  options.page_bytes = config.page_bytes;
-  options.block_bytes_max = config.block_bytes_max;
-  options.retention_ms = config.retention_ms;
-  options.seal_age_ms = config.seal_age_ms;
-  options.codings = {config.codecs, config.codec_count};
-  options.reorder = config.reorder;
-  if (config.pressure != nullptr) options.thinning = config.pressure->thinning;
-  return options;
+void set_options(const lam_config& config, SeriesStoreOptions* options) {
+  options->series_max = config.series_max;
+  options->page_bytes = config.page_bytes;
+  options->block_bytes_max = config.block_bytes_max;
+  options->retention_ms = config.retention_ms;
+  options->seal_age_ms = config.seal_age_ms;
+  options->codings = {config.codecs, config.codec_count};
+  options->reorder = config.reorder;
+  if (config.pressure != nullptr) options->thinning = config.pressure->thinning;
 }
 
 UplinkOptions uplink_options(const lam_config& config) {
@@ -108,7 +106,7 @@ UplinkOptions uplink_options(const lam_config& config) {
 struct Device::Layout {
   explicit Layout(const lam_config& given) : config(given) {
     if (!complete(&config)) return;
-    store = store_options(config);
+    set_options(config, &store);
     const auto place = [&](size_t* offset, size_t bytes) {
       *offset = arena;
       arena += round_up(bytes);
@@ -145,14 +143,14 @@ lam_status Device::make(void* memory, size_t size, const lam_config& config, con
 // Three large functions stay apart, this, build() and the uplink's tick(): with -flto all would become one that calls
 // them, with more than the registers hold.
 LAMBDA_ONE_COPY Device::Device(const Layout& layout, std::span<uint8_t> memory, const lam_port& port)
-    : config_(layout.config),
-      port_(port),
-      hash_{port.sha256_start, port.sha256_update, port.sha256_finish},
-      series_(empty<Series>(&memory[layout.series], config_.series_max)),
-      slots_(empty<Slot>(&memory[layout.slots], config_.parcels_max)),
+    : series_(empty<Series>(&memory[layout.series], layout.config.series_max)),
+      slots_(empty<Slot>(&memory[layout.slots], layout.config.parcels_max)),
       parcels_(&memory[layout.parcels]),
       scratch_(&memory[layout.scratch]),
       scratch_bytes_(layout.scratch_bytes),
+      config_(layout.config),
+      port_(port),
+      hash_{port.sha256_start, port.sha256_update, port.sha256_finish},
       store_(memory.subspan(layout.arena), layout.store, hash_, draw(this)),
       uplink_(*this, {this, publish_up, draw}, uplink_options(config_),
               {empty<UplinkParcel>(&memory[layout.table], layout.table_places), layout.table_places}) {
@@ -168,7 +166,7 @@ LAMBDA_ONE_COPY Device::Device(const Layout& layout, std::span<uint8_t> memory, 
   } else {
     clock_relative_ = true;
     clock_offset_ms_ = -mono;
-    note_clock({0, true, 0, false});
+    note_clock(true, 0, false);
   }
 }
 
@@ -251,15 +249,13 @@ void Device::follow_clock() {
   int64_t utc_ms = 0;
   if (port_.utc_ms == nullptr || !port_.utc_ms(port_.context, &utc_ms)) return;
   const int64_t mono = mono_ms();
-  if (clock_relative_) {
-    // The past of this segment gets its offset now, and what follows needs none.
-    note_clock({clock_segment_, true, utc_ms - (mono + clock_offset_ms_), true});
-    begin_clock(false, utc_ms - mono);
-    return;
-  }
-  const int64_t ahead = utc_ms - (mono + clock_offset_ms_);
-  if (ahead > kClockStepMs || ahead < -kClockStepMs) {
-    begin_clock(false, utc_ms - mono);
+  const int64_t offset_ms = utc_ms - mono;
+  const int64_t ahead = offset_ms - clock_offset_ms_;
+  const bool steps = ahead > kClockStepMs || ahead < -kClockStepMs;
+  if (clock_relative_ || steps) {
+    // The past of a segment without a clock gets its offset now, and what follows needs none.
+    if (clock_relative_) note_past(utc_ms);
+    begin_clock(offset_ms);
     return;
   }
   const int64_t passed = mono - clock_read_ms_;
@@ -268,33 +264,42 @@ void Device::follow_clock() {
   // After so long all of what is no step is made good.
   const int32_t most =
       passed < kClockStepMs * kSlewDivisor ? static_cast<int32_t>(passed) / kSlewDivisor : kClockStepMs;
-  clock_offset_ms_ += ahead > most ? most : ahead < -most ? -most : ahead;
+  const auto small = static_cast<int32_t>(ahead);
+  clock_offset_ms_ += small > most ? most : small < -most ? -most : small;
 }
 
-void Device::begin_clock(bool relative, int64_t offset_ms) {
+// A segment of the wall clock.
+void Device::begin_clock(int64_t offset_ms) {
   ++clock_segment_;
   store_.set_clock(clock_segment_);
-  clock_relative_ = relative;
+  clock_relative_ = false;
   clock_offset_ms_ = offset_ms;
   clock_read_ms_ = mono_ms();
-  note_clock({clock_segment_, relative, 0, !relative});
+  note_clock(false, 0, true);
 }
 
-// Keeps the record for the next parcel, in place of what was known of the segment. When there is no place, first what
-// was sent goes, then segments that need no offset, in each case those without an offset before the others: a clock
-// that steps again and again costs no relative one its place.
-void Device::note_clock(const ClockView& view) {
+// What lies behind in a segment without a clock, placed by one that says it is `utc_ms` now.
+void Device::note_past(int64_t utc_ms) {
+  note_clock(true, utc_ms - (mono_ms() + clock_offset_ms_), true);
+}
+
+// Keeps the present segment's record for the next parcel, in place of what was known of it. When there is no place,
+// first what was sent goes, then segments that need no offset, in each case those without an offset before the others:
+// a clock that steps again and again costs no relative one its place.
+void Device::note_clock(bool relative, int64_t offset_ms, bool known) {
   Clock* place = nullptr;
   int best = -1;
   for (Clock& clock : clocks_) {
-    const bool same = clock.used && clock.boot == present_ && clock.view.segment == view.segment;
+    const bool same = clock.used && clock.boot == present_ && clock.view.segment == clock_segment_;
     const bool plain = !clock.view.relative;
     const int fit = same ? 5 : !clock.used ? 4 : !clock.to_send ? (plain ? 3 : 2) : plain ? 1 : 0;
     if (fit <= best) continue;
     best = fit;
     place = &clock;
   }
-  *place = {view, present_, true, true};
+  place->view = {clock_segment_, relative, offset_ms, known};
+  place->boot = present_;
+  place->used = place->to_send = true;
 }
 
 // Only a boot's first segment may be relative: a device that learned the time does not forget it.
@@ -318,15 +323,16 @@ void Device::gateway_time(int64_t utc_ms) {
     const bool here = clock.used && clock.boot == present_ && clock.view.segment == clock_segment_;
     if (here && clock.view.known) return;
   }
-  note_clock({clock_segment_, true, utc_ms - (mono_ms() + clock_offset_ms_), true});
+  note_past(utc_ms);
 }
 
 // ---- Work
 
 void Device::incoming(lam_topic topic, std::span<const uint8_t> message) {
-  if (topic == LAM_DOWN && questions_ != nullptr && questions_->incoming(message, mono_ms())) return;
-  if (topic == LAM_DOWN) uplink_.down(message, mono_ms());
-  if (topic == LAM_INTEREST) uplink_.interest(message, mono_ms());
+  const int64_t mono = mono_ms();
+  if (topic == LAM_INTEREST) uplink_.interest(message, mono);
+  if (topic != LAM_DOWN || (questions_ != nullptr && questions_->incoming(message, mono))) return;
+  uplink_.down(message, mono);
 }
 
 uint32_t Device::poll() {

@@ -85,6 +85,7 @@ class Device final : private Shelf {
   friend class DeviceFlash;     // device_flash.h: what outlives a reset
   friend class ThinnedParcels;  // device_thinning.cpp
 
+  // So few that all of a boot's fit into the smallest parcel.
   static constexpr size_t kPendingGapsMax = 16;
   static constexpr size_t kClocksMax = 4;
   static constexpr int kAnyBoot = -1;
@@ -103,8 +104,8 @@ class Device final : private Shelf {
     uint64_t next_seq = 1;
     bool has_digest = false;
     bool has_signature = false;
-    uint8_t digest[kDigestBytes] = {};        // of the last parcel
-    uint8_t signature[kSignatureBytes] = {};  // of the hello
+    uint8_t digest[kDigestBytes];        // of the last parcel, if there is one
+    uint8_t signature[kSignatureBytes];  // of the hello, if there is one
   };
   struct Slot {
     enum class State : uint8_t { kFree, kHeld, kRefused };
@@ -120,17 +121,18 @@ class Device final : private Shelf {
     uint8_t boot = 0;  // place in boots_
     bool used = false;
     bool to_send = false;
+    bool goes_with(uint8_t parcel_boot) const { return used && to_send && boot == parcel_boot; }
   };
   // What a parcel is going to hold, beside the plan's sizes.
   struct Choice {
     uint8_t boot = 0;
     bool declares_only = false;  // asked for by the gateway: these go alone and may take the last slot
+    uint64_t gaps_of = 0;        // the boot whose gaps_ it names: its own, or none
     uint32_t blocks = 0;         // so many of the boot's oldest loose ones
-    uint32_t gaps = 0;           // bits of gaps_
     uint32_t refused = 0;        // bits of slots whose points it names
-    uint32_t clocks = 0;         // bits of clocks_
   };
   struct Layout;
+  class Named;
 
   Device(const Layout& layout, std::span<uint8_t> memory, const lam_port& port);
 
@@ -139,8 +141,9 @@ class Device final : private Shelf {
   static bool sign(void* context, const uint8_t digest[kDigestBytes], uint8_t signature[kSignatureBytes]);
 
   // Time: device.cpp.
-  void begin_clock(bool relative, int64_t offset_ms);
-  void note_clock(const ClockView& view);
+  void begin_clock(int64_t offset_ms);
+  void note_clock(bool relative, int64_t offset_ms, bool known);
+  void note_past(int64_t utc_ms);
   void follow_clock();
 
   // Parcels: device_parcels.cpp.
@@ -160,7 +163,9 @@ class Device final : private Shelf {
   uint32_t commit(const Choice& choice);
   // Do the gateways take it?
   bool is_taken(const SealedBlock& block) const;
-  // The next loose block that the gateways take, of one boot or of kAnyBoot; from a new `block` on the first.
+  // The next loose block of one boot or of kAnyBoot; from a new `block` on the first.
+  bool next_loose(int boot, SealedBlock* block) const;
+  // The next of those that the gateways take.
   bool next_ready(int boot, SealedBlock* block) const;
   bool enough_loose(bool* any) const;
   int wanted_boot() const;
@@ -176,7 +181,7 @@ class Device final : private Shelf {
   uint8_t* space_of(const Slot& slot) const;  // parcel_bytes_max
   std::span<const uint8_t> message_of(const Slot& slot) const { return {space_of(slot), slot.bytes}; }
   void take_gaps();
-  void settle(Slot* slot);
+  void forget_declared(uint8_t boot);
 
   bool next(Lane lane, ParcelKey after, ParcelKey* key, size_t* bytes) override;
   std::span<const uint8_t> read(ParcelKey key) override;
@@ -184,6 +189,7 @@ class Device final : private Shelf {
   std::span<const uint8_t> hello(uint64_t boot, uint64_t nonce) override;
   void settled(ParcelKey key) override;
   void settled_through(uint64_t boot, uint64_t seq) override;
+  void settled_between(uint64_t boot, const SeqRange& range) override;
   void refused(ParcelKey key, RefusalCode code) override;
   void declare(uint64_t boot, std::span<const uint32_t> refs) override;
   void new_boot() override;
@@ -204,17 +210,16 @@ class Device final : private Shelf {
   bool flushing_ = false;  // until nothing is loose, parcels need not be full
   bool loose_waits_ = false;
   DeviceQuestions* questions_ = nullptr;
-
-  const lam_config config_;
-  const lam_port port_;
-  const HashPort hash_;
   Series* const series_;
   Slot* const slots_;
   uint8_t* const parcels_;  // parcels_max x parcel_bytes_max
   uint8_t* const scratch_;  // one block, or one hello
   size_t scratch_bytes_;
-
   uint32_t boots_begun_ = 0;
+
+  const lam_config config_;
+  const lam_port port_;
+  const HashPort hash_;
   uint64_t points_settled_ = 0;
   uint64_t points_refused_ = 0;
   uint64_t points_rejected_ = 0;

@@ -20,30 +20,29 @@ uint8_t bit(uint8_t boot) {
   return static_cast<uint8_t>(1u << boot);
 }
 
-// Walks over what a parcel of ours names: points, in blocks and gaps, and the series it declares.
-class Named {
- public:
-  explicit Named(std::span<const uint8_t> up) : in_(parcel_of(up)) {}
+GapView memory_gap(const StoreGap& gap) {
+  return {gap.ref, gap.first_ordinal, gap.count, GapReason::kMemory};
+}
 
-  // False at the end. A block's points are a gap of what was refused; of a declaration there is the ref, and no points.
-  bool next(GapView* gap) {
-    static_assert(lambda_v1_Parcel_declarations_tag < lambda_v1_Parcel_blocks_tag &&
-                  lambda_v1_Parcel_blocks_tag < lambda_v1_Parcel_gaps_tag);
+}  // namespace
+
+// Walks over the points that a parcel of ours names, in blocks and gaps.
+class Device::Named {
+ public:
+  Named(const Device& device, const Slot& slot) : in_(parcel_of(device.message_of(slot))) {}
+
+  // Until the next call; null at the end. A block's points are a gap of what was refused.
+  const GapView* next() {
     while (const uint32_t tag = in_.next()) {
-      if (tag < lambda_v1_Parcel_declarations_tag || tag > lambda_v1_Parcel_gaps_tag || !in_.is_bytes()) continue;
-      *gap = GapView();
-      if (tag != lambda_v1_Parcel_blocks_tag) {
-        const bool is_gap = tag == lambda_v1_Parcel_gaps_tag;
-        static_assert(lambda_v1_Declaration_ref_tag == lambda_v1_Gap_ref_tag);
-        wire::read_fields(in_.bytes(), is_gap ? kGapShape : kRefShape, gap);
-        return true;
-      }
+      gap_ = GapView();
+      if (tag == lambda_v1_Parcel_gaps_tag && wire::read_fields(in_.bytes(), kGapShape, &gap_)) return &gap_;
+      if (tag != lambda_v1_Parcel_blocks_tag) continue;
       BlockInfo info;
       read_own_info(in_.bytes(), 0, &info);
-      *gap = {info.ref, info.first_ordinal, info.count, GapReason::kRefused};
-      return true;
+      gap_ = {info.ref, info.first_ordinal, info.count, GapReason::kRefused};
+      return &gap_;
     }
-    return false;
+    return nullptr;
   }
 
  private:
@@ -57,13 +56,8 @@ class Named {
   }
 
   wire::FieldReader in_;
+  GapView gap_;
 };
-
-GapView memory_gap(const StoreGap& gap) {
-  return {gap.ref, gap.first_ordinal, gap.count, GapReason::kMemory};
-}
-
-}  // namespace
 
 // ---- Boots
 
@@ -81,11 +75,8 @@ bool Device::in_use(uint8_t boot) const {
   for (size_t i = 0; i < gap_count_; ++i) {
     if (gaps_[i].boot == boots_[boot].id) return true;
   }
-  if (store_.gap_count() > 0) return true;
   SealedBlock block;
-  bool more = store_.first(BlockState::kLoose, &block);
-  while (more && block.info.boot != boots_[boot].id) more = store_.next(BlockState::kLoose, block.id, &block);
-  return more;
+  return store_.gap_count() > 0 || next_loose(boot, &block);
 }
 
 // The store and the table of boots have as many places; a device that was told to begin anew so often, and got rid of
@@ -97,11 +88,10 @@ void Device::begin_boot() {
   const uint64_t id = draw(this);
   if (find_boot(id) >= 0 || !store_.new_boot(id)) return;
   const uint64_t previous = present().id;
-  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
-    series_[ref - 1].declared &= static_cast<uint8_t>(~bit(place));
-    series_[ref - 1].wanted &= static_cast<uint8_t>(~bit(place));
+  forget_declared(place);
+  for (Clock& clock : clocks_) {
+    if (clock.boot == place) clock.used = false;
   }
-  for (Clock& clock : clocks_) clock.used = clock.used && clock.boot != place;
   present_ = place;
   Boot& boot = *new (&boots_[place]) Boot;
   boot.id = id;
@@ -111,9 +101,16 @@ void Device::begin_boot() {
   clock_segment_ = 0;
   if (clock_relative_) {
     clock_offset_ms_ = -mono;
-    note_clock({0, true, 0, false});
+    note_clock(true, 0, false);
   } else {
     boot.started_ms = mono + clock_offset_ms_;
+  }
+}
+
+void Device::forget_declared(uint8_t boot) {
+  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
+    series_[ref - 1].declared &= static_cast<uint8_t>(~bit(boot));
+    series_[ref - 1].wanted &= static_cast<uint8_t>(~bit(boot));
   }
 }
 
@@ -127,7 +124,7 @@ uint64_t Device::floor_of(uint8_t boot) const {
   return floor;
 }
 
-uint8_t* Device::space_of(const Slot& slot) const {
+LAMBDA_ONE_COPY uint8_t* Device::space_of(const Slot& slot) const {
   return parcels_ + static_cast<size_t>(&slot - slots_) * config_.parcel_bytes_max;
 }
 
@@ -148,14 +145,20 @@ bool Device::is_taken(const SealedBlock& block) const {
   return (codecs_ & needed) == needed;
 }
 
-// A block that some gateway would not take waits for one that does, as it would for a gateway that is away: the others
-// need not wait behind it.
-bool Device::next_ready(int boot, SealedBlock* block) const {
+bool Device::next_loose(int boot, SealedBlock* block) const {
   bool more = block->id == BlockId() ? store_.first(BlockState::kLoose, block)
                                      : store_.next(BlockState::kLoose, block->id, block);
   for (; more; more = store_.next(BlockState::kLoose, block->id, block)) {
-    const bool of_boot = boot == kAnyBoot || block->info.boot == boots_[boot].id;
-    if (of_boot && is_taken(*block)) return true;
+    if (boot == kAnyBoot || block->info.boot == boots_[boot].id) return true;
+  }
+  return false;
+}
+
+// A block that some gateway would not take waits for one that does, as it would for a gateway that is away: the others
+// need not wait behind it.
+bool Device::next_ready(int boot, SealedBlock* block) const {
+  while (next_loose(boot, block)) {
+    if (is_taken(*block)) return true;
   }
   return false;
 }
@@ -209,6 +212,7 @@ bool Device::choose_boot(Choice* choice) const {
   if (boot < 0 && refused != nullptr) boot = refused->boot;
   if (boot < 0) return false;
   choice->boot = static_cast<uint8_t>(boot);
+  if (!choice->declares_only) choice->gaps_of = boots_[boot].id;
   return true;
 }
 
@@ -254,24 +258,23 @@ void Device::choose_blocks(ParcelPlan* plan, Choice* choice) {
 
 void Device::choose(ParcelPlan* plan, Choice* choice) {
   for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) series_[ref - 1].in_plan = false;
-  for (size_t i = 0; i < kClocksMax; ++i) {
-    const Clock& clock = clocks_[i];
-    if (clock.used && clock.to_send && clock.boot == choice->boot && plan->add(clock.view)) choice->clocks |= 1u << i;
+  for (const Clock& clock : clocks_) {
+    if (clock.goes_with(choice->boot)) LAMBDA_EXPECT(plan->add(clock.view));
   }
   if (choice->declares_only) {
     choose_wanted(plan, choice->boot);
     return;
   }
   for (size_t i = 0; i < gap_count_; ++i) {
-    if (gaps_[i].boot == boots_[choice->boot].id && plan->add(memory_gap(gaps_[i]))) choice->gaps |= 1u << i;
+    if (gaps_[i].boot == choice->gaps_of) LAMBDA_EXPECT(plan->add(memory_gap(gaps_[i])));
   }
   const Slot* slot = nullptr;
   while ((slot = next_slot(slot, Slot::State::kRefused, choice->boot)) != nullptr) {
     // All that it held or nothing, so that the slot is free afterwards.
     ParcelPlan with = *plan;
     bool fits = true;
-    GapView gap;
-    for (Named named(message_of(*slot)); fits && named.next(&gap);) fits = gap.count == 0 || with.add(gap);
+    Named named(*this, *slot);
+    while (const GapView* const gap = fits ? named.next() : nullptr) fits = with.add(*gap);
     if (!fits) continue;
     *plan = with;
     choice->refused |= 1u << (slot - slots_);
@@ -311,9 +314,8 @@ LAMBDA_ONE_COPY bool Device::build() {
   if (plan.blocks() + plan.gaps() == 0 && !choice.declares_only) return false;
   Slot* slot = free_slot(choice);
   if (slot == nullptr) return false;
-  uint8_t digest[kDigestBytes];
   const std::span<const uint8_t> message =
-      write(head, plan, choice, {space_of(*slot), config_.parcel_bytes_max}, digest);
+      write(head, plan, choice, {space_of(*slot), config_.parcel_bytes_max}, boot.digest);
   if (message.empty()) {
     build_again_ms_ = mono + kSignAgainMs;
     return false;
@@ -323,7 +325,6 @@ LAMBDA_ONE_COPY bool Device::build() {
   slot->boot = choice.boot;
   slot->bytes = static_cast<uint32_t>(message.size());
   slot->seq = boot.next_seq++;
-  memcpy(boot.digest, digest, kDigestBytes);
   boot.has_digest = true;
   loose_waits_ = false;
   if (plan.gaps() > 0) gap_parcel_ms_ = mono + kGapParcelMs;
@@ -347,17 +348,15 @@ std::span<const uint8_t> Device::write(const ParcelHead& head, const ParcelPlan&
   }
   if (config_.pressure != nullptr) config_.pressure->tell(*this, choice.boot, choice.blocks, &parcel);
   for (size_t i = 0; i < gap_count_; ++i) {
-    if ((choice.gaps >> i & 1) != 0) parcel.gap(memory_gap(gaps_[i]));
+    if (gaps_[i].boot == choice.gaps_of) parcel.gap(memory_gap(gaps_[i]));
   }
   for (size_t i = 0; i < config_.parcels_max; ++i) {
     if ((choice.refused >> i & 1) == 0) continue;
-    GapView gap;
-    for (Named named(message_of(slots_[i])); named.next(&gap);) {
-      if (gap.count > 0) parcel.gap(gap);
-    }
+    Named named(*this, slots_[i]);
+    while (const GapView* const gap = named.next()) parcel.gap(*gap);
   }
-  for (size_t i = 0; i < kClocksMax; ++i) {
-    if ((choice.clocks >> i & 1) != 0) parcel.clock(clocks_[i].view);
+  for (const Clock& clock : clocks_) {
+    if (clock.goes_with(choice.boot)) parcel.clock(clock.view);
   }
   return parcel.finish({this, sign}, digest);
 }
@@ -379,14 +378,14 @@ uint32_t Device::commit(const Choice& choice) {
   }
   size_t kept = 0;
   for (size_t i = 0; i < gap_count_; ++i) {
-    if ((choice.gaps >> i & 1) == 0) gaps_[kept++] = gaps_[i];
+    if (gaps_[i].boot != choice.gaps_of) gaps_[kept++] = gaps_[i];
   }
   gap_count_ = kept;
   for (size_t i = 0; i < config_.parcels_max; ++i) {
     if ((choice.refused >> i & 1) != 0) slots_[i] = Slot();
   }
-  for (size_t i = 0; i < kClocksMax; ++i) {
-    if ((choice.clocks >> i & 1) != 0) clocks_[i].to_send = false;
+  for (Clock& clock : clocks_) {
+    if (clock.boot == choice.boot) clock.to_send = false;
   }
   return points;
 }
@@ -464,52 +463,51 @@ std::span<const uint8_t> Device::hello(uint64_t id, uint64_t nonce) {
   hello.nonce = nonce;
   hello.sent_ms = clock_relative_ ? 0 : mono_ms() + clock_offset_ms_;
   hello.next_seq = boot.next_seq;
-  hello.floor_seq = floor_of(static_cast<uint8_t>(place));
+  hello.floor_seq = boot.next_seq;
+  uint32_t parcels = 0, bytes = 0;
   const Slot* slot = nullptr;
   while ((slot = next_slot(slot, Slot::State::kHeld, place)) != nullptr) {
-    hello.backlog_parcels += 1;
-    hello.backlog_bytes += slot->bytes;
+    parcels += 1;
+    bytes += slot->bytes;
+    if (slot->seq < hello.floor_seq) hello.floor_seq = slot->seq;
   }
+  hello.backlog_parcels = parcels;
+  hello.backlog_bytes = bytes;
   hello.software = config_.software;
   return {scratch_, encode_hello(hello, {scratch_, scratch_bytes_})};
 }
 
-void Device::settle(Slot* slot) {
-  points_settled_ += slot->points;
-  *slot = Slot();
-}
-
 void Device::settled(ParcelKey key) {
-  Slot* slot = find_slot(key);
-  if (slot != nullptr) settle(slot);
+  settled_between(key.boot, {key.seq, key.seq});
 }
 
 void Device::settled_through(uint64_t id, uint64_t seq) {
+  settled_between(id, {0, seq});
   const int place = find_boot(id);
-  if (place < 0) return;
-  Slot* slot = nullptr;
-  while ((slot = next_slot(slot, Slot::State::kHeld, place)) != nullptr) {
-    if (slot->seq <= seq) settle(slot);
-  }
-  if (seq != UINT64_MAX && boots_[place].next_seq <= seq) boots_[place].next_seq = seq + 1;
+  if (place >= 0 && seq != UINT64_MAX && boots_[place].next_seq <= seq) boots_[place].next_seq = seq + 1;
 }
 
-// The parcel's bytes stay until a later one has named its points. What it declared, or said of clocks, was not heard.
+void Device::settled_between(uint64_t id, const SeqRange& range) {
+  const int place = find_boot(id);
+  Slot* slot = nullptr;
+  while (place >= 0 && (slot = next_slot(slot, Slot::State::kHeld, place)) != nullptr) {
+    if (slot->seq < range.first || slot->seq > range.last) continue;
+    points_settled_ += slot->points;
+    *slot = Slot();
+  }
+}
+
+// The parcel's bytes stay until a later one has named its points. What it declared, or said of clocks, was not heard:
+// all of its boot is said again.
 void Device::refused(ParcelKey key, RefusalCode) {
   Slot* slot = find_slot(key);
   if (slot == nullptr) return;
   points_refused_ += slot->points;
-  bool names_points = false;
-  GapView named;
-  for (Named names(message_of(*slot)); names.next(&named);) {
-    if (named.count > 0) {
-      names_points = true;
-    } else if (named.ref - 1 < store_.series_count()) {
-      series_[named.ref - 1].declared &= static_cast<uint8_t>(~bit(slot->boot));
-    }
+  forget_declared(slot->boot);
+  for (Clock& clock : clocks_) {
+    if (clock.boot == slot->boot) clock.to_send = true;
   }
-  for (Clock& clock : clocks_) clock.to_send = clock.to_send || (clock.used && clock.boot == slot->boot);
-  if (names_points) {
+  if (Named(*this, *slot).next() != nullptr) {
     slot->state = Slot::State::kRefused;
   } else {
     *slot = Slot();

@@ -36,8 +36,6 @@ inline constexpr wire::Place kGapPlaces[] = {
     {lambda_v1_Gap_reason_tag, wire::Form::kU8, offsetof(GapView, reason)},
 };
 inline constexpr wire::Shape kGapShape{kGapPlaces, std::size(kGapPlaces)};
-// Of a gap as of a declaration.
-inline constexpr wire::Shape kRefShape{kGapPlaces, 1};
 
 inline constexpr wire::Place kClockPlaces[] = {
     {lambda_v1_ClockSegment_segment_tag, wire::Form::kU32, offsetof(ClockView, segment)},

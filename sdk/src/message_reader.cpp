@@ -1,4 +1,5 @@
-#include <new>
+#include <string.h>
+
 #include <type_traits>
 
 #include "lambda/messages.h"
@@ -118,19 +119,19 @@ bool take_verdict(const FieldReader& field, uint32_t tag, void* to) {
 
 bool take_answer(const FieldReader& field, uint32_t tag, void* to) {
   DownMessage& down = *static_cast<DownMessage*>(to);
-  if (!field.is_bytes()) return true;
-  if (tag == lambda_v1_Down_ack_tag) {
-    down.body = DownMessage::Body::kNone;
-    new (&down.ack) AckView;  // in place: a copy would take a kilobyte of a small stack
-    if (!read_fields(field.bytes(), kAckShape, &down.ack, take_range)) return false;
-    if (down.ack.policy > Policy::kRing) down.ack.policy = Policy::kLocal;
-    down.body = DownMessage::Body::kAck;
-  } else if (tag == lambda_v1_Down_nack_tag) {
-    down.body = DownMessage::Body::kNone;
-    new (&down.nack) NackView;
-    if (!read_fields(field.bytes(), kNackShape, &down.nack, take_verdict)) return false;
-    down.body = DownMessage::Body::kNack;
+  const bool is_ack = tag == lambda_v1_Down_ack_tag;
+  if (!field.is_bytes() || (!is_ack && tag != lambda_v1_Down_nack_tag)) return true;
+  down.body = DownMessage::Body::kNone;
+  // In place, for a copy would take a kilobyte of a small stack; and at once, not member by member.
+  static_assert(std::is_trivially_copyable_v<AckView> && std::is_trivially_copyable_v<NackView> &&
+                offsetof(NackView, refs) <= offsetof(AckView, ranges));
+  void* const view = memset(static_cast<void*>(&down.ack), 0, offsetof(AckView, ranges));
+  if (!is_ack) down.nack.code = RefusalCode::kMalformed;
+  if (!read_fields(field.bytes(), is_ack ? kAckShape : kNackShape, view, is_ack ? take_range : take_verdict)) {
+    return false;
   }
+  if (is_ack && down.ack.policy > Policy::kRing) down.ack.policy = Policy::kLocal;
+  down.body = is_ack ? DownMessage::Body::kAck : DownMessage::Body::kNack;
   return true;
 }
 

@@ -95,9 +95,8 @@ bool ParcelPlan::add(const ClockView& clock) {
 
 ParcelBuilder::ParcelBuilder(const HashPort& hash, const ParcelHead& head, const ParcelPlan& plan,
                              std::span<uint8_t> space)
-    : plan_(plan), space_(space), digest_(hash, head), has_previous_(head.previous != nullptr) {
+    : plan_(plan), space_(space), digest_(hash, head), previous_(head.previous) {
   LAMBDA_EXPECT(space_.size() >= plan_.bytes());
-  if (has_previous_) memcpy(previous_, head.previous, kDigestBytes);
   FieldWriter out = writing(space_);
   out.head(lambda_v1_Up_parcel_tag, plan_.body_bytes_);
   out.fields(kParcelHeadShape, &head);
@@ -112,9 +111,9 @@ void ParcelBuilder::wrote(const FieldWriter& out) {
 
 // Opens every section up to `section`; the digest sees to it that none is left before all its items came.
 void ParcelBuilder::advance(ParcelSection section) {
-  while (section_ < section) {
-    section_ = static_cast<ParcelSection>(static_cast<uint8_t>(section_) + 1);
-    digest_.begin(section_, plan_.items_[static_cast<size_t>(section_)]);
+  while (digest_.section_ < section) {
+    const auto next = static_cast<ParcelSection>(static_cast<uint8_t>(digest_.section_) + 1);
+    digest_.begin(next, plan_.items(next));
   }
 }
 
@@ -148,14 +147,15 @@ void ParcelBuilder::clock(const ClockView& clock) {
 
 std::span<const uint8_t> ParcelBuilder::finish(const SignPort& signer, uint8_t digest[kDigestBytes]) {
   advance(ParcelSection::kClocks);
-  digest_.finish(digest);
-  uint8_t signature[kSignatureBytes];
-  if (!signer.sign(signer.context, digest, signature)) return {};
-  const Tail tail{has_previous_ ? previous_ : nullptr, signature};
+  uint8_t own[kDigestBytes], signature[kSignatureBytes];
+  digest_.finish(own);
+  if (!signer.sign(signer.context, own, signature)) return {};
+  const Tail tail{previous_, signature};
   FieldWriter out = writing(space_.subspan(size_));
   out.fields(kTailShape, &tail);
   wrote(out);
   LAMBDA_EXPECT(size_ == plan_.bytes());
+  memcpy(digest, own, kDigestBytes);
   return space_.first(size_);
 }
 

@@ -26,6 +26,12 @@ constexpr Shape kSignedBlockShape{kSignedBlockPlaces, std::size(kSignedBlockPlac
 class Feeder {
  public:
   Feeder(const HashPort& hash, HashState* state) : hash_(hash), state_(state) {}
+  // Begins with the name of what is signed, with its terminating zero.
+  template <size_t kSize>
+  Feeder(const HashPort& hash, HashState* state, const char (&name)[kSize]) : Feeder(hash, state) {
+    hash.start(state);
+    raw(name, kSize);
+  }
 
   void raw(const void* bytes, size_t size) {
     if (size > sizeof gathered_ - size_) end();
@@ -81,19 +87,10 @@ void Feeder::fields(const Shape& shape, const void* from) {
   }
 }
 
-// A domain string with its terminating zero.
-template <size_t kSize>
-std::string_view domain(const char (&text)[kSize]) {
-  return {text, kSize};
-}
-
 }  // namespace
 
 ParcelDigest::ParcelDigest(const HashPort& hash, const ParcelHead& head) : hash_(hash) {
-  hash_.start(&state_);
-  Feeder feeder(hash_, &state_);
-  const std::string_view name = domain("lambda/parcel/1");
-  feeder.raw(name.data(), name.size());
+  Feeder feeder(hash_, &state_, "lambda/parcel/1");
   feeder.fields(kParcelHeadShape, &head);
   static constexpr uint8_t kNone[kDigestBytes] = {};
   feeder.raw(head.previous != nullptr ? head.previous : kNone, kDigestBytes);
@@ -159,10 +156,7 @@ void ParcelDigest::finish(uint8_t digest[kDigestBytes]) {
 
 void hello_digest(const HashPort& hash, const HelloView& hello, uint8_t digest[kDigestBytes]) {
   HashState state;
-  hash.start(&state);
-  Feeder feeder(hash, &state);
-  const std::string_view name = domain("lambda/hello/1");
-  feeder.raw(name.data(), name.size());
+  Feeder feeder(hash, &state, "lambda/hello/1");
   feeder.fields(kHelloSignedShape, &hello);
   feeder.end();
   hash.finish(&state, digest);

@@ -3,15 +3,17 @@
 
 #include "expect.h"
 #include "lambda/codecs.h"
+#include "varint.h"
 
 namespace lambda {
 namespace {
 
-constexpr int64_t kDayMs = 86'400'000;
-constexpr int64_t kGatewayForgottenMs = 600'000;
+constexpr uint32_t kDayMs = 86'400'000;
+constexpr uint32_t kGatewayForgottenMs = 600'000;
 constexpr uint32_t kRetryMsMin = 100;
 constexpr uint32_t kRetryMsMax = 600'000;
-constexpr uint32_t kDeclareWaitMs = 500;
+constexpr uint32_t kDeclareWaitMs = 500;  // and twice as long each time
+constexpr uint8_t kDeclareTriesMax = 10;
 constexpr size_t kBootsScanMax = 65'536;  // a shelf that lists more has lost its mind
 
 // FNV-1a: names are the site's own, nobody gains by making two collide.
@@ -35,8 +37,8 @@ uint64_t contiguous_of(const AckView& ack) {
   return contiguous;
 }
 
-bool is_covered(const AckView& ack, uint64_t contiguous, uint64_t seq) {
-  if (seq <= contiguous) return true;
+LAMBDA_ONE_COPY bool is_covered(const AckView& ack, uint64_t seq) {
+  if (seq <= ack.contiguous_seq) return true;
   for (size_t i = 0; i < ack.range_count; ++i) {
     if (covers(ack.ranges[i], seq)) return true;
   }
@@ -77,10 +79,24 @@ UplinkMachine::UplinkMachine(Shelf& shelf, UplinkPort port, const UplinkOptions&
 void UplinkMachine::advance(int64_t now_ms) {
   if (started_ && now_ms > last_now_ms_) {
     const uint64_t passed = static_cast<uint64_t>(now_ms) - static_cast<uint64_t>(last_now_ms_);
-    clock_ms_ += passed > static_cast<uint64_t>(kDayMs) ? kDayMs : static_cast<int64_t>(passed);
+    pass(passed > kDayMs ? kDayMs : static_cast<uint32_t>(passed));
   }
   started_ = true;
   last_now_ms_ = now_ms;
+}
+
+// So much later less is to be waited for, and parcels are older: up to 24 days, which is old enough for anything.
+void UplinkMachine::pass(uint32_t ms) {
+  const auto take = [ms](uint32_t* left) { *left -= *left < ms ? *left : ms; };
+  take(&rescan_ms_);
+  take(&forget_ms_);
+  take(&new_boot_ms_);
+  for (Boot& slot : boots_) take(&slot.left_ms);
+  for (Gateway& known : gateways_) take(&known.forgotten_ms);
+  for (UplinkParcel& parcel : table_) {
+    if (parcel.ms < INT32_MAX - static_cast<int32_t>(kDayMs)) parcel.ms += static_cast<int32_t>(ms);
+  }
+  if constexpr (kUplinkLanes > 1) clock_ms_ += ms;
 }
 
 // The first wait is the timeout itself; later ones are spread over all of the doubled one, so that devices that lost
@@ -100,7 +116,7 @@ uint32_t UplinkMachine::random_to(uint32_t most) {
 
 // ---- The connection
 
-void UplinkMachine::connected(int64_t now_ms) {
+LAMBDA_ONE_COPY void UplinkMachine::connected(int64_t now_ms) {
   if (connected_) disconnected(now_ms);
   advance(now_ms);
   connected_ = true;
@@ -108,7 +124,7 @@ void UplinkMachine::connected(int64_t now_ms) {
   boots_stale_ = true;
   for (size_t i = 0; i < kUplinkLanes; ++i) rewind(static_cast<Lane>(i));
   share_.begin(clock_ms_);
-  rescan_ms_ = clock_ms_ + options_.answer_timeout_ms_max;
+  rescan_ms_ = options_.answer_timeout_ms_max;
 }
 
 // What was in flight may have arrived or not: the answer to the next hello tells. What waits after a NACK goes on
@@ -125,7 +141,7 @@ void UplinkMachine::disconnected(int64_t now_ms) {
   for (Boot& slot : boots_) slot = Boot();
 }
 
-void UplinkMachine::down(std::span<const uint8_t> message, int64_t now_ms) {
+LAMBDA_ONE_COPY void UplinkMachine::down(std::span<const uint8_t> message, int64_t now_ms) {
   advance(now_ms);
   DownMessage down;
   if (decode_down(message, &down) != MessageError::kNone) {
@@ -133,6 +149,7 @@ void UplinkMachine::down(std::span<const uint8_t> message, int64_t now_ms) {
     return;
   }
   if (down.body == DownMessage::Body::kAck) {
+    down.ack.contiguous_seq = contiguous_of(down.ack);
     take_ack(down.ack);
   } else {
     take_nack(down.nack);
@@ -201,35 +218,25 @@ void UplinkMachine::release_boot(Boot* slot) {
 void UplinkMachine::refresh_boots() {
   boots_stale_ = false;
   boots_waiting_ = false;
-  peek(Lane::kFresh);  // boots of what is fresh get their places first
-  bool seen[kUplinkBootsMax] = {};
-  uint64_t wanted[kUplinkBootsMax];
-  size_t wanted_count = 0;
-  bool first_wanted = false;
+  Candidate fresh;
+  (void)peek(Lane::kFresh, &fresh);  // boots of what is fresh get their places first
+  for (Boot& slot : boots_) slot.listed = false;
   uint64_t boot = 0;
   for (size_t i = 0; i < kBootsScanMax && shelf_.boot(i, &boot); ++i) {
-    const Boot* slot = find_boot(boot);
-    if (slot != nullptr) {
-      seen[slot - boots_] = true;
-    } else if (wanted_count < kUplinkBootsMax) {
-      first_wanted = first_wanted || i == 0;
-      wanted[wanted_count++] = boot;
-    } else {
-      boots_waiting_ = true;
-    }
+    if (Boot* const slot = find_boot(boot); slot != nullptr) slot->listed = true;
   }
   for (Boot& slot : boots_) {
-    if (slot.state != Boot::State::kFree && !seen[&slot - boots_]) release_boot(&slot);
+    if (slot.state != Boot::State::kFree && !slot.listed) release_boot(&slot);
   }
-  for (size_t i = 0; i < wanted_count; ++i) {
-    if (find_boot(wanted[i]) == nullptr) claim_boot(wanted[i], i == 0 && first_wanted);
+  for (size_t i = 0; i < kBootsScanMax && shelf_.boot(i, &boot); ++i) {
+    if (find_boot(boot) == nullptr) claim_boot(boot, i == 0);
   }
 }
 
 // Opens a question. Until it is answered nothing of the boot is sent, so that the answer speaks of everything that was.
-void UplinkMachine::ask(Boot* slot, int64_t delay_ms) {
+void UplinkMachine::ask(Boot* slot, uint32_t delay_ms) {
   slot->state = Boot::State::kToAsk;
-  slot->at_ms = clock_ms_ + delay_ms;
+  slot->left_ms = delay_ms;
   do {
     slot->nonce = port_.random(port_.context);
   } while (slot->nonce == 0);
@@ -238,13 +245,13 @@ void UplinkMachine::ask(Boot* slot, int64_t delay_ms) {
 void UplinkMachine::say_hellos() {
   for (Boot& slot : boots_) {
     if (blocked_) return;
-    if (slot.state == Boot::State::kAsked && clock_ms_ >= slot.at_ms) {
+    if (slot.left_ms > 0) continue;
+    if (slot.state == Boot::State::kAsked) {
       // The same question once more: a late answer to the first asking is as good, nothing was sent in between.
       ++counters_.timeouts;
       slot.state = Boot::State::kToAsk;
-      slot.at_ms = clock_ms_;
     }
-    if (slot.state != Boot::State::kToAsk || clock_ms_ < slot.at_ms) continue;
+    if (slot.state != Boot::State::kToAsk) continue;
     const std::span<const uint8_t> hello = shelf_.hello(slot.boot, slot.nonce);
     if (hello.empty()) {
       release_boot(&slot);
@@ -253,7 +260,7 @@ void UplinkMachine::say_hellos() {
     if (!publish(hello)) return;
     ++counters_.hellos_sent;
     slot.state = Boot::State::kAsked;
-    slot.at_ms = clock_ms_ + wait_for(slot.tries);
+    slot.left_ms = wait_for(slot.tries);
     if (slot.tries < 255) ++slot.tries;
   }
 }
@@ -263,9 +270,10 @@ void UplinkMachine::check_timeouts() {
   for (const UplinkParcel& parcel : table_) {
     if (parcel.state != UplinkParcel::State::kInFlight) continue;
     Boot* slot = find_boot(parcel.key.boot);
-    if (slot == nullptr || slot->state != Boot::State::kReady || clock_ms_ < parcel.at_ms + slot->wait_ms) continue;
+    if (slot == nullptr || slot->state != Boot::State::kReady) continue;
+    if (parcel.ms < static_cast<int32_t>(slot->wait_ms)) continue;
     ++counters_.timeouts;
-    if (kUplinkLanes > 1 && parcel.lane == Lane::kBacklog) share_.refused(parcel.at_ms, clock_ms_);
+    if (kUplinkLanes > 1 && parcel.lane == Lane::kBacklog) share_.refused(clock_ms_ - parcel.ms, clock_ms_);
     ask(slot, 0);
   }
 }
@@ -282,19 +290,22 @@ UplinkMachine::Gateway* UplinkMachine::find_gateway(std::string_view name) {
 // news.
 bool UplinkMachine::hear(std::string_view gateway, uint64_t incarnation) {
   if (incarnation == 0) return false;
-  if (Gateway* const known = find_gateway(gateway); known != nullptr) {
-    known->heard_ms = clock_ms_;
-    if (known->incarnation == incarnation || known->incarnation_before == incarnation) return false;
-    known->incarnation_before = known->incarnation;
-    known->incarnation = incarnation;
-    return true;
+  const uint32_t name_hash = hash_of(gateway);
+  Gateway* place = nullptr;  // its own, else the first that is free or forgotten
+  for (Gateway& known : gateways_) {
+    if (known.name_hash == name_hash) {
+      place = &known;
+      break;
+    }
+    if (place == nullptr && known.forgotten_ms == 0) place = &known;
   }
-  for (Gateway& place : gateways_) {
-    if (place.incarnation != 0 && clock_ms_ - place.heard_ms < kGatewayForgottenMs) continue;
-    place = Gateway{incarnation, 0, clock_ms_, hash_of(gateway), 0};
-    return true;
-  }
-  return false;
+  if (place == nullptr) return false;
+  if (place->name_hash != name_hash) *place = Gateway{.name_hash = name_hash};
+  place->forgotten_ms = kGatewayForgottenMs;
+  if (place->incarnation == incarnation || place->incarnation_before == incarnation) return false;
+  place->incarnation_before = place->incarnation;
+  place->incarnation = incarnation;
+  return true;
 }
 
 // A gateway has begun anew: every boot asks, spread over a while, for all devices of a site hear of it at once. A first
@@ -303,13 +314,13 @@ void UplinkMachine::ask_again_all(const Boot* except) {
   for (Boot& slot : boots_) {
     if (&slot == except || slot.state == Boot::State::kFree) continue;
     if (slot.state == Boot::State::kAsked && slot.tries <= 1) continue;
-    const int64_t spread = random_to(options_.answer_timeout_ms / 4);
+    const uint32_t spread = random_to(options_.answer_timeout_ms / 4);
     slot.tries = 0;
     if (slot.state == Boot::State::kReady) {
       ask(&slot, spread);
-    } else if (slot.state == Boot::State::kAsked || slot.at_ms > clock_ms_ + spread) {
+    } else if (slot.state == Boot::State::kAsked || slot.left_ms > spread) {
       slot.state = Boot::State::kToAsk;
-      slot.at_ms = clock_ms_ + spread;
+      slot.left_ms = spread;
     }
   }
 }
@@ -318,7 +329,7 @@ void UplinkMachine::ask_again_all(const Boot* except) {
 
 void UplinkMachine::take_ack(const AckView& ack) {
   Boot* slot = find_boot(ack.boot);
-  const bool to_this_question = slot != nullptr && ack.nonce != 0 && ack.nonce == slot->nonce;
+  const bool to_this_question = slot != nullptr && ack.nonce == slot->nonce;  // which is not 0
   if (hear(ack.gateway, ack.incarnation)) ask_again_all(to_this_question ? slot : nullptr);
   if (slot == nullptr && !on_shelf(ack.boot)) {
     ++counters_.answers_foreign;
@@ -334,8 +345,7 @@ void UplinkMachine::take_ack(const AckView& ack) {
       slot->tries = 0;
       slot->wait_ms = options_.answer_timeout_ms;
       // The gateway is there: an open question need not sit out a wait that grew while it was not.
-      const int64_t soon = clock_ms_ + slot->wait_ms;
-      if (slot->state == Boot::State::kAsked && slot->at_ms > soon) slot->at_ms = soon;
+      if (slot->state == Boot::State::kAsked && slot->left_ms > slot->wait_ms) slot->left_ms = slot->wait_ms;
     }
   }
   if (to_this_question && slot->state == Boot::State::kAsked) end_question(ack, slot);
@@ -346,15 +356,14 @@ void UplinkMachine::tell_codecs(const AckView& ack) {
   uint32_t common = ack.codecs | kCodecsOfEverybody;
   if (Gateway* const known = find_gateway(ack.gateway); known != nullptr) known->codecs = common;
   for (const Gateway& known : gateways_) {
-    const bool lately = known.incarnation != 0 && clock_ms_ - known.heard_ms < kGatewayForgottenMs;
-    if (known.codecs != 0 && lately) common &= known.codecs;
+    if (known.codecs != 0 && known.forgotten_ms > 0) common &= known.codecs;
   }
   shelf_.gateways_take(common);
 }
 
 // Frees what the ack covers. True when something was.
 bool UplinkMachine::settle(const AckView& ack, Boot* slot) {
-  const uint64_t contiguous = contiguous_of(ack);
+  const uint64_t contiguous = ack.contiguous_seq;
   const bool further = contiguous > (slot != nullptr ? slot->settled_seq : 0);
   if (further) {
     if (slot != nullptr) slot->settled_seq = contiguous;
@@ -364,10 +373,10 @@ bool UplinkMachine::settle(const AckView& ack, Boot* slot) {
   const bool share_used = kUplinkLanes > 1 && parcels_[kUplinkLanes - 1] >= share_.parcels();
   UplinkParcel* parcel = nullptr;
   while ((parcel = next_of(ack.boot, parcel)) != nullptr) {
-    if (!is_covered(ack, contiguous, parcel->key.seq)) continue;
+    if (!is_covered(ack, parcel->key.seq)) continue;
     if (!further || parcel->key.seq > contiguous) shelf_.settled(parcel->key);
     if (kUplinkLanes > 1 && parcel->state == UplinkParcel::State::kInFlight && !parcel->again) {
-      share_.answered(parcel->at_ms, clock_ms_, share_used);
+      share_.answered(clock_ms_ - parcel->ms, clock_ms_, share_used);
     }
     free_parcel(parcel);
     any = true;
@@ -375,38 +384,23 @@ bool UplinkMachine::settle(const AckView& ack, Boot* slot) {
   // A parcel's ack speaks of what is under way; a hello's of everything, also of what an earlier connection sent.
   if (ack.nonce != 0) {
     for (size_t i = 0; i < ack.range_count; ++i) {
-      if (ack.ranges[i].last > contiguous) settle_range_on_shelf(ack.boot, ack.ranges[i]);
+      if (ack.ranges[i].last > contiguous) shelf_.settled_between(ack.boot, ack.ranges[i]);
     }
   }
   return any;
-}
-
-void UplinkMachine::settle_range_on_shelf(uint64_t boot, const SeqRange& range) {
-  if (range.first < 2) return;  // contiguous_of() took it
-  for (size_t i = 0; i < kUplinkLanes; ++i) {
-    const auto lane = static_cast<Lane>(i);
-    ParcelKey after{boot, range.first - 1};
-    ParcelKey key;
-    size_t bytes = 0;
-    while (shelf_.next(lane, after, &key, &bytes) && key.boot == boot && key.seq > after.seq && key.seq <= range.last) {
-      shelf_.settled(key);
-      after = key;
-    }
-  }
 }
 
 // The answer speaks of everything sent before the question. What it does not cover did not arrive and goes again; what
 // it covers by a weaker policy did arrive and is waited for.
 void UplinkMachine::end_question(const AckView& ack, Boot* slot) {
   slot->state = Boot::State::kReady;
-  const uint64_t contiguous = contiguous_of(ack);
   bool outstanding = false;
   UplinkParcel* parcel = nullptr;
   while ((parcel = next_of(slot->boot, parcel)) != nullptr) {
     if (parcel->state != UplinkParcel::State::kInFlight) continue;
     outstanding = true;
-    if (is_covered(ack, contiguous, parcel->key.seq)) {
-      parcel->at_ms = clock_ms_;
+    if (is_covered(ack, parcel->key.seq)) {
+      parcel->ms = 0;
       parcel->again = true;
     } else {
       set_state(parcel, UplinkParcel::State::kResend);
@@ -427,60 +421,59 @@ void UplinkMachine::take_nack(const NackView& nack) {
     return;
   }
   answered_ = connected_;
-  // By verdict: other, retry after, permanent, new boot, declare.
-  static constexpr EventCount UplinkCounters::*kCounters[] = {
-      &UplinkCounters::nacks_retry, &UplinkCounters::nacks_retry, &UplinkCounters::nacks_permanent,
-      &UplinkCounters::nacks_new_boot, &UplinkCounters::nacks_declare};
-  ++(counters_.*kCounters[static_cast<size_t>(nack.verdict)]);
-  if (nack.verdict == NackView::Verdict::kNewBoot && clock_ms_ >= new_boot_ms_ &&
-      (slot == nullptr || !slot->told_new_boot)) {
-    // Once for a boot, and not often at all: every parcel in flight may be answered so.
-    if (slot != nullptr) slot->told_new_boot = true;
-    new_boot_ms_ = clock_ms_ + options_.answer_timeout_ms_max;
-    boots_stale_ = true;
-    shelf_.new_boot();
+  // A hello that was refused is asked again late, but again: without its answer nothing of the boot can go.
+  uint32_t delay_ms = parcel == nullptr ? options_.answer_timeout_ms_max : options_.answer_timeout_ms;
+  switch (nack.verdict) {
+    case NackView::Verdict::kRetryAfter:
+      delay_ms = clamp(nack.delay_ms, kRetryMsMin, kRetryMsMax);
+      [[fallthrough]];
+    case NackView::Verdict::kOther:
+      ++counters_.nacks_retry;
+      break;
+    case NackView::Verdict::kPermanent:
+      ++counters_.nacks_permanent;
+      break;
+    case NackView::Verdict::kNewBoot:
+      ++counters_.nacks_new_boot;
+      delay_ms = options_.answer_timeout_ms_max;
+      // Once for a boot, and not often at all: every parcel in flight may be answered so.
+      if (new_boot_ms_ > 0 || (slot != nullptr && slot->told_new_boot)) break;
+      if (slot != nullptr) slot->told_new_boot = true;
+      new_boot_ms_ = delay_ms;
+      boots_stale_ = true;
+      shelf_.new_boot();
+      break;
+    case NackView::Verdict::kDeclare:
+      ++counters_.nacks_declare;
+      break;
   }
   if (parcel == nullptr) {
-    take_hello_nack(nack, slot);
+    slot->state = Boot::State::kToAsk;
+    slot->left_ms = delay_ms;
     return;
   }
   if (nack.verdict == NackView::Verdict::kPermanent) {
-    const ParcelKey key = parcel->key;
+    shelf_.refused(parcel->key, nack.code);
     free_parcel(parcel);
-    shelf_.refused(key, nack.code);
     return;
   }
   if (parcel->state == UplinkParcel::State::kWaiting) return;  // the same NACK once more
-  uint32_t delay_ms = options_.answer_timeout_ms;
-  if (nack.verdict == NackView::Verdict::kRetryAfter) delay_ms = clamp(nack.delay_ms, kRetryMsMin, kRetryMsMax);
-  if (nack.verdict == NackView::Verdict::kNewBoot) delay_ms = options_.answer_timeout_ms_max;
-  if (nack.verdict == NackView::Verdict::kDeclare) {
-    delay_ms = clamp(kDeclareWaitMs << (parcel->tries < 10 ? parcel->tries : 10), 0, options_.answer_timeout_ms_max);
-    if (parcel->tries < 255) ++parcel->tries;
-  }
   if (kUplinkLanes > 1 && nack.verdict == NackView::Verdict::kRetryAfter && parcel->lane == Lane::kBacklog &&
       parcel->state == UplinkParcel::State::kInFlight) {
-    share_.refused(parcel->at_ms, clock_ms_);
+    share_.refused(clock_ms_ - parcel->ms, clock_ms_);
   }
-  const uint64_t boot = parcel->key.boot;
+  if (nack.verdict == NackView::Verdict::kDeclare) {
+    delay_ms = clamp(kDeclareWaitMs << parcel->tries, 0, options_.answer_timeout_ms_max);
+    if (parcel->tries < kDeclareTriesMax) ++parcel->tries;
+    if (nack.ref_count > 0) shelf_.declare(nack.boot, std::span(nack.refs, nack.ref_count));
+  }
   hold(parcel, delay_ms);
-  if (nack.verdict == NackView::Verdict::kDeclare && nack.ref_count > 0) {
-    shelf_.declare(boot, std::span(nack.refs, nack.ref_count));
-  }
-}
-
-// A hello that was refused is asked again, late: without its answer nothing of the boot can go.
-void UplinkMachine::take_hello_nack(const NackView& nack, Boot* slot) {
-  slot->state = Boot::State::kToAsk;
-  slot->at_ms =
-      clock_ms_ + (nack.verdict == NackView::Verdict::kRetryAfter ? clamp(nack.delay_ms, kRetryMsMin, kRetryMsMax)
-                                                                  : options_.answer_timeout_ms_max);
 }
 
 // Keeps the parcel for `delay_ms` and up to half as long again.
 void UplinkMachine::hold(UplinkParcel* parcel, uint32_t delay_ms) {
   set_state(parcel, UplinkParcel::State::kWaiting);
-  parcel->at_ms = clock_ms_ + delay_ms + random_to(delay_ms / 2);
+  parcel->ms = -static_cast<int32_t>(delay_ms + random_to(delay_ms / 2));
 }
 
 }  // namespace lambda

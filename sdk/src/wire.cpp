@@ -74,12 +74,6 @@ void FieldWriter::fields(const Shape& shape, const void* from) {
   for (const Place& place : shape) {
     Bytes value;
     switch (place.form) {
-      case Form::kFixed64:
-        fixed64(place.tag, number_at(place, from));
-        continue;
-      case Form::kSigned:
-        svarint(place.tag, at<const int64_t>(place, from));
-        continue;
       case Form::kLabels:
         for (const LabelView& label : at<const std::span<const LabelView>>(place, from)) {
           message(place.tag, kLabelShape, &label);
@@ -97,9 +91,15 @@ void FieldWriter::fields(const Shape& shape, const void* from) {
         if (first != nullptr) value = {first, size};
         break;
       }
-      default:
-        varint(place.tag, number_at(place, from));
+      default: {
+        const uint64_t number = number_at(place, from);
+        if (place.form == Form::kFixed64) {
+          fixed64(place.tag, number);
+        } else {
+          varint(place.tag, place.form == Form::kSigned ? zigzag(number) : number);
+        }
         continue;
+      }
     }
     if (!value.empty()) bytes(place.tag, value);
   }
@@ -158,7 +158,6 @@ uint32_t FieldReader::next() {
   }
   ok_ = ok_ && size <= left_;
   if (!ok_) return 0;
-  bytes_ = at_;
   size_ = static_cast<size_t>(size);
   at_ += size_;
   left_ -= size_;
@@ -172,11 +171,11 @@ void FieldReader::take(const Shape& shape, void* to) const {
     if (type_ != wanted) return;
     switch (place.form) {
       case Form::kText:
-        at<std::string_view>(place, to) = {reinterpret_cast<const char*>(bytes_), size_};
+        at<std::string_view>(place, to) = {reinterpret_cast<const char*>(bytes().data()), size_};
         return;
       case Form::kFixed64: {
         uint64_t value;
-        memcpy(&value, bytes_, 8);
+        memcpy(&value, bytes().data(), 8);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
         value = __builtin_bswap64(value);
 #endif

@@ -99,7 +99,7 @@ class FieldReader {
   bool is_varint() const { return type_ == kVarint; }
   bool is_bytes() const { return type_ == kBytes; }  // text, bytes or an embedded message
   uint64_t number() const { return number_; }
-  Bytes bytes() const { return {bytes_, size_}; }
+  Bytes bytes() const { return {at_ - size_, size_}; }
 
   // Puts the field where `shape` has a place for it. One of another wire type is skipped, as an unknown one is.
   void take(const Shape& shape, void* to) const;
@@ -108,9 +108,8 @@ class FieldReader {
   enum Type : uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
   bool take_number(uint64_t* value);
 
-  const uint8_t* at_;
+  const uint8_t* at_;  // behind the field
   size_t left_;
-  const uint8_t* bytes_ = nullptr;
   size_t size_ = 0;
   uint64_t number_ = 0;
   uint32_t tag_ = 0;

@@ -290,6 +290,25 @@ TEST(Uplink, RetryAfterKeepsTheParcelForTheDelayAndHoldsUpNoOther) {
   EXPECT_EQ(world.uplink.counters().nacks_retry, 2u);
 }
 
+TEST(Uplink, AWaitThatEndedLongAgoIsOverAndOneThatBeginsThenIsAsLong) {
+  World world;
+  world.shelf.put(1, 1);
+  world.shelf.put(1, 2);
+  world.connect();
+  v1::Nack nack = nack_of(1, 1);
+  nack.mutable_retry_after()->set_delay_ms(3000);
+  world.answer(write(nack));
+  world.uplink.disconnected(world.now);
+  for (int day = 0; day < 30; ++day) world.pass(86'400'000);  // more than 31 bits of milliseconds
+  world.connect();
+  EXPECT_EQ(world.seqs_sent(), (Seqs{1, 2}));
+  world.answer(write(nack));
+  world.pass(2999);
+  EXPECT_EQ(world.seqs_sent(), (Seqs{1, 2}));
+  world.pass(1502);
+  EXPECT_EQ(world.seqs_sent(), (Seqs{1, 2, 1}));
+}
+
 TEST(Uplink, ParcelsNoGatewayTakesNeverStopAllOthers) {
   World world({.window_parcels_max = 4});
   for (uint64_t seq = 1; seq <= 400; ++seq) world.shelf.put(1, seq);

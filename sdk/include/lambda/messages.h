@@ -75,8 +75,9 @@ class ParcelPlan {
   uint32_t items_[static_cast<size_t>(ParcelSection::kDone)] = {};
 };
 
-// Writes an Up{parcel} into `space`, which must outlive the builder and hold plan.bytes(). More, fewer or other items
-// than planned are programmer errors and stop the program.
+// Writes an Up{parcel} into `space`, which must outlive the builder and hold plan.bytes(). So must the bytes of
+// `head.previous`, which finish() writes. More, fewer or other items than planned are programmer errors and stop the
+// program.
 class ParcelBuilder {
  public:
   ParcelBuilder(const HashPort& hash, const ParcelHead& head, const ParcelPlan& plan, std::span<uint8_t> space);
@@ -87,8 +88,9 @@ class ParcelBuilder {
   void gap(const GapView& gap);
   void clock(const ClockView& clock);
 
-  // The finished message, within `space`, and the digest that was signed (the next parcel's `previous`). Empty when the
-  // signer would not: nothing of the parcel may be used then.
+  // The finished message, within `space`, and the digest that was signed: the next parcel's `previous`, for which it
+  // may take the place of this one's. Empty when the signer would not: nothing of the parcel may be used then, and
+  // `digest` is as it was.
   std::span<const uint8_t> finish(const SignPort& signer, uint8_t digest[kDigestBytes]);
 
  private:
@@ -100,9 +102,7 @@ class ParcelBuilder {
   std::span<uint8_t> space_;
   size_t size_ = 0;
   ParcelDigest digest_;
-  ParcelSection section_ = ParcelSection::kHead;
-  bool has_previous_;
-  uint8_t previous_[kDigestBytes];
+  const uint8_t* previous_;
 };
 
 // ---- Hello

@@ -62,6 +62,20 @@ class Shelf {
   virtual void settled(ParcelKey key) = 0;  // free it
   // Free all up to `seq`. It may be beyond the last parcel made (a restored copy): number the next ones above it.
   virtual void settled_through(uint64_t boot, uint64_t seq) = 0;
+  // Free all from the range's first to its last. Here each is asked for and freed by itself.
+  virtual void settled_between(uint64_t boot, const SeqRange& range) {
+    if (range.first < 2) return;  // what begins at the start was settled through
+    for (size_t i = 0; i < kUplinkLanes; ++i) {
+      ParcelKey after{boot, range.first - 1};
+      ParcelKey key;
+      size_t bytes = 0;
+      while (next(static_cast<Lane>(i), after, &key, &bytes) && key.boot == boot && key.seq > after.seq &&
+             key.seq <= range.last) {
+        settled(key);
+        after = key;
+      }
+    }
+  }
   virtual void refused(ParcelKey key, RefusalCode code) = 0;  // give it up, name the gap
   // Make a parcel with these declarations, of this boot, on the fresh lane. The refused parcel is sent again after
   // half a second, so that this one goes first, and asked about again (less and less often) if it did not help.
@@ -106,17 +120,17 @@ struct UplinkCounters {
 struct UplinkParcel {
   enum class State : uint8_t {
     kFree,
-    kInFlight,  // sent at `at_ms`, not answered
+    kInFlight,  // sent `ms` ago, not answered
     kResend,    // was in flight and did not arrive: goes again, and keeps its place in the window until then
-    kWaiting,   // after a NACK: not before `at_ms`
+    kWaiting,   // after a NACK: its wait has been over for `ms`, or is not when that is negative
   };
   ParcelKey key;
-  int64_t at_ms = 0;
+  int32_t ms = 0;
   uint32_t weight = 0;  // bytes it takes in the window
   State state = State::kFree;
   Lane lane = Lane::kFresh;
   uint8_t tries = 0;
-  bool again = false;  // `at_ms` is not when it was first sent: its answer tells no time
+  bool again = false;  // it was sent before: its answer tells no time
 };
 
 // The machine over a table given by the caller: half of it bounds the window, the rest is for parcels that wait after a
@@ -148,32 +162,32 @@ class UplinkMachine {
     uint64_t boot = 0;
     uint64_t nonce = 0;        // of the open, or the last, question
     uint64_t settled_seq = 0;  // as the shelf was told
-    int64_t at_ms = 0;         // kToAsk: when; kAsked: when to ask again
+    uint32_t left_ms = 0;      // kToAsk: until it is asked; kAsked: until it is asked again
     uint32_t wait_ms = 0;      // how long a parcel in flight may stay without an answer
     State state = State::kFree;
     uint8_t tries = 0;   // questions since something settled
     bool fresh = false;  // has, or may have, parcels on the fresh lane: keeps its place
     bool told_new_boot = false;
+    bool listed = false;  // the shelf named it in this refresh_boots()
   };
   struct Gateway {
     uint64_t incarnation = 0;  // 0: a free place
     uint64_t incarnation_before = 0;
-    int64_t heard_ms = 0;
+    uint32_t forgotten_ms = 0;  // until its place may be another's
     uint32_t name_hash = 0;
     uint32_t codecs = 0;  // it takes; 0: it has not answered
   };
   struct Candidate {
-    bool found = false;
     ParcelKey key;
     uint32_t weight = 0;
   };
-  enum class Sent : uint8_t { kYes, kGone, kBlocked };
 
   // Time.
   void advance(int64_t now_ms);
+  void pass(uint32_t ms);
   uint32_t wait_for(uint8_t tries);
   uint32_t random_to(uint32_t most);
-  int64_t wake_ms() const;
+  uint32_t wake_ms() const;
 
   // Boots and questions.
   Boot* find_boot(uint64_t boot);
@@ -182,7 +196,7 @@ class UplinkMachine {
   bool has_parcels(uint64_t boot) const;
   bool on_shelf(uint64_t boot);
   void refresh_boots();
-  void ask(Boot* slot, int64_t delay_ms);
+  void ask(Boot* slot, uint32_t delay_ms);
   void say_hellos();
   void check_timeouts();
   Gateway* find_gateway(std::string_view name);
@@ -193,10 +207,8 @@ class UplinkMachine {
   void take_ack(const AckView& ack);
   void tell_codecs(const AckView& ack);
   bool settle(const AckView& ack, Boot* slot);
-  void settle_range_on_shelf(uint64_t boot, const SeqRange& range);
   void end_question(const AckView& ack, Boot* slot);
   void take_nack(const NackView& nack);
-  void take_hello_nack(const NackView& nack, Boot* slot);
   void hold(UplinkParcel* parcel, uint32_t delay_ms);
 
   // Sending.
@@ -204,11 +216,11 @@ class UplinkMachine {
   void send_due();
   void send_held(Lane lane);
   void send_new();
-  Candidate peek(Lane lane);
-  bool room(Lane lane, uint32_t weight, const Candidate& backlog) const;
-  Sent transmit(UplinkParcel* parcel);
+  bool peek(Lane lane, Candidate* next);
+  bool room(Lane lane, uint32_t weight, const Candidate* backlog) const;
+  void transmit(UplinkParcel* parcel);
   // Those of a boot in the table, one after another; null: no more.
-  UplinkParcel* next_of(uint64_t boot, const UplinkParcel* after) const;
+  UplinkParcel* next_of(uint64_t boot, UplinkParcel* after) const;
   bool ready(const UplinkParcel& parcel);
   UplinkParcel* find_parcel(ParcelKey key);
   UplinkParcel* new_parcel();
@@ -219,13 +231,6 @@ class UplinkMachine {
 
   // What is small stands first: a small core reaches members near the start with shorter instructions.
   Shelf& shelf_;
-  const UplinkPort port_;
-  UplinkOptions options_;
-  const std::span<UplinkParcel> table_;
-  size_t used_ = 0;                      // places of the table that are not free
-  uint32_t parcels_[kUplinkLanes] = {};  // in flight, by lane
-  uint32_t bytes_[kUplinkLanes] = {};
-  int64_t clock_ms_ = 0;                 // time that passed since the first call; never goes back
   bool exhausted_[kUplinkLanes] = {};    // the shelf had nothing behind the cursor
   bool passed_over_[kUplinkLanes] = {};  // boots that could not be sent yet lie before the cursor
   bool started_ = false;
@@ -234,13 +239,21 @@ class UplinkMachine {
   bool blocked_ = false;  // the transport took no more in this tick
   bool boots_stale_ = false;
   bool boots_waiting_ = false;  // there are more boots on the shelf than places for them
-  int64_t last_now_ms_ = 0;
-  int64_t rescan_ms_ = 0;
-  int64_t forget_ms_ = 0;           // not before this may a waiting parcel be forgotten
-  int64_t new_boot_ms_ = 0;         // not before this may the shelf be told to begin a new boot
-  ParcelKey cursor_[kUplinkLanes];  // everything before is in the table, settled, or left to the next rescan
-  UplinkShare share_;
+  const UplinkPort port_;
+  UplinkOptions options_;
+  size_t used_ = 0;                      // places of the table that are not free
+  uint32_t parcels_[kUplinkLanes] = {};  // in flight, by lane
+  uint32_t bytes_[kUplinkLanes] = {};
+  // No point in time is kept but the last call's, only how long things still take: so 32 bits do for ever.
+  uint32_t rescan_ms_ = 0;    // until the lanes are gone through again
+  uint32_t forget_ms_ = 0;    // until a waiting parcel may be forgotten
+  uint32_t new_boot_ms_ = 0;  // until the shelf may be told to begin a new boot
+  const std::span<UplinkParcel> table_;
   UplinkCounters counters_{};
+  int64_t last_now_ms_ = 0;
+  ParcelKey cursor_[kUplinkLanes];  // everything before is in the table, settled, or left to the next rescan
+  int64_t clock_ms_ = 0;            // the share's: time that passed since the first call
+  UplinkShare share_;
   Boot boots_[kUplinkBootsMax];
   Gateway gateways_[kUplinkGatewaysMax];
 };

@@ -146,9 +146,8 @@ bool Device::is_taken(const SealedBlock& block) const {
 }
 
 bool Device::next_loose(int boot, SealedBlock* block) const {
-  bool more = block->id == BlockId() ? store_.first(BlockState::kLoose, block)
-                                     : store_.next(BlockState::kLoose, block->id, block);
-  for (; more; more = store_.next(BlockState::kLoose, block->id, block)) {
+  while (block->id == BlockId() ? store_.first(BlockState::kLoose, block)
+                                : store_.next(BlockState::kLoose, block->id, block)) {
     if (boot == kAnyBoot || block->info.boot == boots_[boot].id) return true;
   }
   return false;
@@ -407,7 +406,7 @@ Device::Slot* Device::find_slot(ParcelKey key) {
 
 // Everything here was made since the start, so the backlog lane is empty.
 bool Device::next(Lane lane, ParcelKey after, ParcelKey* key, size_t* bytes) {
-  if (lane == Lane::kBacklog) return false;
+  if (kUplinkLanes > 1 && lane == Lane::kBacklog) return false;
   const int after_boot = after.seq != 0 ? find_boot(after.boot) : -1;
   const uint32_t after_order = after_boot >= 0 ? boots_[after_boot].order : 0;
   const Slot* best = nullptr;

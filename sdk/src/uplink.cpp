@@ -269,9 +269,8 @@ void UplinkMachine::check_timeouts() {
   if (in_flight_parcels() == 0) return;
   for (const UplinkParcel& parcel : table_) {
     if (parcel.state != UplinkParcel::State::kInFlight) continue;
-    Boot* slot = find_boot(parcel.key.boot);
-    if (slot == nullptr || slot->state != Boot::State::kReady) continue;
-    if (parcel.ms < static_cast<int32_t>(slot->wait_ms)) continue;
+    Boot* slot = ready_boot(parcel);
+    if (slot == nullptr || parcel.ms < static_cast<int32_t>(slot->wait_ms)) continue;
     ++counters_.timeouts;
     if (kUplinkLanes > 1 && parcel.lane == Lane::kBacklog) share_.refused(clock_ms_ - parcel.ms, clock_ms_);
     ask(slot, 0);

@@ -42,7 +42,7 @@ LAMBDA_ONE_COPY int64_t UplinkMachine::tick(int64_t now_ms) {
 }
 
 // How long there is nothing to do.
-uint32_t UplinkMachine::wake_ms() const {
+uint32_t UplinkMachine::wake_ms() {
   int32_t due = kIdleMs;
   if (!connected_) return kIdleMs;
   const auto in = [&](auto ms) {
@@ -52,12 +52,13 @@ uint32_t UplinkMachine::wake_ms() const {
   if (blocked_) in(kPublishAgainMs);
   for (const Boot& slot : boots_) {
     if (slot.state == Boot::State::kToAsk || slot.state == Boot::State::kAsked) in(slot.left_ms);
-    if (slot.state != Boot::State::kReady) continue;
-    UplinkParcel* parcel = nullptr;
-    while ((parcel = next_of(slot.boot, parcel)) != nullptr) {
-      if (parcel->state == State::kInFlight) in(static_cast<int32_t>(slot.wait_ms) - parcel->ms);
-      // One whose time has come already waits for room in the window, not for time.
-      if (parcel->state == State::kWaiting && parcel->ms < 0) in(-parcel->ms);
+  }
+  for (const UplinkParcel& parcel : table_) {
+    const bool in_flight = parcel.state == State::kInFlight;
+    // One whose time has come already waits for room in the window, not for time.
+    if (!in_flight && (parcel.state != State::kWaiting || parcel.ms >= 0)) continue;
+    if (const Boot* const slot = ready_boot(parcel); slot != nullptr) {
+      in((in_flight ? static_cast<int32_t>(slot->wait_ms) : 0) - parcel.ms);
     }
   }
   if (used_ == table_.size() && forget_ms_ > 0) in(forget_ms_);
@@ -97,10 +98,10 @@ UplinkParcel* UplinkMachine::find_parcel(ParcelKey key) {
   return parcel;
 }
 
-// Whether its boot may be sent.
-bool UplinkMachine::ready(const UplinkParcel& parcel) {
-  const Boot* slot = find_boot(parcel.key.boot);
-  return slot != nullptr && slot->state == Boot::State::kReady;
+// Its boot, if that may be sent.
+LAMBDA_ONE_COPY UplinkMachine::Boot* UplinkMachine::ready_boot(const UplinkParcel& parcel) {
+  Boot* slot = find_boot(parcel.key.boot);
+  return slot != nullptr && slot->state == Boot::State::kReady ? slot : nullptr;
 }
 
 // A free place. When all are taken, half of them wait after NACKs: now and then the one that would wait longest is
@@ -153,7 +154,7 @@ void UplinkMachine::transmit(UplinkParcel* parcel) {
 void UplinkMachine::send_due() {
   if (used_ > 0) {
     for (UplinkParcel& parcel : table_) {
-      if (parcel.state != State::kResend || !ready(parcel)) continue;
+      if (parcel.state != State::kResend || ready_boot(parcel) == nullptr) continue;
       transmit(&parcel);
       if (blocked_) return;
     }
@@ -168,7 +169,7 @@ void UplinkMachine::send_held(Lane lane) {
     UplinkParcel* first = nullptr;
     for (UplinkParcel& parcel : table_) {
       if (parcel.state != State::kWaiting || index_of(parcel.lane) != index_of(lane) || parcel.ms < 0 ||
-          !ready(parcel)) {
+          ready_boot(parcel) == nullptr) {
         continue;
       }
       if (first == nullptr || parcel.ms > first->ms) first = &parcel;

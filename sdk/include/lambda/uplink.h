@@ -187,7 +187,7 @@ class UplinkMachine {
   void pass(uint32_t ms);
   uint32_t wait_for(uint8_t tries);
   uint32_t random_to(uint32_t most);
-  uint32_t wake_ms() const;
+  uint32_t wake_ms();
 
   // Boots and questions.
   Boot* find_boot(uint64_t boot);
@@ -221,7 +221,7 @@ class UplinkMachine {
   void transmit(UplinkParcel* parcel);
   // Those of a boot in the table, one after another; null: no more.
   UplinkParcel* next_of(uint64_t boot, UplinkParcel* after) const;
-  bool ready(const UplinkParcel& parcel);
+  Boot* ready_boot(const UplinkParcel& parcel);
   UplinkParcel* find_parcel(ParcelKey key);
   UplinkParcel* new_parcel();
   void set_state(UplinkParcel* parcel, UplinkParcel::State state);

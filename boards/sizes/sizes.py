@@ -23,7 +23,7 @@ BOARDS = {"mps2-an385": "Cortex-M3", "mps2-an386": "Cortex-M4F", "mps2-an505": "
 CORES = {"cortex-m3": ["-mfloat-abi=soft"], "cortex-m0plus": ["-mfloat-abi=soft"]}
 # Bytes: whole image on a Cortex-M3; the SDK alone (codec, store, reading, parcels, uplink), linked; hashing and signing
 # alone, linked; the state of one series. Where the SDK should be is 20 KB; until then it may not grow.
-BUDGET = {"image_flash": 144 * 1024, "image_ram": 46 * 1024, "sdk_flash": 30 * 1024, "sdk_flash_lto": 26 * 1024,
+BUDGET = {"image_flash": 144 * 1024, "image_ram": 46 * 1024, "sdk_flash": 27 * 1024, "sdk_flash_lto": 23 * 1024,
           "signing_flash": 18 * 1024, "series_state": 64}
 SDK_FLASH_WANTED = 20 * 1024
 # Of the SDK alone; what no pattern names is told as the rest.

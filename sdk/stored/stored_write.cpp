@@ -17,27 +17,6 @@ uint64_t gcd(uint64_t a, uint64_t b) {
   return a;
 }
 
-// Tells multiples of a number, and divides them, by what is its inverse among the integers modulo 2^64 once its twos
-// are shifted out: that takes no division.
-class ExactDivision {
- public:
-  explicit ExactDivision(uint64_t divisor)
-      : twos_(__builtin_ctzll(divisor)), inverse_(divisor >> twos_), most_(UINT64_MAX / inverse_) {
-    const uint64_t odd = inverse_;  // its own inverse in the lowest three bits; each round doubles how many are right
-    for (int round = 0; round < 5; ++round) inverse_ *= 2 - odd * inverse_;
-  }
-  bool divides(uint64_t number) const {
-    const uint64_t quotient = (number >> twos_) * inverse_;  // of no multiple it is greater than that of any
-    return quotient <= most_ && number >> twos_ << twos_ == number;
-  }
-  uint64_t operator()(uint64_t multiple) const { return (multiple >> twos_) * inverse_; }
-
- private:
-  int twos_;
-  uint64_t inverse_;
-  uint64_t most_;
-};
-
 uint64_t distance(int64_t a, int64_t b) {
   return a < b ? static_cast<uint64_t>(b) - static_cast<uint64_t>(a)
                : static_cast<uint64_t>(a) - static_cast<uint64_t>(b);
@@ -50,13 +29,14 @@ struct Extent {
   uint64_t tick = 0;  // divides every distance; 0: all points have one time
 
   explicit Extent(int64_t first) : t_min(first), t_max(first) {}
+  // Distances that repeat, as most do, are divided once.
   void add(int64_t time, int64_t last) {
     t_min = time < t_min ? time : t_min;
     t_max = time > t_max ? time : t_max;
     const uint64_t step = distance(time, last);
-    if (tick == 1 || step == 0 || (tick != 0 && by_tick_.divides(step))) return;
-    tick = gcd(step, tick);
-    by_tick_ = ExactDivision(tick);
+    if (step == last_step_) return;
+    last_step_ = step;
+    if (tick != 1) tick = gcd(step, tick);
   }
   // Of a time that cannot change the tick, as that is 1.
   void add(int64_t time) {
@@ -70,20 +50,18 @@ struct Extent {
   }
 
  private:
-  ExactDivision by_tick_{1};
+  uint64_t last_step_ = 0;
 };
 
 BlockInfo info_of(const BlockOptions& options, std::span<const Point> points) {
   LAMBDA_EXPECT(!points.empty() && points.size() <= kBlockPointsMax);
   LAMBDA_EXPECT(options.first_ordinal <= (uint64_t{1} << 63) - kBlockPointsMax && options.scale <= kScaleMax);
-  constexpr size_t kAhead = 64;
   BlockInfo info;
   Extent extent(points[0].time_ms);
   bool unordered = false;
   uint64_t uneven = 0;
   const uint64_t step = points.size() > 1 ? distance(points[1].time_ms, points[0].time_ms) : 0;
   for (size_t i = 1; i < points.size(); ++i) {
-    if (i + kAhead < points.size()) __builtin_prefetch(&points[i + kAhead]);  // here they are touched first
     unordered |= points[i].time_ms <= points[i - 1].time_ms;
     uneven |= (static_cast<uint64_t>(points[i].time_ms) - static_cast<uint64_t>(points[i - 1].time_ms)) ^ step;
   }
@@ -217,6 +195,18 @@ std::span<const uint8_t> write_stream(BlockInfo info, Codec codec, const Aggrega
   return finish(space, write_codes<Codec::kDelta64>(info, points, bits));
 }
 
+// Divides multiples of a number: by what is its inverse among the integers modulo 2^64, once its twos are shifted out.
+struct ExactDivision {
+  int twos;
+  uint64_t inverse;
+
+  explicit ExactDivision(uint32_t divisor) : twos(__builtin_ctz(divisor)), inverse(divisor >> twos) {
+    const uint64_t odd = inverse;  // its own inverse in the lowest three bits; each round doubles how many are right
+    for (int round = 0; round < 5; ++round) inverse *= 2 - odd * inverse;
+  }
+  uint64_t operator()(uint64_t multiple) const { return (multiple >> twos) * inverse; }
+};
+
 // Empty: packing does not pay.
 std::span<const uint8_t> write_packed(BlockInfo info, const Aggregates* aggregates, std::span<const Point> points,
                                       std::span<uint8_t> space) {
@@ -243,13 +233,13 @@ bool gives_back(std::span<const uint8_t> block, std::span<const Point> points) {
   return __builtin_memcmp(decoded, points.data(), points.size_bytes()) == 0;
 }
 
-// Bits that xor64 needs at least for every `stride`th of the points behind the first: of each value its own, whatever
-// the window, and of each change of the time step the shortest.
-size_t xor64_bits(std::span<const Point> points, size_t stride) {
+// Whether xor64 needs at least `bytes` for `points`: of each value its own bits, whatever the window, and of each
+// change of the time step the shortest.
+bool xor64_needs(size_t bytes, std::span<const Point> points) {
   constexpr size_t kStepChange = 7;  // '11' instead of '10', then '0', five bits and a flag
   size_t bits = 0;
   uint64_t last_step = 0;
-  for (size_t i = 1; i < points.size(); i += stride) {
+  for (size_t i = 1; i < points.size() && bits < bytes * 8; ++i) {
     const uint64_t step = static_cast<uint64_t>(points[i].time_ms) - static_cast<uint64_t>(points[i - 1].time_ms);
     bits += step != last_step ? kStepChange : 0;
     last_step = step;
@@ -259,15 +249,7 @@ size_t xor64_bits(std::span<const Point> points, size_t stride) {
     const auto trail = static_cast<size_t>(__builtin_ctzll(x | uint64_t{1} << 63));
     bits += x == 0 ? 1 : 3 + 64 - lead - trail;
   }
-  return bits;
-}
-
-// Whether xor64 needs at least `bytes` for `points`. When a sample of many needs an eighth more than its share, the
-// others are not looked at.
-bool xor64_needs(size_t bytes, std::span<const Point> points) {
-  constexpr size_t kMany = 512, kStride = 8;
-  if (points.size() >= kMany && xor64_bits(points, kStride) * kStride > bytes * 9) return true;
-  return xor64_bits(points, 1) >= bytes * 8;
+  return bits >= bytes * 8;
 }
 
 }  // namespace

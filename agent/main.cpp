@@ -21,6 +21,7 @@
 #include "base/os/random.h"
 #include "base/os/resident.h"
 #include "base/os/service_manager.h"
+#include "base/os/threads.h"
 #include "base/os/workers.h"
 
 namespace lambda::agent {
@@ -317,5 +318,5 @@ int main_of(int argc, char** argv) {
 }  // namespace lambda::agent
 
 int main(int argc, char** argv) {
-  return lambda::agent::main_of(argc, argv);
+  lambda::end_process(lambda::agent::main_of(argc, argv));
 }

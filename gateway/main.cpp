@@ -13,6 +13,7 @@
 #include "base/os/processes.h"
 #include "base/os/random.h"
 #include "base/os/resident.h"
+#include "base/os/threads.h"
 #include "base/os/workers.h"
 #include "gateway/api/api.h"
 #include "gateway/node.h"
@@ -163,5 +164,5 @@ int main_of(int argc, char** argv) {
 }  // namespace lambda::gateway
 
 int main(int argc, char** argv) {
-  return lambda::gateway::main_of(argc, argv);
+  lambda::end_process(lambda::gateway::main_of(argc, argv));
 }

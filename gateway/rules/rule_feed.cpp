@@ -6,6 +6,7 @@
 
 #include "base/record/record.h"
 #include "cep/language/shape.h"
+#include "cep/stream/snapshot.h"
 #include "gateway/rules/rule_json.h"
 #include "gateway/store/record_body.h"
 #include "lambda/codecs.h"
@@ -81,8 +82,11 @@ std::vector<RuleFileState> RuleFeed::check(const RuleFolder& folder) const {
 }
 
 void RuleFeed::set_rules(const RuleFolder& folder) {
-  // Rows that wait belong to the rules that were there when they came.
-  release(INT64_MAX);
+  // Rows that wait go on waiting: what is still to come of their time would be late for those given now.
+  cep::Symbols none;
+  cep::StateWriter rows(none);
+  save_rows(rows);
+  drop_rows();
   const bool had_rules = set_->engine->rule_count() > 0;
   const std::string state = had_rules ? set_->engine->snapshot() : "";
   folder_ = folder;
@@ -92,6 +96,10 @@ void RuleFeed::set_rules(const RuleFolder& folder) {
     make_set(folder_);
   }
   forget_series();
+  const std::string words = rows.finish();
+  auto waiting = cep::StateReader::open(words, none);
+  LAMBDA_ASSERT(waiting);
+  restore_rows(*waiting);
   if (clock_ms_ != INT64_MIN) set_->engine->advance_clock(clock_ms_);
 }
 

@@ -31,6 +31,11 @@
 #include "gateway/store/follow.h"
 #include "gateway/store/runs.h"
 
+namespace lambda::cep {
+class StateReader;
+class StateWriter;
+}  // namespace lambda::cep
+
 namespace lambda::gateway {
 
 // What does not change while a rule is there.
@@ -103,7 +108,8 @@ class RuleFeed {
   RuleFeed(Disk& disk, RuleFeedSettings settings);
   ~RuleFeed();
 
-  // Takes these rules from now on. Rules that were there and have the same shape go on with their state.
+  // Takes these rules from now on, for what is gathered, too. Rules that were there and have the same shape go on with
+  // their state.
   void set_rules(const RuleFolder& folder);
   // The clock was set back so far that no timer would run: the same rules, without state.
   void begin_anew();
@@ -177,6 +183,10 @@ class RuleFeed {
   void push(const Row* rows, size_t count);
   void move_clock(int64_t to_ms);
   void forget_series();
+  // Rows that are gathered, in words.
+  void save_rows(cep::StateWriter& out) const;
+  void restore_rows(cep::StateReader& in);
+  void drop_rows();
 
   Disk& disk_;
   RuleFeedSettings settings_;

@@ -17,13 +17,9 @@ std::string RuleFeed::save() const {
   out.u64(position_.offset);
   out.i64(clock_ms_);
   out.u64(next_index_);
-  std::unordered_map<const void*, std::pair<const BootKey*, uint32_t>> owners;  // of columns, by address
   uint32_t lively = 0;
   for (const auto& [key, boot] : boots_) {
-    for (const auto& [ref, series] : boot.series) {
-      lively += series.live.empty() ? 0 : 1;
-      if (!groups_.empty()) owners[&series.columns] = {&key, ref};
-    }
+    for (const auto& [ref, series] : boot.series) lively += series.live.empty() ? 0 : 1;
   }
   out.u32(lively);
   for (const auto& [key, boot] : boots_) {
@@ -35,6 +31,18 @@ std::string RuleFeed::save() const {
       out.u64(series.blocks_end);
       out.text(series.live.encode());
     }
+  }
+  save_rows(out);
+  out.text(set_->engine->rule_count() > 0 ? set_->engine->snapshot() : "");
+  return out.finish();
+}
+
+// With their labels in words: other rules have other streams, and another engine other symbols.
+void RuleFeed::save_rows(cep::StateWriter& out) const {
+  std::unordered_map<const void*, std::pair<const BootKey*, uint32_t>> owners;  // of columns, by address
+  for (const auto& [key, boot] : boots_) {
+    if (groups_.empty()) break;
+    for (const auto& [ref, series] : boot.series) owners[&series.columns] = {&key, ref};
   }
   out.u32(static_cast<uint32_t>(groups_.size()));
   for (const auto& [device, group] : groups_) {
@@ -59,8 +67,58 @@ std::string RuleFeed::save() const {
       }
     }
   }
-  out.text(set_->engine->rule_count() > 0 ? set_->engine->snapshot() : "");
-  return out.finish();
+}
+
+// What no rule reads any more is left out. Of a series that is not known there are the labels that the rules before
+// asked for: it will be asked for all the same.
+void RuleFeed::restore_rows(cep::StateReader& in) {
+  std::vector<Series*> half_known;
+  for (size_t n = in.count(16); n > 0 && in.ok(); --n) {
+    const std::string device = in.text();
+    Group group{in.i64(), {}};
+    for (size_t rows = in.count(40); rows > 0 && in.ok(); --rows) {
+      Row row{};
+      row.t = in.i64();
+      row.at = in.i64();
+      row.value = in.f64();
+      const uint64_t boot = in.u64();
+      const uint32_t ref = in.u32();
+      const std::string metric = in.text();
+      std::vector<std::pair<std::string, std::string>> labels;
+      for (size_t columns = in.count(9); columns > 0 && in.ok(); --columns) {
+        std::string name = in.text();
+        const bool there = in.flag();
+        std::string text = in.text();
+        if (there) labels.emplace_back(std::move(name), std::move(text));
+      }
+      const auto [entry, fresh] = boot_of(device, boot).series.try_emplace(ref);
+      series_count_ += fresh ? 1 : 0;
+      Series& series = entry->second;
+      if (fresh || series.reader == -2) {
+        bind(series, device, metric, labels);
+        half_known.push_back(&series);
+      }
+      if (series.reader < 0) continue;
+      if (series.no_room) {
+        counters_.texts_refused++;
+        continue;
+      }
+      row.reader = static_cast<uint32_t>(series.reader);
+      row.columns = &series.columns;
+      group.rows.push_back(row);
+      ++gathered_;
+    }
+    if (group.rows.empty()) continue;
+    waiting_.emplace(group.first_at, device);
+    groups_.emplace(device, std::move(group));
+  }
+  for (Series* series : half_known) series->reader = -2;
+}
+
+void RuleFeed::drop_rows() {
+  groups_.clear();
+  waiting_.clear();
+  gathered_ = 0;
 }
 
 Status RuleFeed::restore(std::string_view bytes) {
@@ -83,45 +141,13 @@ Status RuleFeed::restore(std::string_view bytes) {
     if (live) series.live = std::move(*live);
     series_count_ += boot_of(device, boot).series.emplace(ref, std::move(series)).second ? 1 : 0;
   }
-  for (size_t n = in->count(16); n > 0 && in->ok(); --n) {
-    const std::string device = in->text();
-    Group group{in->i64(), {}};
-    for (size_t rows = in->count(40); rows > 0 && in->ok(); --rows) {
-      Row row{};
-      row.t = in->i64();
-      row.at = in->i64();
-      row.value = in->f64();
-      const uint64_t boot = in->u64();
-      const uint32_t ref = in->u32();
-      const std::string metric = in->text();
-      std::vector<std::pair<std::string, std::string>> labels;
-      for (size_t columns = in->count(9); columns > 0 && in->ok(); --columns) {
-        std::string name = in->text();
-        const bool there = in->flag();
-        std::string text = in->text();
-        if (there) labels.emplace_back(std::move(name), std::move(text));
-      }
-      const auto [entry, fresh] = boot_of(device, boot).series.try_emplace(ref);
-      series_count_ += fresh ? 1 : 0;
-      if (fresh || entry->second.reader == -2) bind(entry->second, device, metric, labels);
-      if (entry->second.reader < 0) continue;  // no rule reads it any more
-      row.reader = static_cast<uint32_t>(entry->second.reader);
-      row.columns = &entry->second.columns;
-      group.rows.push_back(row);
-      ++gathered_;
-    }
-    if (group.rows.empty()) continue;
-    waiting_.emplace(group.first_at, device);
-    groups_.emplace(device, std::move(group));
-  }
+  restore_rows(*in);
   const std::string state = in->text();
   Status good;
   if (!in->ok() || !in->at_end()) good = fail(ErrorCode::kCorrupt, "the rules' state says nothing sensible");
   if (good && !state.empty()) good = set_->engine->restore(state);
   if (!good) {
-    groups_.clear();
-    waiting_.clear();
-    gathered_ = 0;
+    drop_rows();
     boots_.clear();
     series_count_ = 0;
     make_set(folder_);

@@ -357,6 +357,36 @@ TEST_F(RulesTest, AStateThatIsSavedWhileLivePointsAreGatheredHasThem) {
   EXPECT_EQ(logged("alert_firing"), 1u);
 }
 
+// A live message is still coming in, series by series, when the rules change.
+TEST_F(RulesTest, WhatIsGatheredWhenTheRulesChangeIsSortedWithWhatComesThen) {
+  options.gather_ms = 250;
+  const std::string hot =
+      "CREATE STREAM m1 (dev TEXT, line TEXT, value DOUBLE);\n"
+      "CREATE RULE hot AS SELECT dev, line, value FROM m1 PARTITION BY dev, line ALERT ON value > 90 CLEAR value < 80\n"
+      "  DO log(), webhook('http://hook:80/x');\n";
+  file("hot.sql", hot);
+  start();
+  const int64_t t0 = now() - 1'000;
+  const auto live = [&](uint32_t ref, const std::string& line, uint64_t ordinal, int64_t t, double value) {
+    const KnownSeries series{"m1", {{"line", line}}};
+    rules->live({{"press-7", 11, ref, ordinal, t, value, std::make_shared<const KnownSeries>(series)}});
+  };
+  live(1, "a", 0, t0 + 900, 95);
+  rules->put_file("hot.sql", hot + "-- changed\n", [](const Result<Rules::Checked>& done) { EXPECT_TRUE(done); });
+  run_ms(5);
+  ASSERT_EQ(logged("rules_loaded"), 2u);
+  EXPECT_TRUE(told().empty()) << "nothing was gathered";
+  live(2, "b", 0, t0 + 800, 96);
+  live(1, "a", 1, t0 + 950, 97);
+  run_ms(1'000);
+  EXPECT_EQ(told(), (std::vector<std::string>{"firing press-7 96", "firing press-7 95"}));
+  live(1, "a", 1, t0 + 950, 70);  // known
+  live(2, "b", 1, t0 + 960, 70);
+  run_ms(1'000);
+  EXPECT_EQ(told().size(), 3u);
+  EXPECT_EQ(alerts().size(), 1u);
+}
+
 TEST_F(RulesTest, AClockThatWasFarAheadAndIsSetBackStopsNoTimer) {
   file("held.sql",
        "CREATE STREAM m1 (dev TEXT, value DOUBLE);\n"

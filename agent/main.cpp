@@ -12,6 +12,7 @@
 #include "agent/uplink/enrolment.h"
 #include "base/os/datagrams.h"
 #include "base/os/disk.h"
+#include "base/os/end_process.h"
 #include "base/os/environment.h"
 #include "base/os/host_files.h"
 #include "base/os/log.h"
@@ -21,7 +22,6 @@
 #include "base/os/random.h"
 #include "base/os/resident.h"
 #include "base/os/service_manager.h"
-#include "base/os/threads.h"
 #include "base/os/workers.h"
 
 namespace lambda::agent {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/os/disk.h"
+#include "base/os/end_process.h"
 #include "base/os/environment.h"
 #include "base/os/log.h"
 #include "base/os/loop.h"
@@ -13,7 +14,6 @@
 #include "base/os/processes.h"
 #include "base/os/random.h"
 #include "base/os/resident.h"
-#include "base/os/threads.h"
 #include "base/os/workers.h"
 #include "gateway/api/api.h"
 #include "gateway/node.h"

@@ -9,9 +9,9 @@
 // - `alive_` is used on the loop thread alone: after the bus's destructor no handler runs.
 // - After close_gate() nothing touches the loop or the log. So a thread that is stuck in a name server's silence may
 //   outlive its bus; it owns all else that it needs.
-// - A Paho client is destroyed only when it neither connects nor is connected: Paho's own threads may be about to use
-// it
-//   otherwise. For the same reason there is one client for each url, used again for each connection.
+// - Paho's own threads may be about to use a client, also one that has just been disconnected, and nobody can ask them
+//   (paho.mqtt.c 1219, 1669). So there is one client for each url, used again for each connection, and the clients of a
+//   bus that has ended are kept until as many younger ones are.
 #include <dirent.h>
 #include <mqtt/async_client.h>
 #include <netinet/in.h>
@@ -45,6 +45,7 @@ namespace {
 constexpr int64_t kDisconnectMsMax = 2'000;
 constexpr int64_t kEndMsMax = 3'000;
 constexpr int kInFlightMax = 1'000;
+constexpr size_t kEndedMax = 16;
 
 std::string host_of(const std::string& url) {
   const auto start = url.find("://");
@@ -116,9 +117,11 @@ class PahoThread final : public mqtt::iaction_listener {
   PahoThread(BusOptions options, Sink sink)
       : options_(std::move(options)), sink_(std::move(sink)), connect_listener_(*this) {}
 
-  // `self` keeps it alive until the thread is at its end.
   static void start(const std::shared_ptr<PahoThread>& self) {
-    std::thread([self] { self->run(); }).detach();
+    std::thread([self]() mutable {
+      self->run();
+      keep_ended(std::move(self));
+    }).detach();
   }
 
   void ask(Item item) {
@@ -259,12 +262,23 @@ class PahoThread final : public mqtt::iaction_listener {
       wake_.wait(lock, [&] { return !connecting_; });  // Paho always answers, after its time limit at the latest
     }
     disconnect();
-    clients_.clear();
     {
       std::lock_guard lock(mutex_);
       ended_ = true;
     }
     wake_.notify_all();
+  }
+
+  // With its clients, and what their callbacks use.
+  static void keep_ended(std::shared_ptr<PahoThread> ended) {
+    static std::mutex mutex;
+    static auto& kept = *new std::deque<std::shared_ptr<PahoThread>>;  // also while the process ends
+    std::shared_ptr<PahoThread> oldest;
+    std::lock_guard lock(mutex);
+    kept.push_back(std::move(ended));
+    if (kept.size() <= kEndedMax) return;
+    oldest = std::move(kept.front());
+    kept.pop_front();
   }
 
   void perform(Item& item) {

@@ -9,8 +9,8 @@
 
 namespace lambda {
 
-// Several of them, one behind the other, are one text. kInvalid: not in this form, or not whole. kFull: more than `bytes_max` would come out, and nothing was unpacked
-// beyond that.
+// Several of them, one behind the other, are one text. kInvalid: not in this form, or not whole. kFull: more than
+// `bytes_max` would come out, and nothing was unpacked beyond that.
 Result<std::string> unpack_gzip(std::string_view packed, uint64_t bytes_max);
 
 }  // namespace lambda

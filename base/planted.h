@@ -10,7 +10,9 @@ namespace lambda {
 #ifdef LAMBDA_PLANTED_BUGS
 bool planted(const char* name);  // defined by the simulator
 #else
-constexpr bool planted(const char*) { return false; }
+constexpr bool planted(const char*) {
+  return false;
+}
 #endif
 
 }  // namespace lambda

@@ -43,10 +43,10 @@ inline tl::unexpected<Error> fail(ErrorCode code, std::string text) {
 }  // namespace lambda
 
 // Stays on in release builds.
-#define LAMBDA_ASSERT(condition)                                                                \
-  do {                                                                                          \
-    if (!(condition)) [[unlikely]] {                                                            \
-      std::fprintf(stderr, "%s:%d: assertion failed: %s\n", __FILE__, __LINE__, #condition);    \
-      std::abort();                                                                             \
-    }                                                                                           \
+#define LAMBDA_ASSERT(condition)                                                             \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]] {                                                         \
+      std::fprintf(stderr, "%s:%d: assertion failed: %s\n", __FILE__, __LINE__, #condition); \
+      std::abort();                                                                          \
+    }                                                                                        \
   } while (false)

@@ -16,8 +16,8 @@
 //   written, so a crash can only leave a gap too many: the gateway ignores a gap over points it has.
 // - A file is removed only after a synced record or checkpoint said that everything in it is settled or given up. A
 //   crash in between leaves a file that the next start finds finished.
-// - A file that is gone or cannot be read leaves pending gaps for exactly what was in it, by what the checkpoints around
-//   it say; proto/spool.md says what cannot be known. A gap too many is harmless, a hole is not.
+// - A file that is gone or cannot be read leaves pending gaps for exactly what was in it, by what the checkpoints
+//   around it say; proto/spool.md says what cannot be known. A gap too many is harmless, a hole is not.
 // - Losing Settled records (they wait for the next batch) only means that parcels are sent again.
 //
 // Bounds: `bytes_max` for all files together with the journals (`extra_bytes`), `age_ms_max`: over it the oldest file

@@ -154,7 +154,8 @@ void SpoolState::move_before(uint64_t id, uint64_t other) {
 
 void SpoolState::forget_finished() {
   std::erase_if(boots_, [](const auto& boot) {
-    return !boot->held && !boot->packing && boot->unsettled() == 0 && boot->pending.empty() && boot->gone_unsaved.count() == 0;
+    return !boot->held && !boot->packing && boot->unsettled() == 0 && boot->pending.empty() &&
+           boot->gone_unsaved.count() == 0;
   });
 }
 

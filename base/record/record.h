@@ -33,23 +33,23 @@ void append_record(std::vector<std::byte>& out, uint8_t type, std::span<const st
 
 struct RecordView {
   uint8_t type = 0;
-  uint64_t offset = 0;                // of the record's head in the file
-  std::span<const std::byte> body;    // valid inside the callback only
+  uint64_t offset = 0;              // of the record's head in the file
+  std::span<const std::byte> body;  // valid inside the callback only
 };
 
 // What reading a file found besides its good records.
 struct RecordDamage {
   uint64_t offset = 0;
   uint64_t bytes = 0;
-  std::string what;                   // "body checksum", "no record head"
+  std::string what;  // "body checksum", "no record head"
 };
 
 struct ScanResult {
   FileHeader header;
   uint64_t records = 0;
-  uint64_t good_end = 0;              // end of the last good record (kFileHeaderBytes if there is none)
-  bool torn_tail = false;             // bytes behind good_end hold no further good record
-  std::vector<RecordDamage> damage;   // at most 64; `damage_count` counts all
+  uint64_t good_end = 0;             // end of the last good record (kFileHeaderBytes if there is none)
+  bool torn_tail = false;            // bytes behind good_end hold no further good record
+  std::vector<RecordDamage> damage;  // at most 64; `damage_count` counts all
   uint64_t damage_count = 0;
 };
 

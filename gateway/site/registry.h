@@ -29,8 +29,8 @@ struct Enrolled {
   std::string device;
   PublicKey public_key{};
   uint32_t key_spec = 1;
-  std::string fingerprint;  // of the certificate, hex
-  std::string serial;       // of the last certificate, hex
+  std::string fingerprint;                   // of the certificate, hex
+  std::string serial;                        // of the last certificate, hex
   std::vector<std::string> earlier_serials;  // of certificates for the same key that were renewed: still good
   int64_t enrolled_ms = 0;
   int64_t revoked_ms = 0;

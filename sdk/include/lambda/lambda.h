@@ -48,25 +48,25 @@ typedef struct lam_reorder lam_reorder;
 
 typedef int32_t lam_status;
 #define LAM_OK 0
-#define LAM_E_INVALID (-1)     /* an argument is wrong: nothing was done */
-#define LAM_E_MEMORY (-2)      /* the memory given is too small, or too little of it is left: nothing was done */
-#define LAM_E_FULL (-3)        /* series_max is reached */
-#define LAM_E_NO_DATA (-4)     /* no point lies there */
-#define LAM_E_TYPE (-5)        /* the series has another type */
+#define LAM_E_INVALID (-1) /* an argument is wrong: nothing was done */
+#define LAM_E_MEMORY (-2)  /* the memory given is too small, or too little of it is left: nothing was done */
+#define LAM_E_FULL (-3)    /* series_max is reached */
+#define LAM_E_NO_DATA (-4) /* no point lies there */
+#define LAM_E_TYPE (-5)    /* the series has another type */
 
 /* Where a message belongs. */
 typedef enum lam_topic {
-  LAM_UP = 0,       /* published: lambda/v1/<site>/<device>/up, QoS 1, not retained */
-  LAM_DOWN = 1,     /* received:  lambda/v1/<site>/<device>/down */
-  LAM_INTEREST = 2  /* received:  lambda/v1/<site>/interest/all */
+  LAM_UP = 0,      /* published: lambda/v1/<site>/<device>/up, QoS 1, not retained */
+  LAM_DOWN = 1,    /* received:  lambda/v1/<site>/<device>/down */
+  LAM_INTEREST = 2 /* received:  lambda/v1/<site>/interest/all */
 } lam_topic;
 
 /* What the device's firmware gives. All functions are needed but utc_ms and gateway_ms, which may be null. */
 typedef struct lam_port {
   void* context;
-  int64_t (*mono_ms)(void* context);                /* milliseconds since some start; never goes back */
-  bool (*utc_ms)(void* context, int64_t* utc_ms);   /* false: not known (yet) */
-  uint64_t (*random)(void* context);                /* 64 bits nobody can foretell: boots and nonces are made of it */
+  int64_t (*mono_ms)(void* context);              /* milliseconds since some start; never goes back */
+  bool (*utc_ms)(void* context, int64_t* utc_ms); /* false: not known (yet) */
+  uint64_t (*random)(void* context);              /* 64 bits nobody can foretell: boots and nonces are made of it */
   void (*sha256_start)(lam_hash_state* state);
   void (*sha256_update)(lam_hash_state* state, const uint8_t* bytes, size_t size);
   void (*sha256_finish)(lam_hash_state* state, uint8_t digest[32]);
@@ -105,22 +105,22 @@ extern const lam_reorder lam_reorder_by_one;
 
 /* Zero means the default. Texts and the list of codecs are not copied: they must outlive the device. */
 typedef struct lam_config {
-  const char* site;            /* [a-z0-9-]{1,64} */
-  const char* device;          /* [a-z0-9-]{1,64} */
-  const char* software;        /* at most 64 bytes; may be null */
-  uint32_t series_max;         /* needed, 1..4096 */
-  uint32_t parcels_max;        /* parcels held until they are acked: 2..32, default 4. One is kept for declarations */
-  uint32_t parcel_bytes_max;   /* 2048..65536, default 2048 */
-  uint32_t block_bytes_max;    /* 256..parcel_bytes_max / 2, default 512 */
-  uint32_t page_bytes;         /* memory for points is cut into pages: 128..4096, a multiple of 8, default 128 */
-  uint32_t seal_age_ms;        /* a block is sent at the latest so long after it began: default 60000, at most 600000 */
-  uint32_t parcel_age_ms;      /* and waits so long for others to fill a parcel: default 2000 */
-  uint32_t retention_ms;       /* what was sent stays readable so long while memory lasts: default 600000 */
-  uint32_t answer_timeout_ms;  /* default 5000 */
-  const lam_codec* const* codecs;  /* of those above; may be null when codec_count is 0 */
-  uint32_t codec_count;        /* at most 8 */
-  const lam_pressure* pressure;  /* null or LAM_THIN */
-  const lam_reorder* reorder;  /* null or LAM_REORDER */
+  const char* site;           /* [a-z0-9-]{1,64} */
+  const char* device;         /* [a-z0-9-]{1,64} */
+  const char* software;       /* at most 64 bytes; may be null */
+  uint32_t series_max;        /* needed, 1..4096 */
+  uint32_t parcels_max;       /* parcels held until they are acked: 2..32, default 4. One is kept for declarations */
+  uint32_t parcel_bytes_max;  /* 2048..65536, default 2048 */
+  uint32_t block_bytes_max;   /* 256..parcel_bytes_max / 2, default 512 */
+  uint32_t page_bytes;        /* memory for points is cut into pages: 128..4096, a multiple of 8, default 128 */
+  uint32_t seal_age_ms;       /* a block is sent at the latest so long after it began: default 60000, at most 600000 */
+  uint32_t parcel_age_ms;     /* and waits so long for others to fill a parcel: default 2000 */
+  uint32_t retention_ms;      /* what was sent stays readable so long while memory lasts: default 600000 */
+  uint32_t answer_timeout_ms; /* default 5000 */
+  const lam_codec* const* codecs; /* of those above; may be null when codec_count is 0 */
+  uint32_t codec_count;           /* at most 8 */
+  const lam_pressure* pressure;   /* null or LAM_THIN */
+  const lam_reorder* reorder;     /* null or LAM_REORDER */
 } lam_config;
 
 typedef enum lam_kind { LAM_GAUGE = 1, LAM_COUNTER = 2, LAM_STATE = 3 } lam_kind;
@@ -135,41 +135,41 @@ typedef struct lam_label {
 
 /* Kept by pointer: must outlive the device; usually const in flash. */
 typedef struct lam_series_spec {
-  const char* name;            /* a Prometheus metric name */
-  const lam_label* labels;     /* sorted by name, without `instance` and `site`; may be null when label_count is 0 */
-  size_t label_count;          /* at most LAM_LABELS_MAX */
+  const char* name;        /* a Prometheus metric name */
+  const lam_label* labels; /* sorted by name, without `instance` and `site`; may be null when label_count is 0 */
+  size_t label_count;      /* at most LAM_LABELS_MAX */
   lam_kind kind;
   lam_type type;
-  uint8_t scale;               /* LAM_DEC: the value is n x 10^-scale, 0..18 */
-  const char* unit;            /* may be null */
+  uint8_t scale;    /* LAM_DEC: the value is n x 10^-scale, 0..18 */
+  const char* unit; /* may be null */
 } lam_series_spec;
 
-typedef uint32_t lam_series;   /* 1, 2, 3 ...; 0 is none */
+typedef uint32_t lam_series; /* 1, 2, 3 ...; 0 is none */
 
 typedef struct lam_point {
-  int64_t time_ms;             /* UTC, or since the boot as long as the device knows no better */
+  int64_t time_ms; /* UTC, or since the boot as long as the device knows no better */
   uint64_t ordinal;
   double value;
 } lam_point;
 
 typedef struct lam_summary {
   uint64_t count;
-  double min, max, sum, mean;  /* of points that are numbers (NaN left out); NaN when there are none */
+  double min, max, sum, mean; /* of points that are numbers (NaN left out); NaN when there are none */
   lam_point first, last;
 } lam_summary;
 
 /* made = settled + refused + dropped + waiting, at any moment between calls. */
 typedef struct lam_counters {
-  uint64_t points_made;        /* taken by append */
-  uint64_t points_settled;     /* a gateway has them */
-  uint64_t points_refused;     /* a gateway refused them for good; named as gaps */
-  uint64_t points_dropped;     /* no memory to keep them until they were sent; named as gaps */
-  uint64_t points_waiting;     /* here, not settled yet */
-  uint64_t points_rejected;    /* append said LAM_E_MEMORY: never taken */
+  uint64_t points_made;     /* taken by append */
+  uint64_t points_settled;  /* a gateway has them */
+  uint64_t points_refused;  /* a gateway refused them for good; named as gaps */
+  uint64_t points_dropped;  /* no memory to keep them until they were sent; named as gaps */
+  uint64_t points_waiting;  /* here, not settled yet */
+  uint64_t points_rejected; /* append said LAM_E_MEMORY: never taken */
   uint64_t parcels_made, parcels_sent, parcels_resent, hellos_sent, acks, nacks, timeouts, answers_malformed,
       answers_foreign;
   uint64_t sign_failures, publish_failures;
-  uint64_t points_thinned;     /* among the dropped: half of what was thinned, named with the half that is left */
+  uint64_t points_thinned; /* among the dropped: half of what was thinned, named with the half that is left */
 } lam_counters;
 
 typedef struct lam_device lam_device;
@@ -183,7 +183,7 @@ size_t lam_memory_min(const lam_config* config);
 lam_status lam_init(void* memory, size_t size, const lam_config* config, const lam_port* port, lam_device** device);
 
 uint64_t lam_boot(const lam_device* device);
-int64_t lam_now_ms(lam_device* device);  /* the time a point appended now would carry */
+int64_t lam_now_ms(lam_device* device); /* the time a point appended now would carry */
 
 /* LAM_E_INVALID also for a LAM_F32 without lam_codec_xor32 in the configuration. */
 lam_status lam_declare(lam_device* device, const lam_series_spec* spec, lam_series* series);
@@ -223,19 +223,19 @@ void lam_get_counters(const lam_device* device, lam_counters* counters);
  * of the blocks as they lie. Firmware that does not call this links none of it. `memory` (aligned to 8) holds the
  * question and one piece of an answer and must outlive the device; LAM_E_MEMORY: it is less than
  * lam_questions_memory(). */
-size_t lam_questions_memory(const lam_config* config);  /* 0: the configuration is not valid */
+size_t lam_questions_memory(const lam_config* config); /* 0: the configuration is not valid */
 lam_status lam_answer_questions(lam_device* device, void* memory, size_t size);
 
 typedef struct lam_question_counters {
   uint32_t asked, answered, pieces;
-  uint32_t refused;            /* another one was being answered, or it was unknown, too long, or memory was damaged */
+  uint32_t refused; /* another one was being answered, or it was unknown, too long, or memory was damaged */
   uint32_t malformed;
-  uint32_t expired;            /* given up: nobody waits for the answer any more */
+  uint32_t expired; /* given up: nobody waits for the answer any more */
 } lam_question_counters;
 void lam_get_question_counters(const lam_device* device, lam_question_counters* counters);
 
 #ifdef __cplusplus
-}  /* extern "C" */
+} /* extern "C" */
 #endif
 
-#endif  /* LAMBDA_LAMBDA_H */
+#endif /* LAMBDA_LAMBDA_H */

@@ -1,7 +1,6 @@
 // CRC32C, reflected polynomial 0x82F63B78: the processor's instruction where there is one, three at a time, as each
 // takes three cycles and a new one can begin in each, in parts as long as can be, as joining them takes a dozen; a
-// 64-byte table elsewhere (a microcontroller has flash for a kilobyte of table, but better uses for it; half a byte a
-// step is fast enough there).
+// 64-byte table elsewhere, and where size counts a bit a step: the same points take far longer to hash, and to read.
 #include "lambda/block.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(LAMBDA_PORTABLE)
@@ -11,14 +10,23 @@
 namespace lambda {
 namespace {
 
-struct NibbleTable {
-  uint32_t entry[16];
-};
-
 // crc times x, modulo the polynomial.
 constexpr uint32_t times_x(uint32_t crc) {
   return (crc >> 1) ^ ((crc & 1) != 0 ? 0x82F63B78u : 0u);
 }
+
+#ifdef __OPTIMIZE_SIZE__
+uint32_t crc_by_steps(const uint8_t* bytes, size_t size, uint32_t crc) {
+  for (size_t i = 0; i < size; ++i) {
+    crc ^= bytes[i];
+    for (int bit = 0; bit < 8; ++bit) crc = times_x(crc);
+  }
+  return crc;
+}
+#else
+struct NibbleTable {
+  uint32_t entry[16];
+};
 
 constexpr NibbleTable make_table() {
   NibbleTable table{};
@@ -32,7 +40,7 @@ constexpr NibbleTable make_table() {
 
 constexpr NibbleTable kTable = make_table();
 
-uint32_t crc_by_table(const uint8_t* bytes, size_t size, uint32_t crc) {
+uint32_t crc_by_steps(const uint8_t* bytes, size_t size, uint32_t crc) {
   for (size_t i = 0; i < size; ++i) {
     crc ^= bytes[i];
     crc = (crc >> 4) ^ kTable.entry[crc & 15];
@@ -40,6 +48,7 @@ uint32_t crc_by_table(const uint8_t* bytes, size_t size, uint32_t crc) {
   }
   return crc;
 }
+#endif
 
 #ifdef LAMBDA_CRC32C_X86
 // What a CRC is multiplied with to pass over so many words of eight bytes more: the instruction that makes the product
@@ -110,7 +119,7 @@ uint32_t crc32c(std::span<const uint8_t> bytes, uint32_t crc) {
   }
   if (__builtin_cpu_supports("sse4.2")) return ~crc_by_instruction(bytes.data(), bytes.size(), crc);
 #endif
-  return ~crc_by_table(bytes.data(), bytes.size(), crc);
+  return ~crc_by_steps(bytes.data(), bytes.size(), crc);
 }
 
 }  // namespace lambda

@@ -59,12 +59,11 @@ struct Extent {
 };
 
 LAMBDA_ONE_COPY Extent read_own_head(OwnCursor* in, BlockInfo* info, uint64_t context_boot) {
-  uint8_t version;
-  uint8_t codec;
   Extent extent;
-  in->u8(&version);
-  in->u8(&codec);
-  info->codec = static_cast<Codec>(codec);
+  // The first byte is above 127, which makes one number of it and the codec.
+  uint32_t version_and_codec;
+  in->u32(&version_and_codec);
+  info->codec = static_cast<Codec>(version_and_codec >> 7);
   read_shape<false>(in, info, context_boot);
   read_identity(in, info);
   read_times(in, info, &extent.span, &extent.first);
@@ -72,6 +71,12 @@ LAMBDA_ONE_COPY Extent read_own_head(OwnCursor* in, BlockInfo* info, uint64_t co
 }
 
 }  // namespace
+
+bool has_its_checksum(std::span<const uint8_t> bytes) {
+  if (bytes.size() < kBlockBytesMin) return false;
+  const size_t body = bytes.size() - kChecksumBytes;
+  return crc32c(bytes.first(body)) == read_checksum(bytes.data() + body);
+}
 
 void read_own_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info) {
   OwnCursor in(bytes.data(), bytes.data() + bytes.size());
@@ -106,18 +111,14 @@ BlockStatus BlockReader::open(std::span<const uint8_t> bytes, uint64_t context_b
   return status_;
 }
 
-bool BlockReader::open_own(std::span<const uint8_t> bytes, uint64_t context_boot, BlockCodings codings) {
-  if (bytes.size() < kBlockBytesMin) return false;
-  const size_t body = bytes.size() - kChecksumBytes;
-  if (crc32c(bytes.first(body)) != read_checksum(bytes.data() + body)) return false;
-  OwnCursor in(bytes.data(), bytes.data() + body);
+void BlockReader::open_own(std::span<const uint8_t> bytes, uint64_t context_boot, BlockCodings codings) {
+  OwnCursor in(bytes.data(), bytes.data() + bytes.size());
   const Extent extent = read_own_head(&in, &info_, context_boot);
   read_first_value(&in, info_.codec, &code_.last_bits);
   coding_ = find_coding(codings, info_.codec);
   span_ = extent.span;
   now_ = extent.first;
   begin(bytes, static_cast<size_t>(in.at() - bytes.data()));
-  return true;
 }
 
 // The head has been read; `head_bytes` of it.
@@ -134,7 +135,7 @@ BlockReader BlockReader::over_open(const BlockWriter& writer) {
   reader.info_ = writer.info_;
   if (writer.info_.count == 0) return reader;
   reader.bytes_ = writer.space_;
-  reader.size_ = writer.position_ + 1u;
+  reader.size_ = writer.position_ + 1u + kChecksumBytes;  // the room that seal() needs
   reader.bit_ = kBlockHeaderBytesMax * 8;
   reader.bit_end_ = size_t{writer.position_} * 8 + writer.code_.fill;
   reader.code_.last_bits = writer.first_.bits;
@@ -150,8 +151,8 @@ BlockReader BlockReader::over_open(const BlockWriter& writer) {
 
 bool BlockReader::check_end() {
   const size_t offset = bit_ >> 3;
-  const size_t left = bit_end_ - bit_;
-  if (left >= 8 || (left > 0 && window_at(bytes_, size_, bit_).take(static_cast<unsigned>(left)) != 0)) {
+  const size_t left = bit_end_ - bit_;  // of the last byte, if the codes end where they should
+  if (left >= 8 || (bytes_[offset] & ((1u << left) - 1)) != 0) {
     refuse(BlockError::kBits, offset);
   } else if (seen_ != (kStart | kEnd | (info_.unordered ? kBack : 0))) {
     refuse(BlockError::kTimes, offset);
@@ -164,7 +165,7 @@ size_t CodecReader::one_of_two(BlockReader* reader, std::span<Point> points) {
   return reader->info_.codec == Codec::kXor64 ? reader->decode<Codec::kXor64>(points)
                                               : reader->decode<Codec::kDelta64>(points);
 #else
-  return reader->decode_carefully(reader->info_.codec, points, 0);
+  return reader->decode_carefully(reader->info_.codec, points.data(), 0, points.size());
 #endif
 }
 

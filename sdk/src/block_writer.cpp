@@ -26,13 +26,15 @@ uint8_t* put_u32(uint8_t* out, uint64_t value) {
 
 }  // namespace
 
+template <bool kBoots>
 size_t write_head(const BlockInfo& info, const Point& first, uint8_t* out) {
   uint8_t* const begin = out;
+  const bool has_boot = kBoots && info.has_boot;
   *out++ = kMagicAndVersion;
   *out++ = static_cast<uint8_t>(info.codec);
-  *out++ = static_cast<uint8_t>(static_cast<uint8_t>(info.type) | (info.has_boot ? kShapeBoot : 0) |
+  *out++ = static_cast<uint8_t>(static_cast<uint8_t>(info.type) | (has_boot ? kShapeBoot : 0) |
                                 (info.unordered ? kShapeUnordered : 0) | (info.clock != 0 ? kShapeClock : 0));
-  if (info.has_boot) out = put_u64(out, info.boot);
+  if (has_boot) out = put_u64(out, info.boot);
   if (info.clock != 0) out = write_varint(out, info.clock);
   if (info.type == ValueType::kDec) *out++ = info.scale;
   out = write_varint(out, info.ref);
@@ -48,6 +50,8 @@ size_t write_head(const BlockInfo& info, const Point& first, uint8_t* out) {
                                                         : write_varint(out, zigzag(first.bits));
   return static_cast<size_t>(out - begin);
 }
+
+template size_t write_head<false>(const BlockInfo& info, const Point& first, uint8_t* out);
 
 void write_checksum(uint32_t crc, uint8_t* out) {
   store_u32le(out, crc);
@@ -111,7 +115,7 @@ AppendResult BlockWriter::append(Point point) {
 std::span<const uint8_t> BlockWriter::seal() {
   LAMBDA_EXPECT(info_.count > 0);
   uint8_t head[kBlockHeaderBytesMax];
-  const size_t head_bytes = write_head(info_, first_, head);
+  const size_t head_bytes = write_head<true>(info_, first_, head);
   uint8_t* const begin = space_ + kBlockHeaderBytesMax - head_bytes;
   __builtin_memcpy(begin, head, head_bytes);
   uint8_t* const end = space_ + position_ + (has_partial_byte(info_.codec, code_) ? 1 : 0);

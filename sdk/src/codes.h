@@ -93,6 +93,24 @@ inline void store_u64le(uint8_t* to, uint64_t value) {
   __builtin_memcpy(to, &value, 8);
 }
 
+inline uint32_t load_u32le(const uint8_t* from) {
+  uint32_t value;
+  __builtin_memcpy(&value, from, 4);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  value = __builtin_bswap32(value);
+#endif
+  return value;
+}
+
+inline uint64_t load_u64le(const uint8_t* from) {
+  uint64_t value;
+  __builtin_memcpy(&value, from, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  value = __builtin_bswap64(value);
+#endif
+  return value;
+}
+
 inline void store_u32le(uint8_t* to, uint32_t value) {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
   value = __builtin_bswap32(value);
@@ -174,13 +192,10 @@ inline uint8_t* put_short(CodeState* state, uint32_t bits, unsigned count, uint8
   return out + (fill >> 3);
 }
 
-// The low `count` bits of `value`, 1..64; what is above them does not matter.
+// The `count` bits from the top of `value` on, 1..64; what is below them does not matter.
 LAMBDA_ONE_COPY inline uint8_t* put_long(CodeState* state, uint64_t value, unsigned count, uint8_t* out) {
-  while (count > 16) {
-    count -= 16;
-    out = put_short(state, static_cast<uint32_t>(value >> count) & 0xFFFF, 16, out);
-  }
-  return put_short(state, static_cast<uint32_t>(value) & ((1u << count) - 1), count, out);
+  for (; count > 16; count -= 16, value <<= 16) out = put_short(state, static_cast<uint32_t>(value >> 48), 16, out);
+  return put_short(state, static_cast<uint32_t>(value >> 48) >> (16 - count), count, out);
 }
 
 // The change of the step, behind so many set bits, and whether the value changes too.
@@ -205,22 +220,23 @@ inline uint8_t* put_near(CodeState* state, uint32_t head, unsigned head_bits, ui
   const auto z = static_cast<uint32_t>(wide);
   if (wide >> 32 != 0) {
     out = put_short(state, head << 5 | 0b11111u, head_bits + 5, out);
-    out = put_short(state, static_cast<uint32_t>(wide >> 48), 16, out);
-    out = put_short(state, static_cast<uint32_t>(wide >> 32) & 0xFFFF, 16, out);
-  } else if (z < 1u << 4) {
+    return put_long(state, wide, 64, out);
+  }
+  if (z < 1u << 4) {
     return put_short(state, head << 5 | z, head_bits + 1 + 4, out);
-  } else if (z < 1u << 8) {
+  }
+  if (z < 1u << 8) {
     return put_short(state, (head << 2 | 0b10u) << 8 | z, head_bits + 2 + 8, out);
-  } else if (z < 1u << 12) {
+  }
+  if (z < 1u << 12) {
     return put_short(state, (head << 3 | 0b110u) << 12 | z, head_bits + 3 + 12, out);
-  } else if (z < 1u << 20) {
+  }
+  if (z < 1u << 20) {
     out = put_short(state, head << 4 | 0b1110u, head_bits + 4, out);
     return put_short(state, z, 20, out);
-  } else {
-    out = put_short(state, head << 5 | 0b11110u, head_bits + 5, out);
   }
-  out = put_short(state, z >> 16, 16, out);
-  return put_short(state, z & 0xFFFF, 16, out);
+  out = put_short(state, head << 5 | 0b11110u, head_bits + 5, out);
+  return put_long(state, wide << 32, 32, out);
 }
 
 // encode_point() of delta64.
@@ -244,7 +260,7 @@ inline uint8_t* encode_near(CodeState* state, int32_t step, uint64_t bits, uint8
 
 // encode_point() of xor64 and xor32; `length_bits` is that of a window.
 inline uint8_t* encode_xor(CodeState* state, int32_t step, uint64_t bits, unsigned length_bits, uint8_t* out) {
-  uint64_t x = bits ^ state->last_bits;
+  const uint64_t x = bits ^ state->last_bits;
   const int32_t change = step - state->step;
   const uint32_t changed = x != 0 ? 1 : 0;
   if (change != 0) {
@@ -257,12 +273,13 @@ inline uint8_t* encode_xor(CodeState* state, int32_t step, uint64_t bits, unsign
   state->last_bits = bits;
   unsigned lead = static_cast<unsigned>(__builtin_clzll(x));
   if (lead > 31) lead = 31;
-  unsigned trail = static_cast<unsigned>(__builtin_ctzll(x));
+  const unsigned trail =
+      63 - static_cast<unsigned>(__builtin_clzll(x & (0 - x)));  // many a core counts only from above
   unsigned count = 64 - lead - trail;
   const unsigned window_bits = state->window_bits;  // 0, no window, covers nothing: trail < 64 - window_lead always
   const unsigned window_trail = 64 - state->window_lead - window_bits;
   if (lead >= state->window_lead && trail >= window_trail && window_bits <= 5 + length_bits + count) {
-    trail = window_trail;
+    lead = state->window_lead;
     count = window_bits;
     out = put_short(state, 0, 1, out);
   } else {
@@ -270,7 +287,7 @@ inline uint8_t* encode_xor(CodeState* state, int32_t step, uint64_t bits, unsign
     state->window_bits = static_cast<uint8_t>(count);
     out = put_short(state, (1u << 5 | lead) << length_bits | (count - 1), 1 + 5 + length_bits, out);
   }
-  return put_long(state, x >> trail, count, out);
+  return put_long(state, x << lead, count, out);
 }
 
 // Writes the code of one more point at `out` (kEncodeReach bytes must be writable) and returns where the byte being
@@ -310,12 +327,20 @@ inline bool step_to(const Reach& reach, int64_t last_time, int64_t time_ms, Step
   return true;
 }
 
-// Writes everything of a block that stands before its bits; returns its length, at most kBlockHeaderBytesMax.
+// Writes everything of a block that stands before its bits; returns its length, at most kBlockHeaderBytesMax. A store's
+// blocks have no boot of their own.
+template <bool kBoots>
 size_t write_head(const BlockInfo& info, const Point& first, uint8_t* out);
 void write_checksum(uint32_t crc, uint8_t* out);
+inline uint32_t read_checksum(const uint8_t* bytes) {
+  return load_u32le(bytes);
+}
+// Whether these bytes may be a block, and are as they were written.
+bool has_its_checksum(std::span<const uint8_t> bytes);
 
-// What a block that this program wrote says of itself, from its first bytes (all, or kBlockHeaderBytesMax). The
-// checksum is not looked at, nor anything else: of a block that is not as it was written the info is anything.
+// What a block that this program wrote, without its boot, says of itself, from its first bytes (all, or
+// kBlockHeaderBytesMax). The checksum is not looked at, nor anything else: of a block that is not as it was written the
+// info is anything.
 void read_own_info(std::span<const uint8_t> bytes, uint64_t context_boot, BlockInfo* info);
 
 }  // namespace lambda

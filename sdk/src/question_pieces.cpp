@@ -174,7 +174,7 @@ bool QuestionDesk::put_newest() {
   info.tick_ms = 1;
   info.unordered = false;
   uint8_t block[kBlockHeaderBytesMax + kChecksumBytes];
-  const size_t head = write_head(info, fold_.newest, block);
+  const size_t head = write_head<false>(info, fold_.newest, block);
   write_checksum(crc32c({block, head}), block + head);
   const std::span<const uint8_t> bytes(block, head + kChecksumBytes);
   if (!open_boot(info.boot, last_found_, embedded_size(lambda_v1_Answer_blocks_tag, bytes.size()))) return false;

@@ -94,25 +94,21 @@ struct CodeWindow {
   size_t bit;  // of those that are not taken yet
   size_t end() const { return bit; }
 
-  // 1..24. Behind the end come zeros. `size` is at least 4.
+  // 1..24. Four bytes that do not lie within `size` are zeros: with the checksum behind them all codes do.
   uint32_t take(unsigned count) {
     const size_t at = bit;
     bit += count;
     const size_t byte = at >> 3;
-    uint32_t word = 0;
-    if (byte + 4 <= size) {
-      word = load_u32be(bytes + byte);
-    } else if (byte < size) {
-      word = load_u32be(bytes + size - 4) << ((byte + 4 - size) * 8);
-    }
+    const uint32_t word = byte + 4 <= size ? load_u32be(bytes + byte) : 0;
     return word << (at & 7) >> (32 - count);
   }
   int32_t take_signed(unsigned count) { return static_cast<int32_t>(take(count) << (32 - count)) >> (32 - count); }
-  // 1..64.
+  // 1..64. The odd bits come first, so that the others are moved by a constant.
   uint64_t take_last(unsigned count) {
-    uint64_t value = 0;
-    for (; count > 16; count -= 16) value = value << 16 | take(16);
-    return value << count | take(count);
+    const unsigned odd = (count - 1) % 16 + 1;
+    uint64_t value = take(odd);
+    for (count -= odd; count > 0; count -= 16) value = value << 16 | take(16);
+    return value;
   }
   bool flag() { return take(1) != 0; }
   // As many bits as the flags before them say: for each that is set, one width further, at most to the last.
@@ -268,10 +264,10 @@ size_t read_rising_here(const ReadRun& run, ReadState* state, Point* points, siz
 
 #endif
 
-// The next points, up to points.size(), of which `made` are there; one at a time, and every code looked at.
-LAMBDA_HOT_OR_ONE_COPY inline size_t BlockReader::decode_carefully(const Codec codec, std::span<Point> points,
-                                                                   size_t made) {
-  for (; made < points.size(); ++made) {
+// The next points, up to `count`, of which `made` are there; one at a time, and every code looked at.
+LAMBDA_HOT_OR_ONE_COPY inline size_t BlockReader::decode_carefully(const Codec codec, Point* points, size_t made,
+                                                                   const size_t count) {
+  for (; made < count; ++made) {
     if (taken_ + made > 0) {
       const BlockError error = take_code(codec);
       if (error != BlockError::kNone) [[unlikely]] {
@@ -361,7 +357,7 @@ size_t BlockReader::decode(std::span<Point> points) {
     if (now_ == span_) seen_ |= kEnd;
   }
 #endif
-  return decode_carefully(codec, points, made);
+  return decode_carefully(codec, points.data(), made, points.size());
 }
 
 }  // namespace lambda

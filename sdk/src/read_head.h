@@ -14,6 +14,7 @@ inline constexpr size_t kBlockBytesMin = 14;  // every field in its shortest for
 // of it stay.
 class Cursor {
  public:
+  static constexpr bool kBoots = true;
   Cursor(const uint8_t* bytes, size_t size) : bytes_(bytes), size_(size) {}
   size_t position() const { return position_; }
   BlockError error() const { return error_; }
@@ -77,25 +78,29 @@ class Cursor {
   BlockError error_ = BlockError::kNone;
 };
 
-// Reads what this program wrote and still has as it was: the same fields, and nothing is checked but where they end. A
-// device that takes no blocks from anybody has only this one.
+// Reads what this program wrote and still has as it was: the same fields, and nothing is checked but where numbers end.
+// A device that takes no blocks from anybody has only this one.
 class OwnCursor {
  public:
+  static constexpr bool kBoots = false;  // a store's blocks leave their boot out
   OwnCursor(const uint8_t* bytes, const uint8_t* end) : at_(bytes), end_(end) {}
   const uint8_t* at() const { return at_; }
   static BlockError error() { return BlockError::kNone; }
   static void need(bool, BlockError) {}
 
+  // From the shape on, single bytes are below 128: numbers too.
   BlockError u8(uint8_t* value) {
-    *value = static_cast<uint8_t>(little_endian(1));
+    *value = static_cast<uint8_t>(number());
     return error();
   }
   BlockError u64le(uint64_t* value) {
-    *value = little_endian(8);
+    *value = load_u64le(at_);
+    at_ += 8;
     return error();
   }
   BlockError u32le(uint64_t* value) {
-    *value = little_endian(4);
+    *value = load_u32le(at_);
+    at_ += 4;
     return error();
   }
   BlockError varint(uint64_t* value) {
@@ -112,13 +117,6 @@ class OwnCursor {
     uint64_t read = 0;
     const int size = read_varint(at_, static_cast<size_t>(end_ - at_), &read);
     if (size > 0) at_ += size;
-    return read;
-  }
-  LAMBDA_ONE_COPY uint64_t little_endian(size_t bytes) {
-    uint64_t read = 0;
-    if (static_cast<size_t>(end_ - at_) < bytes) return 0;
-    at_ += bytes;
-    for (size_t i = 1; i <= bytes; ++i) read = read << 8 | *(at_ - i);
     return read;
   }
 
@@ -149,7 +147,7 @@ BlockError read_shape(In* in, BlockInfo* info, uint64_t context_boot, const Bloc
   const bool fits = coding != nullptr ? coding->holds(info->type) : holds<kStored>(info->codec, info->type);
   in->need(known && fits, BlockError::kValueType);
   in->need((shape & 0x80) == 0, BlockError::kReserved);
-  info->has_boot = (shape & 0x10) != 0;
+  info->has_boot = In::kBoots && (shape & 0x10) != 0;
   info->unordered = (shape & 0x20) != 0;
   info->boot = context_boot;
   if (info->has_boot) in->u64le(&info->boot);
@@ -211,12 +209,6 @@ BlockError read_first_value(In* in, Codec codec, uint64_t* bits) {
   in->varint(&wide);
   *bits = unzigzag(wide);
   return in->error();
-}
-
-inline uint32_t read_checksum(const uint8_t* bytes) {
-  uint32_t crc = 0;
-  for (size_t i = kChecksumBytes; i-- > 0;) crc = crc << 8 | bytes[i];
-  return crc;
 }
 
 }  // namespace lambda

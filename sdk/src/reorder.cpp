@@ -19,7 +19,7 @@ class Reorderer {
 
   // They lie behind the pages.
   static Before& before_of(const SeriesStore& store, uint32_t ref) {
-    uint8_t* const all = store.pages_ + store.page_count_ * store.options_.page_bytes;
+    uint8_t* const all = store.page_at(static_cast<uint32_t>(store.page_count_) + 1);
     return reinterpret_cast<Before*>(all)[ref - 1];
   }
   static Before describe(const OpenBlock& open);

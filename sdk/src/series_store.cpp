@@ -27,7 +27,7 @@ size_t head_bytes_max(BlockInfo&& info, Point first) {
   info.t_min = static_cast<int64_t>(t_min);
   info.t_max = first.time_ms = static_cast<int64_t>(t_min + kSpan);
   uint8_t head[kBlockHeaderBytesMax];
-  return write_head(info, first, head);
+  return write_head<false>(info, first, head);
 }
 
 }  // namespace
@@ -43,7 +43,9 @@ SeriesStore::SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& opt
   LAMBDA_EXPECT(arena.size() >= arena_bytes(options, 2));
   size_t pages = (arena.size() - fixed_bytes(options)) / (options.page_bytes + sizeof(uint32_t));
   if (arena_bytes(options, pages) > arena.size()) --pages;  // the links' rounding
-  if (pages > kNone) pages = kNone;
+  if constexpr (SIZE_MAX > UINT32_MAX) {
+    if (pages > kPagesMax) pages = kPagesMax;
+  }
 
   uint8_t* at = arena.data();
   series_ = reinterpret_cast<Series*>(at);
@@ -52,10 +54,10 @@ SeriesStore::SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& opt
   at += round_up(options.gaps_max * sizeof(StoreGap));
   scratch_ = at;
   at += round_up(options.block_bytes_max) + thinning_bytes(options);
-  links_ = reinterpret_cast<uint32_t*>(at);
-  pages_ = at + round_up(pages * sizeof(uint32_t));
+  links_ = reinterpret_cast<uint32_t*>(at) - 1;
+  pages_ = at + round_up(pages * sizeof(uint32_t)) - options.page_bytes;
   page_count_ = pages;
-  for (uint32_t page = static_cast<uint32_t>(pages); page-- > 0;) {
+  for (uint32_t page = static_cast<uint32_t>(pages); page > 0; --page) {
     links_[page] = free_page_;
     free_page_ = page;
   }
@@ -66,9 +68,6 @@ SeriesStore::SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& opt
 bool SeriesStore::add(const SeriesShape& shape, uint32_t* ref) {
   if (series_count_ == options_.series_max) return false;
   Series* series = new (&series_[series_count_]) Series{};
-  series->page = kNone;
-  series->sealed_first = kNone;
-  series->sealed_last = kNone;
   set_shape(series, shape);
   *ref = ++series_count_;
   return true;
@@ -76,11 +75,11 @@ bool SeriesStore::add(const SeriesShape& shape, uint32_t* ref) {
 
 bool SeriesStore::replace(uint32_t ref, const SeriesShape& shape) {
   Series* found = series(ref);
-  if (found == nullptr || found->page != kNone || found->sealed_first != kNone || found->next_ordinal() != 0) {
+  if (found == nullptr || found->page != kNone || found->sealed.first != kNone || found->next_ordinal() != 0) {
     return false;
   }
   found->ordinal = 0;
-  found->of_before = 0;
+  found->sealed.of_before = 0;
   set_shape(found, shape);
   return true;
 }
@@ -130,14 +129,14 @@ bool SeriesStore::resume(uint32_t ref, uint64_t next_ordinal) {
   if (found == nullptr || next_ordinal < found->next_ordinal() || next_ordinal > kOrdinalsEnd) return false;
   seal(ref);
   found->ordinal = next_ordinal;
-  found->of_before = 0;
+  found->sealed.of_before = 0;
   return true;
 }
 
 Appended SeriesStore::append(uint32_t ref, Point point) {
   Series* found = series(ref);
   if (found == nullptr) return {StoreResult::kNoSeries, 0};
-  if (found->ordinal >= kOrdinalsEnd && found->of_before == 0) return {StoreResult::kOrdinals, 0};
+  if (found->ordinal >= kOrdinalsEnd && found->sealed.of_before == 0) return {StoreResult::kOrdinals, 0};
   if (options_.reorder != nullptr && options_.reorder->take(this, ref, point)) {
     ++counters_.points;
     return {StoreResult::kOk, found->ordinal++ - 1};
@@ -185,7 +184,7 @@ bool SeriesStore::open_block(Series* series, const Point& point) {
   const BlockCoding* const coding = find_coding(codings(), static_cast<Codec>(open->codec));
   if (coding != nullptr) coding->start(point.bits, &open->code, &open->value);
   series->ordinal = series->next_ordinal();
-  series->of_before = 0;
+  series->sealed.of_before = 0;
   return true;
 }
 
@@ -268,10 +267,10 @@ void SeriesStore::seal(uint32_t ref) {
   Series* found = series(ref);
   if (found == nullptr || found->page == kNone) return;
   const uint32_t page = found->page;
-  size_t head_bytes;
-  const size_t whole = write_open(*found, {scratch_, options_.block_bytes_max}, &head_bytes);
   uint8_t* const begin = page_at(page);
   const size_t head_room = opened(*found).head_room;
+  size_t head_bytes;
+  const size_t whole = write_open(*found, scratch_, options_.block_bytes_max, &head_bytes);
   LAMBDA_EXPECT(whole > 0 && head_bytes <= head_room);
   const size_t start = sizeof(BlockMeta) + head_room - head_bytes;
   // The bits go where they are already; the head before them and the checksum behind, where room was kept for both. A
@@ -289,21 +288,18 @@ void SeriesStore::seal(uint32_t ref) {
   meta->bytes = static_cast<uint16_t>(whole);
   meta->start = static_cast<uint8_t>(start);
   meta->boot = static_cast<uint8_t>(boot_) & 3;
-  set_root({scratch_, whole}, meta);
-  list_insert(page, BlockState::kLoose);
-  meta->series_previous = found->sealed_last;
-  meta->series_next = kNone;
-  (found->sealed_last == kNone ? found->sealed_first : this->meta(found->sealed_last).series_next) = page;
-  found->sealed_last = page & kNone;
+  set_root(scratch_, whole, meta);
+  set_state(page, BlockState::kLoose);
+  put_behind(found->sealed.last, page, &BlockMeta::of_series, &found->sealed);
   found->page = kNone;
   ++counters_.blocks_sealed;
 }
 
-void SeriesStore::set_root(std::span<const uint8_t> bytes, BlockMeta* meta) {
+void SeriesStore::set_root(const uint8_t* bytes, size_t size, BlockMeta* meta) {
   ContentRoot root(*hash_);
   const auto add = [](void* to, uint64_t, uint64_t, Point point) { static_cast<ContentRoot*>(to)->add(point); };
   // What was written a moment ago reads back, or memory is not ours.
-  LAMBDA_EXPECT(visit(bytes, 0, INT64_MIN, INT64_MAX, add, &root));
+  LAMBDA_EXPECT(visit(bytes, size, 0, INT64_MIN, INT64_MAX, add, &root));
   root.finish(meta->root);
 }
 
@@ -318,7 +314,7 @@ void SeriesStore::set_clock(uint32_t segment) {
 
 bool SeriesStore::boot_in_use(uint32_t index) const {
   for (const List& list : lists_) {
-    for (uint32_t page = list.first; page != kNone; page = meta(page).list_next) {
+    for (uint32_t page = list.first; page != kNone; page = meta(page).of_state.next) {
       if (meta(page).boot == index) return true;
     }
   }
@@ -335,7 +331,7 @@ bool SeriesStore::new_boot(uint64_t boot) {
   clock_ = 0;
   for (uint32_t i = 0; i < series_count_; ++i) {
     Series& series = series_[i];
-    if (series.ordinal != 0) series.of_before = 1;
+    if (series.ordinal != 0) series.sealed.of_before = 1;
   }
   return true;
 }
@@ -401,7 +397,7 @@ bool SeriesStore::drop_oldest_unsafe() {
   if (drop(take_loose ? loose : parcelled)) return true;
   // The list of gaps is full. A block whose gap continues one of them can only be the first of its series.
   for (uint32_t i = 0; i < gap_count_; ++i) {
-    const uint32_t first = series_[gap_at(i).ref - 1].sealed_first;
+    const uint32_t first = series_[gap_at(i).ref - 1].sealed.first;
     if (first != kNone && drop(first)) return true;
   }
   ++counters_.gaps_full;
@@ -422,20 +418,19 @@ bool SeriesStore::drop(uint32_t page) {
 }
 
 bool SeriesStore::seal_largest(const Series* spared) {
-  const Series* largest = nullptr;
-  int32_t most = -1;
+  uint32_t largest = 0;
+  uint32_t most = 0;  // every open block has bytes
   for (uint32_t i = 0; i < series_count_; ++i) {
-    const Series* const series = &series_[i];
-    if (series->page == kNone || series == spared) continue;
-    const int32_t bytes = opened(*series).bytes;
+    const Series& series = series_[i];
+    if (series.page == kNone || &series == spared) continue;
+    const uint32_t bytes = opened(series).bytes;
     if (bytes <= most) continue;
-    largest = series;
+    largest = i + 1;
     most = bytes;
   }
-  if (largest == nullptr) return false;
   // If its gap would find no place it could not go afterwards either; then it is better left open.
-  if (gap_count_ == options_.gaps_max) return false;
-  seal(ref_of(*largest));
+  if (largest == 0 || gap_count_ == options_.gaps_max) return false;
+  seal(largest);
   ++counters_.blocks_sealed_early;
   return true;
 }
@@ -460,11 +455,12 @@ size_t SeriesStore::chain_pages(uint32_t page) const {
 }
 
 void SeriesStore::free_block(uint32_t page) {
-  const bool safe = meta(page).state == BlockState::kSafe;
-  list_remove(page);
-  series_remove(page);
+  const BlockMeta& gone = meta(page);
+  const BlockState state = gone.state;
+  take_out(page, &BlockMeta::of_state, &lists_[static_cast<size_t>(state)]);
+  take_out(page, &BlockMeta::of_series, &series_[gone.ref - 1].sealed);
   const size_t pages = give_pages_back(page);
-  if (safe) pages_safe_ -= pages;
+  if (state == BlockState::kSafe) pages_safe_ -= pages;
 }
 
 LAMBDA_ONE_COPY StoreGap& SeriesStore::gap_at(uint32_t index) {
@@ -496,44 +492,47 @@ bool SeriesStore::take_gap(StoreGap* gap) {
 
 // ---- Lists
 
-void SeriesStore::list_remove(uint32_t page) {
-  const BlockMeta& gone = meta(page);
-  List& list = lists_[static_cast<size_t>(gone.state)];
-  (gone.list_previous == kNone ? list.first : meta(gone.list_previous).list_next) = gone.list_next;
-  (gone.list_next == kNone ? list.last : meta(gone.list_next).list_previous) = gone.list_previous;
+// kNone as `before`: at the start.
+LAMBDA_ONE_COPY void SeriesStore::put_behind(uint32_t before, uint32_t page, PlaceIn in, List* list) {
+  uint32_t& link = before == kNone ? list->first : (meta(before).*in).next;
+  const uint32_t next = link;
+  link = page;
+  meta(page).*in = {before, next};
+  if (next == kNone) {
+    list->last = page & kPagesMax;
+  } else {
+    (meta(next).*in).previous = page;
+  }
 }
 
-// In the order of sealing. Blocks nearly always come in that order, so the place is sought from the end.
-void SeriesStore::list_insert(uint32_t page, BlockState state) {
+LAMBDA_ONE_COPY void SeriesStore::take_out(uint32_t page, PlaceIn in, List* list) {
+  const Place place = meta(page).*in;
+  (place.previous == kNone ? list->first : (meta(place.previous).*in).next) = place.next;
+  if (place.next == kNone) {
+    list->last = place.previous & kPagesMax;
+  } else {
+    (meta(place.next).*in).previous = place.previous;
+  }
+}
+
+// Puts a block that is in no state's list into one, in the order of sealing. Blocks nearly always come in that order,
+// so the place is sought from the end.
+void SeriesStore::set_state(uint32_t page, BlockState state) {
   BlockMeta& added = meta(page);
   List& list = lists_[static_cast<size_t>(state)];
   added.state = state;
   uint32_t before = list.last;
   while (before != kNone && static_cast<int32_t>(meta(before).serial - added.serial) > 0) {
-    before = meta(before).list_previous;
+    before = meta(before).of_state.previous;
   }
-  added.list_previous = before;
-  added.list_next = before == kNone ? list.first : meta(before).list_next;
-  (before == kNone ? list.first : meta(before).list_next) = page;
-  (added.list_next == kNone ? list.last : meta(added.list_next).list_previous) = page;
-}
-
-void SeriesStore::series_remove(uint32_t page) {
-  const BlockMeta& gone = meta(page);
-  Series& of = series_[gone.ref - 1];
-  (gone.series_previous == kNone ? of.sealed_first : meta(gone.series_previous).series_next) = gone.series_next;
-  if (gone.series_next == kNone) {
-    of.sealed_last = gone.series_previous & kNone;
-  } else {
-    meta(gone.series_next).series_previous = gone.series_previous;
-  }
+  put_behind(before, page, &BlockMeta::of_state, &list);
 }
 
 void SeriesStore::move(BlockId id, BlockState state) {
   const BlockMeta* found = sealed(id);
   if (found == nullptr || found->state == state || found->state == BlockState::kSafe) return;
-  list_remove(id.page);
-  list_insert(id.page, state);
+  take_out(id.page, &BlockMeta::of_state, &lists_[static_cast<size_t>(found->state)]);
+  set_state(id.page, state);
   if (state == BlockState::kSafe) pages_safe_ += chain_pages(id.page);
 }
 
@@ -556,7 +555,7 @@ void SeriesStore::loose(BlockId id) {
 void SeriesStore::safe_parcel(uint32_t parcel) {
   uint32_t page = lists_[static_cast<size_t>(BlockState::kParcelled)].first;
   while (page != kNone) {
-    const uint32_t next = meta(page).list_next;
+    const uint32_t next = meta(page).of_state.next;
     if (meta(page).parcel == parcel) move({page, meta(page).serial}, BlockState::kSafe);
     page = next;
   }

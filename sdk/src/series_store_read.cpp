@@ -30,11 +30,11 @@ BlockInfo SeriesStore::info_of(const Series& series) const {
           .unordered = open.unordered != 0};
 }
 
-const SeriesStore::BlockMeta* SeriesStore::sealed(BlockId id) const {
+const SeriesStore::BlockMeta* SeriesStore::sealed(uint32_t page, uint32_t serial) const {
   // A page that is no sealed block's first may hold anything where the meta would be.
-  if (id.page >= page_count_ || (links_[id.page] & kSealedHead) == 0) return nullptr;
-  const BlockMeta& found = meta(id.page);
-  return found.serial == id.serial ? &found : nullptr;
+  if (page - 1 >= page_count_ || (links_[page] & kSealedHead) == 0) return nullptr;
+  const BlockMeta& found = meta(page);
+  return found.serial == serial ? &found : nullptr;
 }
 
 // Between `bytes` and what lies in a chain from its byte `start` on. Returns the last page that had a part in it.
@@ -55,10 +55,8 @@ uint32_t SeriesStore::copy_chain(uint32_t page, size_t start, Way way, uint8_t* 
 
 void SeriesStore::describe(uint32_t page, SealedBlock* block) const {
   const BlockMeta& found = meta(page);
-  uint8_t head[kBlockHeaderBytesMax];
-  const size_t bytes = found.bytes < sizeof head ? found.bytes : sizeof head;
-  copy_chain(page, found.start, Way::kOut, head, bytes);
-  read_own_info({head, bytes}, boots_[found.boot], &block->info);
+  const uint8_t* const first = page_at(page);
+  read_own_info({first + found.start, first + options_.page_bytes}, boots_[found.boot], &block->info);
   block->id = {page, found.serial};
   block->state = found.state;
   block->parcel = found.parcel;
@@ -78,22 +76,22 @@ bool SeriesStore::first(BlockState state, SealedBlock* block) const {
 
 bool SeriesStore::next(BlockState state, BlockId after, SealedBlock* block) const {
   const BlockMeta* found = sealed(after);
-  if (found == nullptr || found->state != state || found->list_next == kNone) return false;
-  describe(found->list_next, block);
+  if (found == nullptr || found->state != state || found->of_state.next == kNone) return false;
+  describe(found->of_state.next, block);
   return true;
 }
 
 bool SeriesStore::first_of(uint32_t ref, SealedBlock* block) const {
   const Series* found = series(ref);
-  if (found == nullptr || found->sealed_first == kNone) return false;
-  describe(found->sealed_first, block);
+  if (found == nullptr || found->sealed.first == kNone) return false;
+  describe(found->sealed.first, block);
   return true;
 }
 
 bool SeriesStore::next_of(BlockId after, SealedBlock* block) const {
   const BlockMeta* found = sealed(after);
-  if (found == nullptr || found->series_next == kNone) return false;
-  describe(found->series_next, block);
+  if (found == nullptr || found->of_series.next == kNone) return false;
+  describe(found->of_series.next, block);
   return true;
 }
 
@@ -115,21 +113,21 @@ size_t SeriesStore::copy_open(uint32_t ref, std::span<uint8_t> out) const {
   size_t head_bytes;
   if (found == nullptr || found->page == kNone) return 0;
   if (options_.reorder != nullptr) options_.reorder->keep(this, ref);
-  return write_open(*found, out, &head_bytes);
+  return write_open(*found, out.data(), out.size(), &head_bytes);
 }
 
 // The whole block of a series that has an open one; 0: it does not fit.
-size_t SeriesStore::write_open(const Series& series, std::span<uint8_t> out, size_t* head_bytes) const {
+size_t SeriesStore::write_open(const Series& series, uint8_t* out, size_t out_bytes, size_t* head_bytes) const {
   uint8_t head[kBlockHeaderBytesMax];
   const OpenBlock& open = opened(series);
-  *head_bytes = write_head(info_of(series), open.first, head);
+  *head_bytes = write_head<false>(info_of(series), open.first, head);
   const size_t codes =
       open.bytes - open.head_room + (has_partial_byte(static_cast<Codec>(open.codec), open.code) ? 1u : 0u);
   const size_t body = *head_bytes + codes;
-  if (out.size() < body + kChecksumBytes) return 0;
-  __builtin_memcpy(out.data(), head, *head_bytes);
-  copy_chain(series.page, sizeof(BlockMeta) + open.head_room, Way::kOut, out.data() + *head_bytes, codes);
-  write_checksum(crc32c(out.first(body)), out.data() + body);
+  if (out_bytes < body + kChecksumBytes) return 0;
+  __builtin_memcpy(out, head, *head_bytes);
+  copy_chain(series.page, sizeof(BlockMeta) + open.head_room, Way::kOut, out + *head_bytes, codes);
+  write_checksum(crc32c({out, body}), out + body);
   return body + kChecksumBytes;
 }
 
@@ -140,10 +138,10 @@ bool SeriesStore::open_info(uint32_t ref, BlockInfo* info) const {
   return true;
 }
 
-bool SeriesStore::visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
-                        void* context) const {
+bool SeriesStore::visit(const uint8_t* bytes, size_t size, uint64_t boot, int64_t from_ms, int64_t to_ms,
+                        Visitor visitor, void* context) const {
   BlockReader reader;
-  if (!reader.open_own(bytes, boot, codings())) return false;
+  reader.open_own({bytes, size}, boot, codings());
   uint64_t ordinal = reader.info().first_ordinal;
   for (Point point; reader.next(&point); ++ordinal) {
     if (point.time_ms >= from_ms && point.time_ms <= to_ms) visitor(context, boot, ordinal, point);
@@ -155,19 +153,21 @@ bool SeriesStore::read_block(BlockId id, int64_t from_ms, int64_t to_ms, Visitor
   const BlockMeta* found = sealed(id);
   if (found == nullptr) return false;
   copy_chain(id.page, found->start, Way::kOut, scratch_, found->bytes);
-  return visit({scratch_, found->bytes}, boots_[found->boot], from_ms, to_ms, visitor, context);
+  // Only what lay in memory for a while may have been overwritten there.
+  if (!has_its_checksum({scratch_, found->bytes})) return false;
+  return visit(scratch_, found->bytes, boots_[found->boot], from_ms, to_ms, visitor, context);
 }
 
 bool SeriesStore::read_open(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const {
   const size_t bytes = copy_open(ref, {scratch_, options_.block_bytes_max});
-  return bytes > 0 && visit({scratch_, bytes}, boots_[boot_], from_ms, to_ms, visitor, context);
+  return bytes > 0 && visit(scratch_, bytes, boots_[boot_], from_ms, to_ms, visitor, context);
 }
 
 bool SeriesStore::read(uint32_t ref, int64_t from_ms, int64_t to_ms, Visitor visitor, void* context) const {
   const Series* found = series(ref);
   if (found == nullptr) return false;
   SealedBlock block;
-  for (uint32_t page = found->sealed_first; page != kNone; page = meta(page).series_next) {
+  for (uint32_t page = found->sealed.first; page != kNone; page = meta(page).of_series.next) {
     describe(page, &block);
     if (block.info.t_max < from_ms || block.info.t_min > to_ms) continue;
     if (!read_block(block.id, from_ms, to_ms, visitor, context)) return false;

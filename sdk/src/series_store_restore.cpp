@@ -21,7 +21,7 @@ void SeriesStore::restore_last(uint32_t ref, uint64_t ordinal, Point point) {
   Series* const found = series(ref);
   if (found == nullptr || found->next_ordinal() != 0) return;
   found->ordinal = ordinal + 1;
-  found->of_before = 1;
+  found->sealed.of_before = 1;
   found->last = point;
 }
 
@@ -44,8 +44,10 @@ StoreResult SeriesStore::restore(std::span<const uint8_t> bytes, uint64_t boot, 
   }
   const BlockInfo info = reader.info();
   Series* const found = series(info.ref);
-  if (found == nullptr || info.type != static_cast<ValueType>(found->type) || info.scale != found->scale)
+  if (found == nullptr || info.has_boot || info.type != static_cast<ValueType>(found->type) ||
+      info.scale != found->scale) {
     return StoreResult::kNoSeries;
+  }
   const uint32_t rest = info.count - thinned;
   if (thinned != 0 &&
       (thinned > info.count || thinned > info.first_ordinal || thinned % kThinTo != 0 || rest >= kThinFrom)) {
@@ -87,12 +89,9 @@ StoreResult SeriesStore::restore(std::span<const uint8_t> bytes, uint64_t boot, 
   meta->boot = static_cast<uint8_t>(index) & 3;
   meta->kept = (thinned != 0 ? kKeptThinned + rest : kKeptWhole) & 7;
   root.finish(meta->root);
-  list_insert(first, state);
+  set_state(first, state);
   if (state == BlockState::kSafe) pages_safe_ += chain_pages(first);
-  meta->series_previous = found->sealed_last;
-  meta->series_next = kNone;
-  (found->sealed_last == kNone ? found->sealed_first : this->meta(found->sealed_last).series_next) = first;
-  found->sealed_last = first & kNone;
+  put_behind(found->sealed.last, first, &BlockMeta::of_series, &found->sealed);
   if (state != BlockState::kSafe) {
     counters_.points += info.count + thinned;
     counters_.points_dropped += thinned;

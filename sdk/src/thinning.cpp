@@ -33,12 +33,12 @@ class Thinner {
 
 bool Thinner::make_room() {
   const auto loose = static_cast<size_t>(BlockState::kLoose);
-  for (uint32_t page = store_.lists_[loose].first; page != kNone; page = store_.meta(page).list_next) {
+  for (uint32_t page = store_.lists_[loose].first; page != kNone; page = store_.meta(page).of_state.next) {
     if (!may_thin(page)) continue;
     const uint32_t partner = partner_of(page);
     if (partner != kNone && thin(page, partner)) return true;
     // The newest of a series waits for its partner, unless it is long.
-    const bool waits = store_.meta(page).series_next == kNone && store_.chain_pages(page) < 3;
+    const bool waits = store_.meta(page).of_series.next == kNone && store_.chain_pages(page) < 3;
     if (waits) continue;
     if (thin(page, kNone)) return true;
     store_.meta(page).kept = SeriesStore::kKeptWhole;  // nothing is gained by it, now or later
@@ -49,7 +49,7 @@ bool Thinner::make_room() {
 void Thinner::keep_whole() {
   store_.seal_all();
   const auto loose = static_cast<size_t>(BlockState::kLoose);
-  for (uint32_t page = store_.lists_[loose].first; page != kNone; page = store_.meta(page).list_next) {
+  for (uint32_t page = store_.lists_[loose].first; page != kNone; page = store_.meta(page).of_state.next) {
     BlockMeta& meta = store_.meta(page);
     if (meta.kept == SeriesStore::kKeptFresh) meta.kept = SeriesStore::kKeptWhole;
   }
@@ -63,7 +63,7 @@ bool Thinner::may_thin(uint32_t page) const {
 
 // The block whose points follow on this one's and may share a block with them.
 uint32_t Thinner::partner_of(uint32_t page) const {
-  const uint32_t next = store_.meta(page).series_next;
+  const uint32_t next = store_.meta(page).of_series.next;
   if (next == kNone || !may_thin(next)) return kNone;
   SealedBlock one, other;
   store_.describe(page, &one);
@@ -163,7 +163,7 @@ void Thinner::put(uint32_t page, std::span<const uint8_t> bytes) {
   BlockMeta& meta = store_.meta(page);
   meta.bytes = static_cast<uint16_t>(bytes.size());
   meta.start = sizeof(BlockMeta);
-  store_.set_root(bytes, &meta);
+  store_.set_root(bytes.data(), bytes.size(), &meta);
 }
 
 const Thinning kThinGauges = {[](SeriesStore* store) { return Thinner(store).make_room(); },

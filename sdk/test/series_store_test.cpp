@@ -507,10 +507,26 @@ TEST(SeriesStore, TheLongestHeadFitsTheRoomKeptForIt) {
       world.store.seal(ref);
       const auto blocks = world.blocks(BlockState::kLoose);
       ASSERT_EQ(blocks.back().info.count, 131u);
+      EXPECT_EQ(blocks.back().info.t_min, base - kBlockSpanMsMax);
+      EXPECT_EQ(blocks.back().info.t_max, base);
       EXPECT_EQ(world.decoded(blocks.back().id).back(), (Point{base - kBlockSpanMsMax, value}));
       for (const SealedBlock& block : blocks) world.store.safe(block.id);
     }
   }
+}
+
+// The head of a block in memory has no boot, so that it lies in the first page.
+TEST(SeriesStore, TakesNoBlockBackThatNamesItsBootItself) {
+  World world({.series_max = 1});
+  const uint32_t ref = world.add();
+  for (const bool boot : {true, false}) {
+    std::vector<uint8_t> space(block_bytes_max(1));
+    BlockWriter writer(space, {.boot = 7, .ref = ref, .write_boot = boot});
+    ASSERT_EQ(writer.append({1'000, bits_of(1.5)}), AppendResult::kOk);
+    EXPECT_EQ(world.store.restore(writer.seal(), 7, BlockState::kLoose, 0),
+              boot ? StoreResult::kNoSeries : StoreResult::kOk);
+  }
+  EXPECT_EQ(world.read(ref), (std::vector<Point>{{1'000, bits_of(1.5)}}));
 }
 
 // ---- Memory that is promised

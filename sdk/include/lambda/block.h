@@ -169,15 +169,15 @@ class BlockReader {
   friend struct CodecReader;
   friend class SeriesStore;
 
-  // open() of a reader that is new and a block that this program wrote: beside the checksum nothing is looked at.
-  // False: it is no longer as it was.
-  bool open_own(std::span<const uint8_t> bytes, uint64_t context_boot, BlockCodings codings);
+  // open() of a reader that is new and a block that this program wrote, without its boot, and that is as it was: of the
+  // head nothing is looked at, nor is the checksum.
+  void open_own(std::span<const uint8_t> bytes, uint64_t context_boot, BlockCodings codings);
   void begin(std::span<const uint8_t> bytes, size_t head_bytes);
   bool step_on();
   Point here();
   template <Codec codec>
   size_t decode(std::span<Point> points);
-  size_t decode_carefully(Codec codec, std::span<Point> points, size_t made);
+  size_t decode_carefully(Codec codec, Point* points, size_t made, size_t count);
   BlockError take_code(Codec codec);
   bool take_value(Codec codec, CodeWindow* window);
   bool check_end();

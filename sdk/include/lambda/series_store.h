@@ -204,7 +204,7 @@ class SeriesStore {
   bool gap(uint32_t index, StoreGap* gap) const;  // false: there are no more
   // Takes a sealed block of an earlier boot back, behind those that are here; `age_ms` since it was sealed. Memory is
   // made for it as for a point. `thinned`: as SealedBlock has it. It is not thinned here, as others may have it too.
-  // kNoSeries: it does not read back, or its series is another here.
+  // kNoSeries: it does not read back, names its boot itself, or its series is another here.
   StoreResult restore(std::span<const uint8_t> bytes, uint64_t boot, BlockState state, int64_t age_ms,
                       uint32_t thinned = 0);
   // last() of a series that has no points in this boot yet, from an earlier one.
@@ -222,24 +222,35 @@ class SeriesStore {
   friend class Reorderer;  // reorder.cpp
   friend class Thinner;    // thinning.cpp
 
-  static constexpr uint32_t kNone = 0x7FFFFFFF;
+  static constexpr uint32_t kNone = 0;  // pages are counted from 1
+  static constexpr uint32_t kPagesMax = 0x7FFFFFFF;
   static constexpr uint32_t kSealedHead = 0x80000000;  // beside a page's link: a sealed block begins here
+
+  // Sealed blocks in the order of sealing, by their first pages.
+  struct List {
+    uint32_t first = kNone;
+    uint32_t last : 31 = kNone;
+    uint32_t of_before : 1 = 0;  // of the list of a series, see there
+  };
+  // A block's place in such a list.
+  struct Place {
+    uint32_t previous;
+    uint32_t next;
+  };
 
   // What is kept of a series whatever it holds; what its open block needs lies in that block's first page.
   struct Series {
     uint64_t ordinal;  // of the point behind `last`, in the boot of that one
     Point last;        // of the stream, once there is one
     uint32_t page;     // first of the open block; kNone: there is no open block
-    uint32_t sealed_first;
-    uint32_t sealed_last : 31;
-    uint32_t of_before : 1;  // `last` is of an earlier boot, and no point of the series is of this one
+    List sealed;       // of_before: `last` is of an earlier boot, and no point of the series is of this one
     uint32_t tick_ms : 20;
     uint32_t scale : 5;
     uint32_t type : 3;
     uint32_t next_codec : 3;
     uint32_t thins : 1;
 
-    uint64_t next_ordinal() const { return of_before != 0 ? 0 : ordinal; }
+    uint64_t next_ordinal() const { return sealed.of_before != 0 ? 0 : ordinal; }
     ValueType value_type() const { return static_cast<ValueType>(type); }
   };
   static_assert(sizeof(Series) == 40);
@@ -284,10 +295,8 @@ class SeriesStore {
     int64_t sealed_at;
     uint32_t serial;  // 0: not a sealed block
     uint32_t ref;
-    uint32_t list_previous;
-    uint32_t list_next;
-    uint32_t series_previous;
-    uint32_t series_next;
+    Place of_state;   // in the list of its state
+    Place of_series;  // in that of its series
     uint32_t parcel;
     uint16_t bytes;
     uint8_t start;  // of the block's bytes in the page
@@ -302,11 +311,9 @@ class SeriesStore {
   static constexpr uint8_t kKeptWhole = 7;  // others have it, or nothing would be gained
   static_assert(kKeptThinned + kThinFrom - 1 < kKeptWhole && kBootsMax <= 4);
   static constexpr uint64_t kThinnedOrdinalsEnd = (uint64_t{1} << 63) - kBlockPointsMax;
-  struct List {
-    uint32_t first = kNone;
-    uint32_t last = kNone;
-  };
   static_assert(sizeof(BlockMeta) == 72 && sizeof(OpenBlock) <= sizeof(BlockMeta));
+  // So the head of a sealed block, which leaves its boot out, lies in the smallest page.
+  static_assert(sizeof(BlockMeta) + kBlockHeaderBytesMax - sizeof(uint64_t) <= 128);
 
   static constexpr size_t round_up(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
   static constexpr size_t fixed_bytes(const SeriesStoreOptions& options) {
@@ -326,7 +333,8 @@ class SeriesStore {
   // Of a series whose page is not kNone.
   OpenBlock& opened(const Series& series) const { return *reinterpret_cast<OpenBlock*>(page_at(series.page)); }
   Series* series(uint32_t ref) const { return ref - 1 < series_count_ ? &series_[ref - 1] : nullptr; }
-  const BlockMeta* sealed(BlockId id) const;
+  const BlockMeta* sealed(BlockId id) const { return sealed(id.page, id.serial); }
+  const BlockMeta* sealed(uint32_t page, uint32_t serial) const;
   BlockCodings codings() const { return kFurtherCodecs ? options_.codings : BlockCodings(); }
   bool holds(Codec codec, ValueType type) const;
   void set_shape(Series* series, const SeriesShape& shape);
@@ -342,20 +350,21 @@ class SeriesStore {
   bool open_block(Series* series, const Point& point);
   bool append_open(const Series* series, const Point& point);
   uint32_t encode(OpenBlock* open, int32_t step, uint64_t bits, uint8_t* out) const;
-  void set_root(std::span<const uint8_t> bytes, BlockMeta* meta);
+  void set_root(const uint8_t* bytes, size_t size, BlockMeta* meta);
   bool note_gap(const StoreGap& gap);
   StoreGap& gap_at(uint32_t index);
-  void list_remove(uint32_t page);
-  void list_insert(uint32_t page, BlockState state);
-  void series_remove(uint32_t page);
+  using PlaceIn = Place BlockMeta::*;
+  void put_behind(uint32_t before, uint32_t page, PlaceIn in, List* list);
+  void take_out(uint32_t page, PlaceIn in, List* list);
+  void set_state(uint32_t page, BlockState state);
   void move(BlockId id, BlockState state);
   void describe(uint32_t page, SealedBlock* block) const;
   uint32_t ref_of(const Series& series) const { return static_cast<uint32_t>(&series - series_) + 1; }
   BlockInfo info_of(const Series& series) const;
   enum class Way : uint8_t { kOut, kIn };
   uint32_t copy_chain(uint32_t page, size_t start, Way way, uint8_t* bytes, size_t size) const;
-  size_t write_open(const Series& series, std::span<uint8_t> out, size_t* head_bytes) const;
-  bool visit(std::span<const uint8_t> bytes, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
+  size_t write_open(const Series& series, uint8_t* out, size_t out_bytes, size_t* head_bytes) const;
+  bool visit(const uint8_t* bytes, size_t size, uint64_t boot, int64_t from_ms, int64_t to_ms, Visitor visitor,
              void* context) const;
   bool boot_in_use(uint32_t index) const;
   uint32_t boot_index(uint64_t boot);
@@ -367,7 +376,7 @@ class SeriesStore {
   StoreGap* gaps_ = nullptr;
   uint8_t* scratch_ = nullptr;  // one whole block
   uint32_t* links_ = nullptr;   // the next page of the chain, and kSealedHead
-  uint8_t* pages_ = nullptr;
+  uint8_t* pages_ = nullptr;    // where page 0 would lie, as with links_
   size_t page_count_ = 0;
   size_t pages_free_ = 0;
   size_t pages_safe_ = 0;

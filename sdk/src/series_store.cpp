@@ -55,7 +55,7 @@ SeriesStore::SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& opt
   scratch_ = at;
   at += round_up(options.block_bytes_max) + thinning_bytes(options);
   links_ = reinterpret_cast<uint32_t*>(at) - 1;
-  pages_ = at + round_up(pages * sizeof(uint32_t)) - options.page_bytes;
+  pages_ = reinterpret_cast<uintptr_t>(at) + round_up(pages * sizeof(uint32_t)) - options.page_bytes;
   page_count_ = pages;
   for (uint32_t page = static_cast<uint32_t>(pages); page > 0; --page) {
     links_[page] = free_page_;

@@ -327,7 +327,9 @@ class SeriesStore {
     return options.thinning != nullptr ? round_up(options.block_bytes_max + block_bytes_max(1)) : 0;
   }
 
-  uint8_t* page_at(uint32_t page) const { return pages_ + size_t{page} * options_.page_bytes; }
+  uint8_t* page_at(uint32_t page) const {
+    return reinterpret_cast<uint8_t*>(pages_ + size_t{page} * options_.page_bytes);
+  }
   uint32_t link(uint32_t page) const { return links_[page] & ~kSealedHead; }
   BlockMeta& meta(uint32_t page) const { return *reinterpret_cast<BlockMeta*>(page_at(page)); }
   // Of a series whose page is not kNone.
@@ -376,7 +378,7 @@ class SeriesStore {
   StoreGap* gaps_ = nullptr;
   uint8_t* scratch_ = nullptr;  // one whole block
   uint32_t* links_ = nullptr;   // the next page of the chain, and kSealedHead
-  uint8_t* pages_ = nullptr;    // where page 0 would lie, as with links_
+  uintptr_t pages_ = 0;         // where page 0 would lie, as with links_; that may be before the arena
   size_t page_count_ = 0;
   size_t pages_free_ = 0;
   size_t pages_safe_ = 0;

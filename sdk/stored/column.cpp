@@ -7,6 +7,14 @@
 namespace lambda::packed {
 namespace {
 
+typedef int64_t SignedFour __attribute__((vector_size(32)));
+constexpr size_t kApart = 4;  // vectors that a loop takes at once, as its own counting costs as much as one does
+#ifdef __clang__
+#define LAMBDA_UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define LAMBDA_UNROLLED _Pragma("GCC unroll 4")
+#endif
+
 // Neighbours in a piece are 127 pairs; so many make whole vectors.
 constexpr size_t kPairs = kMini - 4;
 
@@ -17,23 +25,31 @@ struct Fit {
   uint8_t extra = 0;
 };
 
-// The cheapest width for the first `count` of 128 integers, the others being 0; what is longer is patched. `all` is
-// their or, or as long. Goes down from width to width that some integer has, until too many are longer.
-LAMBDA_INLINE Fit cheapest_width(const uint64_t* integers, uint64_t all, size_t count) {
+// The cheapest width for the first `count` of 128 integers, the others being 0; what is longer is patched. `load` gives
+// four of them from a place on, `all` is their or, or as long. Goes down from width to width that some integer has,
+// until too many are longer.
+template <class Load>
+LAMBDA_INLINE Fit cheapest_width(const Load& load, uint64_t all, size_t count) {
   const unsigned longest = bits_of(all);
   Fit best{static_cast<uint32_t>(packed_bytes(count, longest)), static_cast<uint8_t>(longest), 0, 0};
   for (unsigned width = longest; width > 0;) {
     const auto shift = static_cast<int>(width - 1);
-    uint64_t within = 0;  // how many, as a negative number
-    uint64_t below = 0;
-    for (size_t i = 0; i < kMini; ++i) {
-      const uint64_t fits = integers[i] >> shift == 0 ? ~uint64_t{0} : 0;
-      within += fits;
-      below |= integers[i] & fits;
+    Four within[2] = {};  // how many, as negative numbers
+    Four below[2] = {};
+    for (size_t i = 0; i < kMini; i += 4 * kApart) {
+      LAMBDA_UNROLLED for (size_t k = 0; k < kApart; ++k) {
+        Four four;
+        load(i + 4 * k, &four);
+        const Four fits = reinterpret_cast<Four>(four >> shift == 0);
+        within[k % 2] += fits;
+        below[k % 2] |= four & fits;
+      }
     }
-    const size_t patches = kMini + static_cast<size_t>(within);
+    within[0] += within[1];
+    below[0] |= below[1];
+    const size_t patches = kMini + static_cast<size_t>(within[0][0] + within[0][1] + within[0][2] + within[0][3]);
     if (patches > count / 4) break;
-    width = bits_of(below);
+    width = bits_of(below[0][0] | below[0][1] | below[0][2] | below[0][3]);
     const unsigned extra = longest - width;
     const auto bytes = static_cast<uint32_t>(packed_bytes(count, width) + 2 + patches + (patches * extra + 7) / 8);
     if (bytes < best.bytes) {
@@ -48,16 +64,32 @@ struct Range {
   uint64_t high;
 };
 
-// Of 128 integers, as signed ones.
+// Of 128 integers, as signed ones. Least and greatest of every fourth one are kept apart in four places, as each
+// comparison waits for the one before it.
 LAMBDA_INLINE Range range_of(const uint64_t* values) {
-  auto low = static_cast<int64_t>(values[0]);
-  int64_t high = low;
-  for (size_t i = 0; i < kMini; ++i) {
-    const auto value = static_cast<int64_t>(values[i]);
-    low = value < low ? value : low;
-    high = value > high ? value : high;
+  SignedFour low[kApart], high[kApart];
+  LAMBDA_UNROLLED for (size_t k = 0; k < kApart; ++k) {
+    __builtin_memcpy(&low[k], values + 4 * k, sizeof low[k]);
+    high[k] = low[k];
   }
-  return {static_cast<uint64_t>(low), static_cast<uint64_t>(high)};
+  for (size_t i = 4 * kApart; i < kMini; i += 4 * kApart) {
+    LAMBDA_UNROLLED for (size_t k = 0; k < kApart; ++k) {
+      SignedFour four;
+      __builtin_memcpy(&four, values + i + 4 * k, sizeof four);
+      low[k] = four < low[k] ? four : low[k];
+      high[k] = four > high[k] ? four : high[k];
+    }
+  }
+  LAMBDA_UNROLLED for (size_t k = 1; k < kApart; ++k) {
+    low[0] = low[k] < low[0] ? low[k] : low[0];
+    high[0] = high[k] > high[0] ? high[k] : high[0];
+  }
+  int64_t least = low[0][0], greatest = high[0][0];
+  for (size_t i = 1; i < 4; ++i) {
+    least = low[0][i] < least ? low[0][i] : least;
+    greatest = high[0][i] > greatest ? high[0][i] : greatest;
+  }
+  return {static_cast<uint64_t>(least), static_cast<uint64_t>(greatest)};
 }
 
 // Where most of the integers are: the range of eight of them without the least and the greatest.
@@ -88,9 +120,17 @@ LAMBDA_INLINE Fit fit_integers(const uint64_t* values, size_t count, uint64_t* b
   const unsigned longest = bits_of(range.high - low);
   if (longest <= 1) return {static_cast<uint32_t>(packed_bytes(count, longest)), static_cast<uint8_t>(longest), 0, 0};
   alignas(32) uint64_t work[kMini];
-  for (size_t i = 0; i < kMini; ++i) work[i] = values[i] - low;
-  for (size_t i = count; i < kMini; ++i) work[i] = 0;
-  Fit best = cheapest_width(work, range.high - low, count);
+  if (count < kMini) {
+    for (size_t i = 0; i < kMini; ++i) work[i] = i < count ? values[i] : low;
+  }
+  const uint64_t* const from = count < kMini ? work : values;
+  Fit best = cheapest_width(
+      [&](size_t i, Four* four) {
+        load_four(from + i, four);
+        *four -= low;
+      },
+      range.high - low, count);
+  if (best.width <= 2) return best;
   const Range usual = usual_range(values, count);
   if (bits_of(usual.high - usual.low) + 2 > best.width) return best;
   const uint64_t middle = usual.low + (usual.high - usual.low) / 2;
@@ -101,7 +141,7 @@ LAMBDA_INLINE Fit fit_integers(const uint64_t* values, size_t count, uint64_t* b
     farthest |= work[i];
   }
   for (size_t i = count; i < kMini; ++i) work[i] = 0;
-  const Fit centred = cheapest_width(work, farthest, count);
+  const Fit centred = cheapest_width([&](size_t i, Four* four) { load_four(work + i, four); }, farthest, count);
   if (centred.patches == 0 || centred.width == 0) return best;  // the least does as well
   const uint64_t other = middle - (uint64_t{1} << (centred.width - 1));
   uint64_t above = 0;
@@ -165,12 +205,16 @@ LAMBDA_INLINE void flatten(const uint64_t* values, size_t count, uint64_t slope,
   }
 }
 
+// A piece in one of the forms: how its integers, or what is left of them, are packed.
+struct Fitted {
+  Fit fit;
+  uint64_t base = 0;
+};
+
 // `values` are 128, those behind `count` like the last one.
-LAMBDA_INLINE void plan_mini(ColumnForm form, const uint64_t* values, size_t count, uint64_t slope, MiniPlan last,
-                             const MiniPlan* runs, MiniPlan* plan) {
+LAMBDA_INLINE Fitted fit_piece(ColumnForm form, const uint64_t* values, size_t count, uint64_t slope) {
   alignas(32) uint64_t work[kMini];
   const uint64_t* from = values;
-  *plan = {};
   if (form == ColumnForm::kDelta) {
     for (size_t i = 0; i < kPairs; ++i) work[i + 1] = values[i + 1] - values[i];
     for (size_t i = kPairs; i + 1 < kMini; ++i) work[i + 1] = values[i + 1] - values[i];
@@ -182,29 +226,37 @@ LAMBDA_INLINE void plan_mini(ColumnForm form, const uint64_t* values, size_t cou
     for (size_t i = count; i < kMini; ++i) work[i] = work[0];
     from = work;
   }
-  uint64_t base;
-  const Fit fit = fit_integers(from, count, &base);
+  Fitted fitted;
+  fitted.fit = fit_integers(from, count, &fitted.base);
+  return fitted;
+}
+
+void plan_mini(ColumnForm form, const Fitted& fitted, uint64_t first, const MiniPlan& last, const MiniPlan* runs,
+               MiniPlan* plan) {
+  MiniPlan made;
   size_t head = 1;
   if (form == ColumnForm::kDelta) {
-    plan->delta = base;
-    plan->base = values[0];
-    head += varint_length(zigzag(plan->delta - last.delta));
+    made.delta = fitted.base;
+    made.base = first;
+    head += varint_length(zigzag(made.delta - last.delta));
   } else {
-    plan->base = base;
+    made.base = fitted.base;
   }
-  head += varint_length(zigzag(plan->base - last.base));
-  plan->width = fit.width;
-  plan->patches = fit.patches;
-  plan->extra = fit.extra;
-  plan->bytes = static_cast<uint32_t>(head) + fit.bytes;
-  if (runs == nullptr) return;
-  const auto bytes = static_cast<uint32_t>(runs->bytes - varint_length(zigzag(runs->base)) +
-                                           varint_length(zigzag(runs->base - last.base)));
-  if (bytes >= plan->bytes) return;
-  const uint64_t delta = last.delta;
-  *plan = *runs;
-  plan->bytes = bytes;
-  plan->delta = delta;
+  head += varint_length(zigzag(made.base - last.base));
+  made.width = fitted.fit.width;
+  made.patches = fitted.fit.patches;
+  made.extra = fitted.fit.extra;
+  made.bytes = static_cast<uint32_t>(head) + fitted.fit.bytes;
+  if (runs != nullptr) {
+    const auto bytes = static_cast<uint32_t>(runs->bytes - varint_length(zigzag(runs->base)) +
+                                             varint_length(zigzag(runs->base - last.base)));
+    if (bytes < made.bytes) {
+      made = *runs;
+      made.bytes = bytes;
+      made.delta = last.delta;
+    }
+  }
+  *plan = made;
 }
 
 LAMBDA_INLINE bool is_even(const uint64_t* values, size_t count, uint64_t* out) {
@@ -243,14 +295,19 @@ LAMBDA_INLINE void plan_uneven(const uint64_t* values, size_t count, ColumnPlan*
   const auto slope = static_cast<uint64_t>(rise / static_cast<int64_t>(count - 1));
   // Of many pieces two decide which kind of column it is, the others are planned for that kind only.
   constexpr size_t kFew = 3;
+  const size_t tried_first = minis <= kFew ? 0 : minis / 4;
+  const size_t tried_apart = minis <= kFew ? 1 : minis / 2;
+  Fitted tried[static_cast<size_t>(ColumnForm::kSlope) + 1][kFew];
   size_t best = SIZE_MAX;
   for (const ColumnForm form : {ColumnForm::kPlain, ColumnForm::kDelta, ColumnForm::kSlope}) {
     if (form == ColumnForm::kSlope && !try_slope) continue;
     size_t bytes = form == ColumnForm::kSlope ? varint_length(zigzag(slope)) : 0;
     MiniPlan mini;
-    for (size_t m = minis <= kFew ? 0 : minis / 4; m < minis; m += minis <= kFew ? 1 : minis / 2) {
+    Fitted* fitted = tried[static_cast<size_t>(form)];
+    for (size_t m = tried_first; m < minis; m += tried_apart, ++fitted) {
       const size_t n = count - m * kMini < kMini ? count - m * kMini : kMini;
-      plan_mini(form, pieces[m], n, slope, mini, has_runs[m] ? &runs[m] : nullptr, &mini);
+      *fitted = fit_piece(form, pieces[m], n, slope);
+      plan_mini(form, *fitted, pieces[m][0], mini, has_runs[m] ? &runs[m] : nullptr, &mini);
       bytes += mini.bytes;
     }
     if (bytes >= best) continue;
@@ -260,18 +317,22 @@ LAMBDA_INLINE void plan_uneven(const uint64_t* values, size_t count, ColumnPlan*
   plan->slope = plan->form == ColumnForm::kSlope ? slope : 0;
   plan->bytes = 1 + (plan->form == ColumnForm::kSlope ? varint_length(zigzag(slope)) : 0);
   MiniPlan last;
-  for (size_t m = 0; m < minis; ++m) {
+  const Fitted* again = tried[static_cast<size_t>(plan->form)];
+  for (size_t m = 0, next_tried = tried_first; m < minis; ++m) {
     const size_t n = count - m * kMini < kMini ? count - m * kMini : kMini;
-    plan_mini(plan->form, pieces[m], n, slope, last, has_runs[m] ? &runs[m] : nullptr, &plan->minis[m]);
+    const bool was_tried = m == next_tried;
+    const Fitted fitted = was_tried ? *again++ : fit_piece(plan->form, pieces[m], n, slope);
+    next_tried += was_tried ? tried_apart : 0;
+    plan_mini(plan->form, fitted, pieces[m][0], last, has_runs[m] ? &runs[m] : nullptr, &plan->minis[m]);
     last = plan->minis[m];
     plan->bytes += last.bytes;
   }
 }
 
 LAMBDA_INLINE void plan_any(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope) {
-  plan->form = ColumnForm::kEven;
-  if (!is_even(values, count, &plan->slope)) return plan_uneven(values, count, plan, try_slope);
-  plan->bytes = 1 + varint_length(zigzag(values[0])) + varint_length(zigzag(plan->slope));
+  uint64_t step = 0;
+  if (!is_even(values, count, &step)) return plan_uneven(values, count, plan, try_slope);
+  plan_even_column(values[0], step, plan);
 }
 
 void plan_anywhere(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope) {
@@ -305,18 +366,24 @@ uint8_t* write_runs(const MiniPlan& plan, const uint64_t* values, size_t count, 
   return out + (runs * plan.run_value_width + 7) / 8;
 }
 
-// Cuts what stands above the width off the integers and writes it.
+// Cuts what stands above the width off the integers and writes it. kCount: as many as there are, if that is known.
+template <size_t kCount>
 LAMBDA_INLINE uint8_t* write_patches(const MiniPlan& plan, uint64_t* work, size_t count, uint8_t* out) {
-  uint64_t above[kMini];
+  const size_t all = kCount != 0 ? kCount : count;
+  uint64_t above[kMini + 1];
   size_t patches = 0;
   *out++ = plan.patches;
   *out++ = plan.extra;
-  for (size_t i = 0; i < count; ++i) {
-    if (work[i] >> plan.width == 0) continue;  // a width of 64 has no patches
-    *out++ = static_cast<uint8_t>(i);
-    above[patches++] = work[i] >> plan.width;
-    work[i] &= low_bits(plan.width);
+  // Each is put where the next patch goes, and stays there if it is one: a branch would be guessed wrong.
+  const uint64_t within = low_bits(plan.width);  // less than 64: that width has no patches
+  for (size_t i = 0; i < all; ++i) {
+    out[patches] = static_cast<uint8_t>(i);
+    above[patches] = work[i] >> plan.width;
+    patches += work[i] > within ? 1 : 0;
   }
+  out += patches;
+  *out = 0;
+  for (size_t i = 0; i < all; ++i) work[i] &= within;
   pack_line(above, patches, plan.extra, out);
   return out + (patches * plan.extra + 7) / 8;
 }
@@ -341,10 +408,11 @@ LAMBDA_INLINE uint8_t* write_pieces(const ColumnPlan& plan, const uint64_t* valu
     }
     if (n == kMini) {
       take_off<kMini>(plan.form, mini, from, n, plan.slope, work);
+      if (mini.patches > 0) out = write_patches<kMini>(mini, work, n, out);
     } else {
       take_off<0>(plan.form, mini, from, n, plan.slope, work);
+      if (mini.patches > 0) out = write_patches<0>(mini, work, n, out);
     }
-    if (mini.patches > 0) out = write_patches(mini, work, n, out);
     pack(work, n, mini.width, out);
     out += packed_bytes(n, mini.width);
   }
@@ -362,6 +430,12 @@ LAMBDA_AVX2 uint8_t* write_pieces_avx2(const ColumnPlan& plan, const uint64_t* v
 #endif
 
 }  // namespace
+
+void plan_even_column(uint64_t first, uint64_t step, ColumnPlan* plan) {
+  plan->form = ColumnForm::kEven;
+  plan->slope = step;
+  plan->bytes = 1 + varint_length(zigzag(first)) + varint_length(zigzag(step));
+}
 
 void plan_column(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope) {
 #ifdef LAMBDA_AVX2

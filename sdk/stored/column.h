@@ -39,6 +39,8 @@ struct ColumnPlan {
 
 // `count` is 1..1024. Slopes are for what follows a clock; on measured values they hardly ever pay for being tried.
 void plan_column(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope = false);
+// Of values that are known to begin with `first` and to go on by `step`.
+void plan_even_column(uint64_t first, uint64_t step, ColumnPlan* plan);
 // Writes plan.bytes; `out` is zero from there on for those and 8 bytes more. Returns what is behind the column.
 uint8_t* write_column(const ColumnPlan& plan, const uint64_t* values, size_t count, uint8_t* out);
 

@@ -173,10 +173,19 @@ bool decode_packed(PackedReader* reader, uint32_t span_ticks, Point* points, boo
 bool aggregate_packed(PackedReader* reader, uint32_t span_ticks, int64_t from_ms, int64_t to_ms, Aggregates* aggregates,
                       bool* times_wrong);
 
-// Writes the payload's columns to `out`, which has room for `bytes_max` and 1,024 bytes more. `ticks` are the times in
-// ticks from t_min. 0: packing does not pay (more than `bytes_max`).
-size_t encode_packed(ValueType type, std::span<const Point> points, const uint64_t* ticks, uint8_t* out,
-                     size_t bytes_max);
+// A block's points apart: times in ticks from t_min, and bits.
+struct Columns {
+  size_t count = 0;
+  bool is_even = false;  // the ticks are 0, 1, 2 ..., and need not be there
+  alignas(32) uint64_t ticks[kBlockPointsMax];
+  alignas(32) uint64_t bits[kBlockPointsMax];
+
+  Columns() {}  // nothing is cleared
+};
+
+// Writes the payload's columns to `out`, which has room for `bytes_max` and 1,024 bytes more. Fills `columns->bits` up
+// to the next multiple of 128. 0: packing does not pay (more than `bytes_max`).
+size_t encode_packed(ValueType type, Columns* columns, uint8_t* out, size_t bytes_max);
 
 const char* packed_name(const PackedReader& reader);
 

@@ -11,7 +11,7 @@ namespace {
 struct Values {
   ValueType type;
   size_t count;
-  alignas(32) uint64_t bits[kBlockPointsMax];  // up to the next multiple of kMini like the last one
+  const uint64_t* bits;  // up to the next multiple of kMini like the last one
 };
 
 struct Decimals {
@@ -99,16 +99,29 @@ void sort_entries(const uint64_t* entries, size_t count, uint16_t* order) {
   }
 }
 
+// How many different ones there are among `drawn` that come at random from `all`: all x (1 - e^(-drawn / all)), by an
+// approximation of the exponential that does up to twice as many as there are.
+size_t distinct_of(size_t all, size_t drawn) {
+  return 12 * all * all * drawn / (12 * all * all + 6 * all * drawn + drawn * drawn);
+}
+
 // The distinct ones of `from`, sorted, and each one's place among them. False: there are more than `entries_max`, or
 // that is to be expected.
 bool find_entries(const uint64_t* from, size_t count, size_t entries_max, Dictionary* dictionary) {
   constexpr size_t kSlots = 2048;
   uint16_t slots[kSlots] = {};  // entry + 1
   size_t entries = 0;
-  // Of so many values all but a few are others: then there are too many of them. Of 512 that come at random it is 60.
-  constexpr size_t kFirst = 64, kDistinctMax = 61;
+  constexpr size_t kLooks = 3;
+  constexpr size_t kLookAt[kLooks + 1] = {64, 128, 256, SIZE_MAX};
+  // Twice as many values as there may be entries, at random from a quarter more than these, have as many different
+  // ones. They may come to a few more before.
+  constexpr size_t kSlack = 40;
+  size_t look = 0;
   for (size_t i = 0; i < count; ++i) {
-    if (i == kFirst && entries > kDistinctMax) return false;
+    if (i == kLookAt[look]) {
+      ++look;
+      if (i <= 2 * entries_max && entries > distinct_of(entries_max * 5 / 4, i) + i / kSlack) return false;
+    }
     size_t slot = static_cast<size_t>((from[i] ^ from[i] >> 32) * 0x9E3779B97F4A7C15 >> 53);
     while (slots[slot] != 0 && dictionary->entries[slots[slot] - 1] != from[i]) slot = (slot + 1) % kSlots;
     if (slots[slot] == 0) {
@@ -187,15 +200,16 @@ uint8_t* write_dictionary(const Dictionary& dictionary, size_t count, uint8_t* o
 
 }  // namespace
 
-size_t encode_packed(ValueType type, std::span<const Point> points, const uint64_t* ticks, uint8_t* out,
-                     size_t bytes_max) {
-  Values values;
-  values.type = type;
-  values.count = points.size();
-  for (size_t i = 0; i < values.count; ++i) values.bits[i] = points[i].bits;
-  for (size_t i = values.count; i % kMini != 0; ++i) values.bits[i] = values.bits[values.count - 1];
+size_t encode_packed(ValueType type, Columns* columns, uint8_t* out, size_t bytes_max) {
+  const uint64_t* const ticks = columns->ticks;
+  const Values values{type, columns->count, columns->bits};
+  for (size_t i = values.count; i % kMini != 0; ++i) columns->bits[i] = columns->bits[values.count - 1];
   ColumnPlan time_plan;
-  plan_column(ticks, values.count, &time_plan, true);
+  if (columns->is_even) {
+    plan_even_column(0, 1, &time_plan);
+  } else {
+    plan_column(ticks, values.count, &time_plan, true);
+  }
 
   ColumnPlan integer_plan;
   Decimals decimals;

@@ -8,6 +8,11 @@
 namespace lambda {
 namespace {
 
+using packed::Columns;
+using packed::Four;
+using packed::load_four;
+using packed::store_four;
+
 uint64_t gcd(uint64_t a, uint64_t b) {
   while (b != 0) {
     const uint64_t rest = a % b;
@@ -53,28 +58,87 @@ struct Extent {
   uint64_t last_step_ = 0;
 };
 
-BlockInfo info_of(const BlockOptions& options, std::span<const Point> points) {
+// Whether times do not rise, and whether their steps differ.
+struct Order {
+  bool falls, is_uneven;
+};
+
+// Points apart, times from the first one on, modulo 2^64. A step that does not rise has its highest bit set, or has it
+// when one is taken off.
+LAMBDA_INLINE Order take_apart_any(std::span<const Point> points, Columns* columns) {
+  static_assert(sizeof(Point) == 16, "nothing in it but the time and the bits");
+  constexpr size_t kAhead = 64;  // points that memory is asked for
+  const auto first = static_cast<uint64_t>(points[0].time_ms);
+  const size_t count = points.size();
+  const uint64_t step = count > 1 ? static_cast<uint64_t>(points[1].time_ms) - first : 1;
+  uint64_t falling = 0, uneven = 0;
+  columns->count = count;
+  columns->ticks[0] = 0;
+  columns->bits[0] = points[0].bits;
+  Four falling_four = {}, uneven_four = {}, last = {};
+  size_t i = 1;
+  for (; i + 4 <= count; i += 4) {
+    __builtin_prefetch(&points[i] + kAhead);
+    Four a, b;
+    load_four(&points[i], &a);
+    load_four(&points[i + 2], &b);
+    const Four times = __builtin_shufflevector(a, b, 0, 2, 4, 6) - first;
+    store_four(times, columns->ticks + i);
+    store_four(__builtin_shufflevector(a, b, 1, 3, 5, 7), columns->bits + i);
+    const Four steps = times - __builtin_shufflevector(last, times, 3, 4, 5, 6);
+    falling_four |= steps - 1;
+    uneven_four |= steps ^ step;
+    last = times;
+  }
+  for (; i < count; ++i) {
+    columns->ticks[i] = static_cast<uint64_t>(points[i].time_ms) - first;
+    columns->bits[i] = points[i].bits;
+    const uint64_t next = columns->ticks[i] - columns->ticks[i - 1];
+    falling |= next - 1;
+    uneven |= next ^ step;
+  }
+  for (size_t k = 0; k < 4; ++k) {
+    falling |= falling_four[k];
+    uneven |= uneven_four[k];
+  }
+  return {falling >> 63 != 0, uneven != 0};
+}
+
+Order take_apart_anywhere(std::span<const Point> points, Columns* columns) {
+  return take_apart_any(points, columns);
+}
+#ifdef LAMBDA_AVX2
+LAMBDA_AVX2 Order take_apart_avx2(std::span<const Point> points, Columns* columns) {
+  return take_apart_any(points, columns);
+}
+#endif
+
+Order take_apart(std::span<const Point> points, Columns* columns) {
+#ifdef LAMBDA_AVX2
+  if (__builtin_cpu_supports("avx2")) return take_apart_avx2(points, columns);
+#endif
+  return take_apart_anywhere(points, columns);
+}
+
+// What a head says of points. They are taken apart into `columns`, with times in milliseconds from the first one on.
+BlockInfo info_of(const BlockOptions& options, std::span<const Point> points, Columns* columns) {
   LAMBDA_EXPECT(!points.empty() && points.size() <= kBlockPointsMax);
   LAMBDA_EXPECT(options.first_ordinal <= (uint64_t{1} << 63) - kBlockPointsMax && options.scale <= kScaleMax);
   BlockInfo info;
+  const Order order = take_apart(points, columns);
   Extent extent(points[0].time_ms);
-  bool unordered = false;
-  uint64_t uneven = 0;
-  const uint64_t step = points.size() > 1 ? distance(points[1].time_ms, points[0].time_ms) : 0;
-  for (size_t i = 1; i < points.size(); ++i) {
-    unordered |= points[i].time_ms <= points[i - 1].time_ms;
-    uneven |= (static_cast<uint64_t>(points[i].time_ms) - static_cast<uint64_t>(points[i - 1].time_ms)) ^ step;
-  }
-  info.unordered = unordered;
-  if (uneven == 0) {
-    extent.add(points.back().time_ms);
-    extent.tick = step;
+  extent.add(points.back().time_ms);
+  if (!order.falls && !order.is_uneven) {
+    extent.tick = points.size() > 1 ? columns->ticks[1] : 0;
+    columns->is_even = points.size() > 1;
   } else {
     size_t looked_at = 1;
     for (; looked_at < points.size() && extent.tick != 1; ++looked_at) {
       extent.add(points[looked_at].time_ms, points[looked_at - 1].time_ms);
     }
-    for (size_t i = looked_at; i < points.size(); ++i) extent.add(points[i].time_ms);
+    if (order.falls) {
+      for (size_t i = looked_at; i < points.size(); ++i) extent.add(points[i].time_ms);
+    }
   }
   LAMBDA_EXPECT(extent.fits(kLongSpanMsMax));
   info.boot = options.boot;
@@ -88,6 +152,7 @@ BlockInfo info_of(const BlockOptions& options, std::span<const Point> points) {
   info.type = options.type;
   info.scale = options.type == ValueType::kDec ? options.scale : 0;
   info.has_boot = options.write_boot;
+  info.unordered = order.falls;
   return info;
 }
 
@@ -209,17 +274,17 @@ struct ExactDivision {
 
 // Empty: packing does not pay.
 std::span<const uint8_t> write_packed(BlockInfo info, const Aggregates* aggregates, std::span<const Point> points,
-                                      std::span<uint8_t> space) {
+                                      Columns* columns, std::span<uint8_t> space) {
   constexpr size_t kTouchedBehind = 32;  // bytes that the encoder may clear behind what it writes
   info.codec = Codec::kPacked;
-  alignas(32) uint64_t ticks[kBlockPointsMax];
-  const ExactDivision by_tick(info.tick_ms);
-  for (size_t i = 0; i < points.size(); ++i) {
-    ticks[i] = by_tick(static_cast<uint64_t>(points[i].time_ms) - static_cast<uint64_t>(info.t_min));
+  if (!columns->is_even) {
+    const ExactDivision by_tick(info.tick_ms);
+    const auto before = static_cast<uint64_t>(points[0].time_ms) - static_cast<uint64_t>(info.t_min);
+    for (size_t i = 0; i < points.size(); ++i) columns->ticks[i] = by_tick(columns->ticks[i] + before);
   }
   const size_t head = write_stored_head(info, points[0], aggregates, space.data());
   if (space.size() < head + kTouchedBehind + kChecksumBytes) return {};
-  const size_t payload = packed::encode_packed(info.type, points, ticks, space.data() + head,
+  const size_t payload = packed::encode_packed(info.type, columns, space.data() + head,
                                                space.size() - head - kTouchedBehind - kChecksumBytes);
   if (payload == 0) return {};
   return finish(space.data(), space.data() + head + payload);
@@ -233,23 +298,28 @@ bool gives_back(std::span<const uint8_t> block, std::span<const Point> points) {
   return __builtin_memcmp(decoded, points.data(), points.size_bytes()) == 0;
 }
 
-// Whether xor64 needs at least `bytes` for `points`: of each value its own bits, whatever the window, and of each
-// change of the time step the shortest.
-bool xor64_needs(size_t bytes, std::span<const Point> points) {
+// Whether xor64 is to need more than `bytes`, going by a quarter of the points, eight here and eight there: of each
+// change of the time step the shortest, and of each value its own bits and what tells of its window. That takes two
+// bits at least; with what a window is too wide it has never been seen to take less than five.
+bool xor64_is_to_need_more(size_t bytes, const Columns& columns) {
   constexpr size_t kStepChange = 7;  // '11' instead of '10', then '0', five bits and a flag
+  constexpr size_t kWindow = 5;
+  constexpr size_t kLookAt = 8, kApart = 32;
+  const uint64_t* const ticks = columns.ticks;
+  const uint64_t* const values = columns.bits;
   size_t bits = 0;
-  uint64_t last_step = 0;
-  for (size_t i = 1; i < points.size() && bits < bytes * 8; ++i) {
-    const uint64_t step = static_cast<uint64_t>(points[i].time_ms) - static_cast<uint64_t>(points[i - 1].time_ms);
-    bits += step != last_step ? kStepChange : 0;
-    last_step = step;
-    const uint64_t x = points[i].bits ^ points[i - 1].bits;
-    const auto zeros = static_cast<size_t>(__builtin_clzll(x | 1));
-    const size_t lead = zeros < 31 ? zeros : 31;
-    const auto trail = static_cast<size_t>(__builtin_ctzll(x | uint64_t{1} << 63));
-    bits += x == 0 ? 1 : 3 + 64 - lead - trail;
+  size_t looked_at = 0;
+  for (size_t begin = 2; begin + kLookAt <= columns.count; begin += kApart, looked_at += kLookAt) {
+    for (size_t i = begin; i < begin + kLookAt; ++i) {
+      bits += !columns.is_even && ticks[i] - ticks[i - 1] != ticks[i - 1] - ticks[i - 2] ? kStepChange : 0;
+      const uint64_t x = values[i] ^ values[i - 1];
+      const auto zeros = static_cast<size_t>(__builtin_clzll(x | 1));
+      const size_t lead = zeros < 31 ? zeros : 31;
+      const auto trail = static_cast<size_t>(__builtin_ctzll(x | uint64_t{1} << 63));
+      bits += x == 0 ? 1 : kWindow + 64 - lead - trail;
+    }
   }
-  return bits >= bytes * 8;
+  return bits * columns.count > bytes * 8 * looked_at;
 }
 
 }  // namespace
@@ -268,7 +338,8 @@ size_t points_that_fit(std::span<const Point> points, int64_t span_ms_max) {
 std::span<const uint8_t> write_block(const StoredOptions& options, Codec codec, std::span<const Point> points,
                                      std::span<uint8_t> space) {
   LAMBDA_EXPECT(space.size() >= stored_bytes_max(points.size()));
-  const BlockInfo info = info_of(options.block, points);
+  Columns columns;
+  const BlockInfo info = info_of(options.block, points, &columns);
   const Aggregates all = options.aggregates ? aggregates_of(info.type, points) : Aggregates();
   return write_stream(info, codec, options.aggregates ? &all : nullptr, points, space.data());
 }
@@ -279,19 +350,20 @@ std::span<const uint8_t> pack_block(const StoredOptions& options, std::span<cons
   // good at all.
   constexpr size_t kWorthIntegers = 2, kWorthFloats = 12;
   LAMBDA_EXPECT(space.size() >= stored_bytes_max(points.size()));
-  const BlockInfo info = info_of(options.block, points);
+  Columns columns;
+  const BlockInfo info = info_of(options.block, points, &columns);
   const Aggregates all = options.aggregates ? aggregates_of(info.type, points) : Aggregates();
   const Aggregates* const aggregates = options.aggregates ? &all : nullptr;
   const bool is_float = info.type == ValueType::kF64 || info.type == ValueType::kF32;
   const size_t worth = is_float ? kWorthFloats : kWorthIntegers;
-  std::span<const uint8_t> best = write_packed(info, aggregates, points, space);
+  std::span<const uint8_t> best = write_packed(info, aggregates, points, &columns, space);
   if (!best.empty() && !gives_back(best, points)) best = {};
   if (best.empty() || points.size() < packed::kMini || best.size() * 8 > points.size() * worth) {
     uint8_t other_space[stored_bytes_max(kBlockPointsMax)];
     for (const Codec codec : {Codec::kXor64, Codec::kXor32, Codec::kDelta64, Codec::kSlope64, Codec::kRuns64}) {
       if (!holds<true>(codec, info.type)) continue;
       if (codec == Codec::kRuns64 && info.type != ValueType::kState) continue;  // hardly ever the smallest
-      if (codec == Codec::kXor64 && !best.empty() && xor64_needs(best.size(), points)) continue;
+      if (codec == Codec::kXor64 && !best.empty() && xor64_is_to_need_more(best.size(), columns)) continue;
       const auto other = write_stream(info, codec, aggregates, points, other_space);
       if ((!best.empty() && other.size() >= best.size()) || !gives_back(other, points)) continue;
       __builtin_memcpy(space.data(), other.data(), other.size());

@@ -14,6 +14,17 @@ Member& at(const Place& place, const void* from) {
   return *reinterpret_cast<Member*>(static_cast<uint8_t*>(const_cast<void*>(from)) + place.offset);
 }
 
+// What a text, a digest or a signature has.
+Bytes bytes_at(const Place& place, const void* from) {
+  if (place.form == Form::kText) {
+    const auto& text = at<const std::string_view>(place, from);
+    return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+  }
+  const uint8_t* const first = at<const uint8_t* const>(place, from);
+  if (first == nullptr) return {};
+  return {first, place.form == Form::kDigest ? kDigestBytes : kSignatureBytes};
+}
+
 }  // namespace
 
 uint64_t number_at(const Place& place, const void* from) {
@@ -70,47 +81,32 @@ void FieldWriter::head(uint32_t tag, size_t size) {
   number(size);
 }
 
-void FieldWriter::fields(const Shape& shape, const void* from) {
-  for (const Place& place : shape) {
-    Bytes value;
-    switch (place.form) {
-      case Form::kLabels:
-        for (const LabelView& label : at<const std::span<const LabelView>>(place, from)) {
-          message(place.tag, kLabelShape, &label);
-        }
-        continue;
-      case Form::kText: {
-        const auto& text = at<const std::string_view>(place, from);
-        value = {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-        break;
+void FieldWriter::fields(Shape shape, const void* from) {
+  for (; shape->form != Form::kEnd; ++shape) {
+    const Place& place = *shape;
+    if (place.form <= Form::kFixed64) {
+      const uint64_t value = number_at(place, from);
+      if (place.form == Form::kFixed64) {
+        fixed64(place.tag, value);
+      } else {
+        varint(place.tag, place.form == Form::kSigned ? zigzag(value) : value);
       }
-      case Form::kDigest:
-      case Form::kSignature: {
-        const uint8_t* const first = at<const uint8_t* const>(place, from);
-        const size_t size = place.form == Form::kDigest ? kDigestBytes : kSignatureBytes;
-        if (first != nullptr) value = {first, size};
-        break;
+    } else if (place.form == Form::kLabels) {
+      for (const LabelView& label : at<const std::span<const LabelView>>(place, from)) {
+        message(place.tag, kLabelShape, &label);
       }
-      default: {
-        const uint64_t number = number_at(place, from);
-        if (place.form == Form::kFixed64) {
-          fixed64(place.tag, number);
-        } else {
-          varint(place.tag, place.form == Form::kSigned ? zigzag(number) : number);
-        }
-        continue;
-      }
+    } else if (const Bytes value = bytes_at(place, from); !value.empty()) {
+      bytes(place.tag, value);
     }
-    if (!value.empty()) bytes(place.tag, value);
   }
 }
 
-void FieldWriter::message(uint32_t tag, const Shape& shape, const void* from) {
+void FieldWriter::message(uint32_t tag, Shape shape, const void* from) {
   head(tag, size_of(shape, from));
   fields(shape, from);
 }
 
-size_t size_of(const Shape& shape, const void* from) {
+size_t size_of(Shape shape, const void* from) {
   FieldWriter count;
   count.fields(shape, from);
   return count.size();
@@ -136,13 +132,14 @@ bool FieldReader::take_number(uint64_t* value) {
 
 uint32_t FieldReader::next() {
   if (left_ == 0 || !ok_) return 0;
+  ok_ = false;  // until it is whole
   uint64_t head = 0;
   uint64_t size = 0;
-  ok_ = take_number(&head) && head >= 1u << 3 && head <= UINT32_MAX;
+  if (!take_number(&head) || head >> 32 != 0 || head < 1u << 3) return 0;
   type_ = static_cast<Type>(head & 7);
   switch (type_) {
     case kVarint:
-      ok_ = ok_ && take_number(&number_);
+      if (!take_number(&number_)) return 0;
       break;
     case kFixed64:
       size = 8;
@@ -151,54 +148,48 @@ uint32_t FieldReader::next() {
       size = 4;
       break;
     case kBytes:
-      ok_ = ok_ && take_number(&size);
+      if (!take_number(&size)) return 0;
       break;
     default:  // groups are none of ours
-      ok_ = false;
+      return 0;
   }
-  ok_ = ok_ && size <= left_;
-  if (!ok_) return 0;
-  size_ = static_cast<size_t>(size);
-  at_ += size_;
-  left_ -= size_;
+  if (size > left_) return 0;
+  bytes_ = {at_, static_cast<size_t>(size)};
+  at_ += bytes_.size();
+  left_ -= bytes_.size();
+  ok_ = true;
   return tag_ = static_cast<uint32_t>(head) >> 3;
 }
 
-void FieldReader::take(const Shape& shape, void* to) const {
-  for (const Place& place : shape) {
-    if (place.tag != tag_) continue;
-    const Type wanted = place.form == Form::kText ? kBytes : place.form == Form::kFixed64 ? kFixed64 : kVarint;
-    if (type_ != wanted) return;
-    switch (place.form) {
-      case Form::kText:
-        at<std::string_view>(place, to) = {reinterpret_cast<const char*>(bytes().data()), size_};
-        return;
-      case Form::kFixed64: {
-        uint64_t value;
-        memcpy(&value, bytes().data(), 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        value = __builtin_bswap64(value);
-#endif
-        at<uint64_t>(place, to) = value;
-        return;
-      }
-      case Form::kU8:
-        at<uint8_t>(place, to) = number_ > UINT8_MAX ? UINT8_MAX : static_cast<uint8_t>(number_);
-        return;
-      case Form::kU32:
-        at<uint32_t>(place, to) = static_cast<uint32_t>(number_);
-        return;
-      case Form::kSigned:
-        at<int64_t>(place, to) = static_cast<int64_t>(unzigzag(number_));
-        return;
-      default:
-        at<uint64_t>(place, to) = number_;
-        return;
+void FieldReader::take(Shape shape, void* to) const {
+  while (shape->tag != tag_) {
+    if (shape->form == Form::kEnd) return;
+    ++shape;
+  }
+  const Place& place = *shape;
+  if (place.form == Form::kText) {
+    if (is_bytes()) {
+      at<std::string_view>(place, to) = {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
     }
+  } else if (place.form == Form::kFixed64) {
+    if (type_ != kFixed64) return;
+    auto& member = at<uint64_t>(place, to);
+    memcpy(&member, bytes_.data(), 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    member = __builtin_bswap64(member);
+#endif
+  } else if (!is_varint()) {
+    return;
+  } else if (place.form == Form::kU8) {
+    at<uint8_t>(place, to) = number_ > UINT8_MAX ? UINT8_MAX : static_cast<uint8_t>(number_);
+  } else if (place.form == Form::kU32) {
+    at<uint32_t>(place, to) = static_cast<uint32_t>(number_);
+  } else {
+    at<uint64_t>(place, to) = place.form == Form::kSigned ? unzigzag(number_) : number_;
   }
 }
 
-bool read_fields(Bytes message, const Shape& shape, void* to, FieldTaker taker) {
+bool read_fields(Bytes message, Shape shape, void* to, FieldTaker taker) {
   FieldReader in(message);
   while (const uint32_t tag = in.next()) {
     in.take(shape, to);

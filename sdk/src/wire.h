@@ -17,16 +17,17 @@ using Bytes = std::span<const uint8_t>;
 // What a member is. Numbers are varints but where another is said; booleans and enumerations are kU8, and a number read
 // that is greater than 255 is 255 there.
 enum class Form : uint8_t {
+  kEnd,       // no field: behind the last one
+  kConstant,  // no member: `offset` is the number
   kU8,
   kU32,
   kU64,
   kSigned,     // int64_t, in zigzag
-  kFixed64,    // uint64_t in eight bytes
+  kFixed64,    // uint64_t in eight bytes; the last of the numbers
   kText,       // std::string_view
   kDigest,     // const uint8_t* to 32 bytes; null: left out
   kSignature,  // const uint8_t* to 64 bytes
   kLabels,     // std::span<const LabelView>
-  kConstant,   // no member: `offset` is the number
 };
 
 struct Place {
@@ -35,13 +36,10 @@ struct Place {
   uint16_t offset;
 };
 
-// A message's fields, in the order of their numbers: a message built again has the same bytes.
-struct Shape {
-  const Place* places;
-  size_t count;
-  const Place* begin() const { return places; }
-  const Place* end() const { return places + count; }
-};
+// A message's fields, in the order of their numbers: a message built again has the same bytes. kEndPlace is the last.
+using Shape = const Place*;
+inline constexpr Place kEndPlace{0, Form::kEnd, 0};
+inline constexpr Place kNoFields[] = {kEndPlace};
 
 // The number in a member; kText and what is behind it are none.
 uint64_t number_at(const Place& place, const void* from);
@@ -60,9 +58,9 @@ class FieldWriter {
   // The head of an embedded message of `size` bytes, which the caller writes next.
   void head(uint32_t tag, size_t size);
   // The fields of a message whose members lie in `from`.
-  void fields(const Shape& shape, const void* from);
+  void fields(Shape shape, const void* from);
   // The same as an embedded message.
-  void message(uint32_t tag, const Shape& shape, const void* from);
+  void message(uint32_t tag, Shape shape, const void* from);
 
   bool ok() const { return size_ <= room_; }  // all fitted
   size_t size() const { return size_; }
@@ -82,7 +80,7 @@ inline FieldWriter counting() {
 inline FieldWriter writing(std::span<uint8_t> space) {
   return FieldWriter(space);
 }
-size_t size_of(const Shape& shape, const void* from);
+size_t size_of(Shape shape, const void* from);
 // Of an embedded message of `size` bytes with its head.
 size_t embedded_size(uint32_t tag, size_t size);
 
@@ -99,10 +97,10 @@ class FieldReader {
   bool is_varint() const { return type_ == kVarint; }
   bool is_bytes() const { return type_ == kBytes; }  // text, bytes or an embedded message
   uint64_t number() const { return number_; }
-  Bytes bytes() const { return {at_ - size_, size_}; }
+  Bytes bytes() const { return bytes_; }
 
   // Puts the field where `shape` has a place for it. One of another wire type is skipped, as an unknown one is.
-  void take(const Shape& shape, void* to) const;
+  void take(Shape shape, void* to) const;
 
  private:
   enum Type : uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
@@ -110,7 +108,7 @@ class FieldReader {
 
   const uint8_t* at_;  // behind the field
   size_t left_;
-  size_t size_ = 0;
+  Bytes bytes_;
   uint64_t number_ = 0;
   uint32_t tag_ = 0;
   Type type_ = kVarint;
@@ -120,6 +118,6 @@ class FieldReader {
 // What is done with fields that need more than a place. False: the message is none.
 using FieldTaker = bool (*)(const FieldReader& field, uint32_t tag, void* to);
 // All that has a place, each then handed to `taker` if there is one; false when the message is no message.
-bool read_fields(Bytes message, const Shape& shape, void* to, FieldTaker taker = nullptr);
+bool read_fields(Bytes message, Shape shape, void* to, FieldTaker taker = nullptr);
 
 }  // namespace lambda::wire

@@ -108,7 +108,7 @@ ParcelBuilder::ParcelBuilder(const HashPort& hash, const ParcelHead& head, const
 // Behind what is written; the room was planned, and is there.
 void ParcelBuilder::wrote(const FieldWriter& out) {
   LAMBDA_EXPECT(out.ok());
-  size_ += out.size();
+  size_ = out.size();
 }
 
 // Opens every section up to `section`; the digest sees to it that none is left before all its items came.
@@ -122,7 +122,7 @@ void ParcelBuilder::advance(ParcelSection section) {
 void ParcelBuilder::item(ParcelSection section, const void* from) {
   advance(section);
   digest_.item(section, from);
-  FieldWriter out = writing(space_.subspan(size_));
+  FieldWriter out = writing(space_, size_);
   out.message(item_tag(section), item_shape(section), from);
   wrote(out);
 }
@@ -134,7 +134,7 @@ void ParcelBuilder::declaration(const DeclarationView& declaration) {
 void ParcelBuilder::block(const BlockInfo& info, const uint8_t root[kDigestBytes], std::span<const uint8_t> bytes) {
   advance(ParcelSection::kBlocks);
   digest_.block(info, root);
-  FieldWriter out = writing(space_.subspan(size_));
+  FieldWriter out = writing(space_, size_);
   out.bytes(lambda_v1_Parcel_blocks_tag, bytes);
   wrote(out);
 }
@@ -153,7 +153,7 @@ std::span<const uint8_t> ParcelBuilder::finish(const SignPort& signer, uint8_t d
   digest_.finish(own);
   if (!signer.sign(signer.context, own, signature)) return {};
   const Tail tail{previous_, signature};
-  FieldWriter out = writing(space_.subspan(size_));
+  FieldWriter out = writing(space_, size_);
   out.fields(kTailShape, &tail);
   wrote(out);
   LAMBDA_EXPECT(size_ == plan_.bytes());
@@ -177,16 +177,16 @@ LiveBuilder::LiveBuilder(std::span<uint8_t> space, uint64_t boot, uint64_t inter
 }
 
 bool LiveBuilder::add(const DeclarationView& declaration) {
-  FieldWriter out = writing(space_.subspan(size_));
+  FieldWriter out = writing(space_, size_);
   out.message(lambda_v1_Live_declarations_tag, kDeclarationShape, &declaration);
-  if (out.ok()) size_ += out.size();
+  if (out.ok()) size_ = out.size();
   return out.ok();
 }
 
 bool LiveBuilder::add_block(std::span<const uint8_t> bytes) {
-  FieldWriter out = writing(space_.subspan(size_));
+  FieldWriter out = writing(space_, size_);
   out.bytes(lambda_v1_Live_blocks_tag, bytes);
-  if (out.ok()) size_ += out.size();
+  if (out.ok()) size_ = out.size();
   return out.ok();
 }
 

@@ -72,7 +72,8 @@ void Feeder::fields(Shape shape, const void* from) {
       integer(4, labels.size());
       for (const LabelView& label : labels) fields(kLabelShape, &label);
     } else if (form != Form::kConstant) {
-      integer(form == Form::kU8 ? 1 : form == Form::kU32 ? 4 : 8, wire::number_at(*shape, from));
+      const auto width = static_cast<size_t>(form);
+      integer(width < 8 ? width : 8, wire::number_at(*shape, from));
     }
   }
 }

@@ -318,8 +318,8 @@ void UplinkMachine::ask_again_all(const Boot* except) {
 // ---- Answers
 
 void UplinkMachine::take_ack(const AckView& ack, Boot* slot) {
-  const bool to_this_question = ack.nonce == slot->nonce;  // which is 0 where nothing was asked
-  hear(ack.gateway, ack.incarnation, to_this_question ? slot : nullptr);
+  Boot* const asker = ack.nonce == slot->nonce ? slot : nullptr;  // of its last question; 0 where nothing was asked
+  hear(ack.gateway, ack.incarnation, asker);
   if (slot->state == Boot::State::kFree && !on_shelf(ack.boot)) {
     ++counters_.answers_foreign;
     return;
@@ -335,7 +335,7 @@ void UplinkMachine::take_ack(const AckView& ack, Boot* slot) {
     // The gateway is there: an open question need not sit out a wait that grew while it was not.
     if (slot->state == Boot::State::kAsked && slot->left_ms > slot->wait_ms) slot->left_ms = slot->wait_ms;
   }
-  if (to_this_question && slot->state == Boot::State::kAsked) end_question(ack, slot);
+  if (asker != nullptr && asker->state == Boot::State::kAsked) end_question(ack, asker);
 }
 
 // An older gateway beside newer ones holds all to what it takes, as long as it answers.

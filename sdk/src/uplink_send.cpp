@@ -37,19 +37,18 @@ LAMBDA_ONE_COPY int64_t UplinkMachine::tick(int64_t now_ms) {
     send_due();
     say_hellos();  // of boots the lanes came upon
   }
-  int64_t wake_at_ms = 0;
-  return __builtin_add_overflow(now_ms, wake_ms(), &wake_at_ms) ? INT64_MAX : wake_at_ms;
+  const auto wake_at_ms = static_cast<int64_t>(static_cast<uint64_t>(now_ms) + wake_ms());
+  return wake_at_ms < now_ms ? INT64_MAX : wake_at_ms;
 }
 
 // How long there is nothing to do.
 uint32_t UplinkMachine::wake_ms() {
-  int32_t due = kIdleMs;
   if (!connected_) return kIdleMs;
+  int32_t due = blocked_ ? kPublishAgainMs : kIdleMs;
   const auto in = [&](auto ms) {
     if (static_cast<int32_t>(ms) < due) due = static_cast<int32_t>(ms);
   };
   in(rescan_ms_);
-  if (blocked_) in(kPublishAgainMs);
   for (const Boot& slot : boots_) {
     if (slot.state == Boot::State::kToAsk || slot.state == Boot::State::kAsked) in(slot.left_ms);
   }
@@ -170,12 +169,14 @@ void UplinkMachine::send_due() {
 void UplinkMachine::send_held(Lane lane) {
   while (!blocked_) {
     UplinkParcel* first = nullptr;
+    int32_t overdue_ms = -1;
     for (UplinkParcel& parcel : table_) {
-      if (parcel.state != State::kWaiting || index_of(parcel.lane) != index_of(lane) || parcel.ms < 0 ||
+      if (parcel.state != State::kWaiting || index_of(parcel.lane) != index_of(lane) || parcel.ms <= overdue_ms ||
           ready_boot(parcel) == nullptr) {
         continue;
       }
-      if (first == nullptr || parcel.ms > first->ms) first = &parcel;
+      first = &parcel;
+      overdue_ms = parcel.ms;
     }
     if (first == nullptr || !room(lane, first->weight, nullptr)) return;
     transmit(first);

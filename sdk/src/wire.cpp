@@ -14,17 +14,6 @@ Member& at(const Place& place, const void* from) {
   return *reinterpret_cast<Member*>(static_cast<uint8_t*>(const_cast<void*>(from)) + place.offset);
 }
 
-// What a text, a digest or a signature has.
-Bytes bytes_at(const Place& place, const void* from) {
-  if (place.form == Form::kText) {
-    const auto& text = at<const std::string_view>(place, from);
-    return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-  }
-  const uint8_t* const first = at<const uint8_t* const>(place, from);
-  if (first == nullptr) return {};
-  return {first, place.form == Form::kDigest ? kDigestBytes : kSignatureBytes};
-}
-
 }  // namespace
 
 uint64_t number_at(const Place& place, const void* from) {
@@ -91,13 +80,27 @@ void FieldWriter::fields(Shape shape, const void* from) {
       } else {
         varint(place.tag, place.form == Form::kSigned ? zigzag(value) : value);
       }
-    } else if (place.form == Form::kLabels) {
+      continue;
+    }
+    if (place.form == Form::kLabels) {
       for (const LabelView& label : at<const std::span<const LabelView>>(place, from)) {
         message(place.tag, kLabelShape, &label);
       }
-    } else if (const Bytes value = bytes_at(place, from); !value.empty()) {
-      bytes(place.tag, value);
+      continue;
     }
+    const void* first = nullptr;
+    size_t size = 0;
+    if (place.form == Form::kText) {
+      const auto& text = at<const std::string_view>(place, from);
+      first = text.data();
+      size = text.size();
+    } else {
+      first = at<const uint8_t* const>(place, from);
+      size = place.form == Form::kDigest ? kDigestBytes : kSignatureBytes;
+    }
+    if (first == nullptr || size == 0) continue;
+    head(place.tag, size);
+    raw(first, size);
   }
 }
 
@@ -133,32 +136,34 @@ bool FieldReader::take_number(uint64_t* value) {
 uint32_t FieldReader::next() {
   if (left_ == 0 || !ok_) return 0;
   ok_ = false;  // until it is whole
-  uint64_t head = 0;
-  uint64_t size = 0;
-  if (!take_number(&head) || head >> 32 != 0 || head < 1u << 3) return 0;
+  if (!take_number(&number_) || number_ > UINT32_MAX) return 0;
+  const auto head = static_cast<uint32_t>(number_);
+  tag_ = head >> 3;
   type_ = static_cast<Type>(head & 7);
+  size_t size = 0;
   switch (type_) {
-    case kVarint:
-      if (!take_number(&number_)) return 0;
-      break;
     case kFixed64:
       size = 8;
       break;
     case kFixed32:
       size = 4;
       break;
+    case kVarint:
     case kBytes:
-      if (!take_number(&size)) return 0;
+      if (!take_number(&number_)) return 0;
+      if (type_ == kVarint) break;
+      if (number_ > left_) return 0;
+      size = static_cast<size_t>(number_);
       break;
     default:  // groups are none of ours
       return 0;
   }
-  if (size > left_) return 0;
-  bytes_ = {at_, static_cast<size_t>(size)};
-  at_ += bytes_.size();
-  left_ -= bytes_.size();
+  if (tag_ == 0 || size > left_) return 0;
+  bytes_ = {at_, size};
+  at_ += size;
+  left_ -= size;
   ok_ = true;
-  return tag_ = static_cast<uint32_t>(head) >> 3;
+  return tag_;
 }
 
 void FieldReader::take(Shape shape, void* to) const {

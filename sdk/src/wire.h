@@ -17,12 +17,12 @@ using Bytes = std::span<const uint8_t>;
 // What a member is. Numbers are varints but where another is said; booleans and enumerations are kU8, and a number read
 // that is greater than 255 is 255 there.
 enum class Form : uint8_t {
-  kEnd,       // no field: behind the last one
-  kConstant,  // no member: `offset` is the number
-  kU8,
-  kU32,
-  kU64,
+  kEnd = 0,  // no field: behind the last one
+  kU8 = 1,   // these three by their bytes
+  kU32 = 4,
+  kU64 = 8,
   kSigned,     // int64_t, in zigzag
+  kConstant,   // no member: `offset` is the number
   kFixed64,    // uint64_t in eight bytes; the last of the numbers
   kText,       // std::string_view
   kDigest,     // const uint8_t* to 32 bytes; null: left out
@@ -48,7 +48,9 @@ uint64_t number_at(const Place& place, const void* from);
 class FieldWriter {
  public:
   FieldWriter() = default;
-  explicit FieldWriter(std::span<uint8_t> space) : space_(space.data()), room_(space.size()) {}
+  // Behind `size` bytes that are there already; they count.
+  explicit FieldWriter(std::span<uint8_t> space, size_t size = 0)
+      : space_(space.data()), room_(space.size()), size_(size) {}
 
   void varint(uint32_t tag, uint64_t value);
   void svarint(uint32_t tag, int64_t value);
@@ -77,8 +79,8 @@ class FieldWriter {
 inline FieldWriter counting() {
   return FieldWriter();
 }
-inline FieldWriter writing(std::span<uint8_t> space) {
-  return FieldWriter(space);
+inline FieldWriter writing(std::span<uint8_t> space, size_t size = 0) {
+  return FieldWriter(space, size);
 }
 size_t size_of(Shape shape, const void* from);
 // Of an embedded message of `size` bytes with its head.

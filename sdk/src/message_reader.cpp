@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include <iterator>
 #include <type_traits>
 
 #include "lambda/messages.h"
@@ -10,7 +11,9 @@ namespace lambda {
 namespace {
 
 using wire::FieldReader;
+using wire::FieldTaker;
 using wire::Form;
+using wire::kEndPlace;
 using wire::Place;
 using wire::read_fields;
 using wire::Shape;
@@ -22,12 +25,12 @@ static_assert(std::is_standard_layout_v<AckView> && std::is_standard_layout_v<Na
                   std::is_standard_layout_v<InterestView>,
               "their members have offsets");
 
-constexpr Place kRangePlaces[] = {
+constexpr Place kRangeShape[] = {
     {lambda_v1_SeqRange_first_tag, Form::kU64, offsetof(SeqRange, first)},
     {lambda_v1_SeqRange_last_tag, Form::kU64, offsetof(SeqRange, last)},
+    kEndPlace,
 };
-constexpr Shape kRangeShape{kRangePlaces, std::size(kRangePlaces)};
-constexpr Place kAckPlaces[] = {
+constexpr Place kAckShape[] = {
     {lambda_v1_Ack_boot_tag, Form::kFixed64, offsetof(AckView, boot)},
     {lambda_v1_Ack_contiguous_seq_tag, Form::kU64, offsetof(AckView, contiguous_seq)},
     {lambda_v1_Ack_policy_tag, Form::kU8, offsetof(AckView, policy)},
@@ -36,36 +39,35 @@ constexpr Place kAckPlaces[] = {
     {lambda_v1_Ack_gateway_ms_tag, Form::kSigned, offsetof(AckView, gateway_ms)},
     {lambda_v1_Ack_nonce_tag, Form::kFixed64, offsetof(AckView, nonce)},
     {lambda_v1_Ack_codecs_tag, Form::kU32, offsetof(AckView, codecs)},
+    kEndPlace,
 };
-constexpr Shape kAckShape{kAckPlaces, std::size(kAckPlaces)};
-constexpr Place kNackPlaces[] = {
+constexpr Place kNackShape[] = {
     {lambda_v1_Nack_boot_tag, Form::kFixed64, offsetof(NackView, boot)},
     {lambda_v1_Nack_seq_tag, Form::kU64, offsetof(NackView, seq)},
     {lambda_v1_Nack_gateway_tag, Form::kText, offsetof(NackView, gateway)},
     {lambda_v1_Nack_incarnation_tag, Form::kFixed64, offsetof(NackView, incarnation)},
+    kEndPlace,
 };
-constexpr Shape kNackShape{kNackPlaces, std::size(kNackPlaces)};
 // The verdicts' own fields.
-constexpr Place kRetryAfterPlaces[] = {
+constexpr Place kRetryAfterShape[] = {
     {lambda_v1_RetryAfter_delay_ms_tag, Form::kU32, offsetof(NackView, delay_ms)},
     {lambda_v1_RetryAfter_reason_tag, Form::kText, offsetof(NackView, text)},
+    kEndPlace,
 };
-constexpr Shape kRetryAfterShape{kRetryAfterPlaces, std::size(kRetryAfterPlaces)};
-constexpr Place kPermanentPlaces[] = {
+constexpr Place kPermanentShape[] = {
     {lambda_v1_Permanent_code_tag, Form::kU8, offsetof(NackView, code)},
     {lambda_v1_Permanent_text_tag, Form::kText, offsetof(NackView, text)},
+    kEndPlace,
 };
-constexpr Shape kPermanentShape{kPermanentPlaces, std::size(kPermanentPlaces)};
-constexpr Place kNewBootPlaces[] = {{lambda_v1_NewBoot_text_tag, Form::kText, offsetof(NackView, text)}};
-constexpr Shape kNewBootShape{kNewBootPlaces, std::size(kNewBootPlaces)};
-constexpr Place kInterestPlaces[] = {
+constexpr Place kNewBootShape[] = {{lambda_v1_NewBoot_text_tag, Form::kText, offsetof(NackView, text)}, kEndPlace};
+constexpr Place kInterestShape[] = {
     {lambda_v1_Interest_version_tag, Form::kU32, offsetof(InterestView, version)},
     {lambda_v1_Interest_gateway_tag, Form::kText, offsetof(InterestView, gateway)},
     {lambda_v1_Interest_incarnation_tag, Form::kFixed64, offsetof(InterestView, incarnation)},
     {lambda_v1_Interest_interest_version_tag, Form::kU64, offsetof(InterestView, interest_version)},
     {lambda_v1_Interest_lease_s_tag, Form::kU32, offsetof(InterestView, lease_s)},
+    kEndPlace,
 };
-constexpr Shape kInterestShape{kInterestPlaces, std::size(kInterestPlaces)};
 
 bool take_range(const FieldReader& field, uint32_t tag, void* to) {
   AckView& ack = *static_cast<AckView*>(to);
@@ -97,7 +99,7 @@ bool take_refs(const FieldReader& field, uint32_t tag, void* to) {
 }
 
 bool take_verdict(const FieldReader& field, uint32_t tag, void* to) {
-  static constexpr Shape kShapes[] = {kRetryAfterShape, kPermanentShape, kNewBootShape, {nullptr, 0}};
+  static constexpr Shape kShapes[] = {kRetryAfterShape, kPermanentShape, kNewBootShape, wire::kNoFields};
   static_assert(lambda_v1_Nack_permanent_tag == lambda_v1_Nack_retry_after_tag + 1 &&
                 lambda_v1_Nack_new_boot_tag == lambda_v1_Nack_retry_after_tag + 2 &&
                 lambda_v1_Nack_declare_tag == lambda_v1_Nack_retry_after_tag + 3);
@@ -118,20 +120,25 @@ bool take_verdict(const FieldReader& field, uint32_t tag, void* to) {
 }
 
 bool take_answer(const FieldReader& field, uint32_t tag, void* to) {
+  static constexpr struct {
+    Shape shape;
+    FieldTaker taker;
+  } kAnswers[] = {{kAckShape, take_range}, {kNackShape, take_verdict}};
+  static_assert(lambda_v1_Down_nack_tag == lambda_v1_Down_ack_tag + 1 &&
+                static_cast<int>(DownMessage::Body::kNack) == static_cast<int>(DownMessage::Body::kAck) + 1);
   DownMessage& down = *static_cast<DownMessage*>(to);
-  const bool is_ack = tag == lambda_v1_Down_ack_tag;
-  if (!field.is_bytes() || (!is_ack && tag != lambda_v1_Down_nack_tag)) return true;
+  const uint32_t answer = tag - lambda_v1_Down_ack_tag;
+  if (answer >= std::size(kAnswers) || !field.is_bytes()) return true;
+  const bool is_ack = answer == 0;
   down.body = DownMessage::Body::kNone;
   // In place, for a copy would take a kilobyte of a small stack; and at once, not member by member.
   static_assert(std::is_trivially_copyable_v<AckView> && std::is_trivially_copyable_v<NackView> &&
                 offsetof(NackView, refs) <= offsetof(AckView, ranges));
   void* const view = memset(static_cast<void*>(&down.ack), 0, offsetof(AckView, ranges));
   if (!is_ack) down.nack.code = RefusalCode::kMalformed;
-  if (!read_fields(field.bytes(), is_ack ? kAckShape : kNackShape, view, is_ack ? take_range : take_verdict)) {
-    return false;
-  }
+  if (!read_fields(field.bytes(), kAnswers[answer].shape, view, kAnswers[answer].taker)) return false;
   if (is_ack && down.ack.policy > Policy::kRing) down.ack.policy = Policy::kLocal;
-  down.body = is_ack ? DownMessage::Body::kAck : DownMessage::Body::kNack;
+  down.body = static_cast<DownMessage::Body>(answer + static_cast<uint32_t>(DownMessage::Body::kAck));
   return true;
 }
 
@@ -146,7 +153,7 @@ bool count_selector(const FieldReader& field, uint32_t tag, void* to) {
 
 MessageError decode_down(Bytes message, DownMessage* down) {
   down->body = DownMessage::Body::kNone;
-  if (!read_fields(message, {nullptr, 0}, down, take_answer)) return MessageError::kMalformed;
+  if (!read_fields(message, wire::kNoFields, down, take_answer)) return MessageError::kMalformed;
   return down->body == DownMessage::Body::kNone ? MessageError::kEmpty : MessageError::kNone;
 }
 

@@ -5,14 +5,15 @@
 #include "expect.h"
 #include "lambda/messages.h"
 #include "message_parts.h"
+#include "varint.h"
 
 namespace lambda {
 namespace {
 
 using wire::embedded_size;
 using wire::FieldWriter;
+using wire::kEndPlace;
 using wire::Place;
-using wire::Shape;
 using wire::size_of;
 using wire::writing;
 
@@ -30,30 +31,29 @@ struct Tail {
   const uint8_t* previous;
   const uint8_t* signature;
 };
-constexpr Place kTailPlaces[] = {
+constexpr Place kTailShape[] = {
     {lambda_v1_Parcel_previous_tag, wire::Form::kDigest, offsetof(Tail, previous)},
     {lambda_v1_Parcel_key_spec_tag, wire::Form::kConstant, kKeySpecSecp256k1},
     {lambda_v1_Parcel_signature_tag, wire::Form::kSignature, offsetof(Tail, signature)},
+    kEndPlace,
 };
-constexpr Shape kTailShape{kTailPlaces, std::size(kTailPlaces)};
 
 struct LiveHead {
   uint64_t boot;
   uint64_t interest_version;
 };
-constexpr Place kLiveHeadPlaces[] = {
+constexpr Place kLiveHeadShape[] = {
     {lambda_v1_Live_version_tag, wire::Form::kConstant, kMessageVersion},
     {lambda_v1_Live_boot_tag, wire::Form::kFixed64, offsetof(LiveHead, boot)},
     {lambda_v1_Live_interest_version_tag, wire::Form::kU64, offsetof(LiveHead, interest_version)},
+    kEndPlace,
 };
-constexpr Shape kLiveHeadShape{kLiveHeadPlaces, std::size(kLiveHeadPlaces)};
 
 }  // namespace
 
 ParcelPlan::ParcelPlan(const ParcelHead& head, size_t bytes_max) : bytes_max_(bytes_max) {
-  // Any bytes stand for the digest and the signature: only their length counts here.
-  const uint8_t any[kSignatureBytes] = {};
-  const Tail tail{head.previous, any};
+  // Any address stands for the signature: only its length counts here.
+  const Tail tail{head.previous, reinterpret_cast<const uint8_t*>(&head)};
   body_bytes_ = size_of(kParcelHeadShape, &head) + size_of(kTailShape, &tail);
 }
 
@@ -61,21 +61,24 @@ size_t ParcelPlan::bytes() const {
   return embedded_size(lambda_v1_Up_parcel_tag, body_bytes_);
 }
 
-bool ParcelPlan::take(ParcelSection section, uint32_t tag, size_t item_bytes) {
-  const size_t bytes = body_bytes_ + embedded_size(tag, item_bytes);
+bool ParcelPlan::take(ParcelSection section, size_t item_bytes) {
+  const size_t bytes = body_bytes_ + embedded_size(item_tag(section), item_bytes);
   if (embedded_size(lambda_v1_Up_parcel_tag, bytes) > bytes_max_) return false;
   body_bytes_ = bytes;
   ++items_[static_cast<size_t>(section)];
   return true;
 }
 
+LAMBDA_ONE_COPY bool ParcelPlan::take_fields(ParcelSection section, const void* from) {
+  return take(section, size_of(item_shape(section), from));
+}
+
 bool ParcelPlan::add(const DeclarationView& declaration) {
-  return take(ParcelSection::kDeclarations, lambda_v1_Parcel_declarations_tag,
-              size_of(kDeclarationShape, &declaration));
+  return take_fields(ParcelSection::kDeclarations, &declaration);
 }
 
 bool ParcelPlan::add_block(size_t block_bytes) {
-  return blocks() < kParcelBlocksMax && take(ParcelSection::kBlocks, lambda_v1_Parcel_blocks_tag, block_bytes);
+  return blocks() < kParcelBlocksMax && take(ParcelSection::kBlocks, block_bytes);
 }
 
 bool ParcelPlan::add_block(size_t block_bytes, const DeclarationView& declaration) {
@@ -86,27 +89,26 @@ bool ParcelPlan::add_block(size_t block_bytes, const DeclarationView& declaratio
 }
 
 bool ParcelPlan::add(const GapView& gap) {
-  return take(ParcelSection::kGaps, lambda_v1_Parcel_gaps_tag, size_of(kGapShape, &gap));
+  return take_fields(ParcelSection::kGaps, &gap);
 }
 
 bool ParcelPlan::add(const ClockView& clock) {
-  return take(ParcelSection::kClocks, lambda_v1_Parcel_clocks_tag, size_of(kClockShape, &clock));
+  return take_fields(ParcelSection::kClocks, &clock);
 }
 
 ParcelBuilder::ParcelBuilder(const HashPort& hash, const ParcelHead& head, const ParcelPlan& plan,
                              std::span<uint8_t> space)
     : plan_(plan), space_(space), digest_(hash, head), previous_(head.previous) {
-  LAMBDA_EXPECT(space_.size() >= plan_.bytes());
   FieldWriter out = writing(space_);
   out.head(lambda_v1_Up_parcel_tag, plan_.body_bytes_);
   out.fields(kParcelHeadShape, &head);
   wrote(out);
 }
 
-// Behind what is written; the room was planned.
+// Behind what is written; the room was planned, and is there.
 void ParcelBuilder::wrote(const FieldWriter& out) {
   LAMBDA_EXPECT(out.ok());
-  size_ += out.size();
+  size_ = out.size();
 }
 
 // Opens every section up to `section`; the digest sees to it that none is left before all its items came.
@@ -117,32 +119,32 @@ void ParcelBuilder::advance(ParcelSection section) {
   }
 }
 
-void ParcelBuilder::item(ParcelSection section, uint32_t tag, const Shape& shape, const void* from) {
+void ParcelBuilder::item(ParcelSection section, const void* from) {
   advance(section);
-  digest_.item(section, shape, from);
-  FieldWriter out = writing(space_.subspan(size_));
-  out.message(tag, shape, from);
+  digest_.item(section, from);
+  FieldWriter out = writing(space_, size_);
+  out.message(item_tag(section), item_shape(section), from);
   wrote(out);
 }
 
 void ParcelBuilder::declaration(const DeclarationView& declaration) {
-  item(ParcelSection::kDeclarations, lambda_v1_Parcel_declarations_tag, kDeclarationShape, &declaration);
+  item(ParcelSection::kDeclarations, &declaration);
 }
 
 void ParcelBuilder::block(const BlockInfo& info, const uint8_t root[kDigestBytes], std::span<const uint8_t> bytes) {
   advance(ParcelSection::kBlocks);
   digest_.block(info, root);
-  FieldWriter out = writing(space_.subspan(size_));
+  FieldWriter out = writing(space_, size_);
   out.bytes(lambda_v1_Parcel_blocks_tag, bytes);
   wrote(out);
 }
 
 void ParcelBuilder::gap(const GapView& gap) {
-  item(ParcelSection::kGaps, lambda_v1_Parcel_gaps_tag, kGapShape, &gap);
+  item(ParcelSection::kGaps, &gap);
 }
 
 void ParcelBuilder::clock(const ClockView& clock) {
-  item(ParcelSection::kClocks, lambda_v1_Parcel_clocks_tag, kClockShape, &clock);
+  item(ParcelSection::kClocks, &clock);
 }
 
 std::span<const uint8_t> ParcelBuilder::finish(const SignPort& signer, uint8_t digest[kDigestBytes]) {
@@ -151,7 +153,7 @@ std::span<const uint8_t> ParcelBuilder::finish(const SignPort& signer, uint8_t d
   digest_.finish(own);
   if (!signer.sign(signer.context, own, signature)) return {};
   const Tail tail{previous_, signature};
-  FieldWriter out = writing(space_.subspan(size_));
+  FieldWriter out = writing(space_, size_);
   out.fields(kTailShape, &tail);
   wrote(out);
   LAMBDA_EXPECT(size_ == plan_.bytes());
@@ -175,16 +177,16 @@ LiveBuilder::LiveBuilder(std::span<uint8_t> space, uint64_t boot, uint64_t inter
 }
 
 bool LiveBuilder::add(const DeclarationView& declaration) {
-  FieldWriter out = writing(space_.subspan(size_));
+  FieldWriter out = writing(space_, size_);
   out.message(lambda_v1_Live_declarations_tag, kDeclarationShape, &declaration);
-  if (out.ok()) size_ += out.size();
+  if (out.ok()) size_ = out.size();
   return out.ok();
 }
 
 bool LiveBuilder::add_block(std::span<const uint8_t> bytes) {
-  FieldWriter out = writing(space_.subspan(size_));
+  FieldWriter out = writing(space_, size_);
   out.bytes(lambda_v1_Live_blocks_tag, bytes);
-  if (out.ok()) size_ += out.size();
+  if (out.ok()) size_ = out.size();
   return out.ok();
 }
 

@@ -3,23 +3,16 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "codes.h"
 #include "expect.h"
 #include "message_parts.h"
+#include "varint.h"
 
 namespace lambda {
 namespace {
 
 using wire::Form;
-using wire::Place;
 using wire::Shape;
-
-// What a block adds beside its root. These are no fields of a message: they have no numbers.
-constexpr Place kSignedBlockPlaces[] = {
-    {0, Form::kU32, offsetof(BlockInfo, ref)},           {0, Form::kU8, offsetof(BlockInfo, type)},
-    {0, Form::kU8, offsetof(BlockInfo, scale)},          {0, Form::kU32, offsetof(BlockInfo, clock)},
-    {0, Form::kU64, offsetof(BlockInfo, first_ordinal)}, {0, Form::kU32, offsetof(BlockInfo, count)},
-};
-constexpr Shape kSignedBlockShape{kSignedBlockPlaces, std::size(kSignedBlockPlaces)};
 
 // Feeds the signed form to the hash: numbers big-endian, in the width of their members. What is short is gathered: a
 // call of the port may cost a bus transfer.
@@ -34,24 +27,27 @@ class Feeder {
   }
 
   void raw(const void* bytes, size_t size) {
-    if (size > sizeof gathered_ - size_) end();
-    if (size > sizeof gathered_) {
-      hash_.update(state_, static_cast<const uint8_t*>(bytes), size);
-      return;
+    const auto* from = static_cast<const uint8_t*>(bytes);
+    while (size > 0) {
+      const size_t room = sizeof gathered_ - size_;
+      const size_t part = size < room ? size : room;
+      memcpy(gathered_ + size_, from, part);
+      from += part;
+      size -= part;
+      size_ += part;
+      if (size_ == sizeof gathered_) end();
     }
-    if (size > 0) memcpy(gathered_ + size_, bytes, size);
-    size_ += size;
   }
-  void integer(uint64_t value, unsigned width) {
+  void integer(size_t width, uint64_t value) {
     uint8_t bytes[8];
-    for (unsigned i = 8; i-- > 0; value >>= 8) bytes[i] = static_cast<uint8_t>(value);
+    store_u64be(bytes, value);
     raw(bytes + 8 - width, width);
   }
   void text(std::string_view value) {
-    integer(value.size(), 4);
+    integer(4, value.size());
     raw(value.data(), value.size());
   }
-  void fields(const Shape& shape, const void* from);
+  void fields(Shape shape, const void* from);
   void end() {
     if (size_ > 0) hash_.update(state_, gathered_, size_);
     size_ = 0;
@@ -64,25 +60,20 @@ class Feeder {
   size_t size_ = 0;
 };
 
-void Feeder::fields(const Shape& shape, const void* from) {
-  for (const Place& place : shape) {
-    const void* const member = static_cast<const uint8_t*>(from) + place.offset;
-    switch (place.form) {
-      case Form::kText:
-        text(*static_cast<const std::string_view*>(member));
-        break;
-      case Form::kLabels: {
-        const auto& labels = *static_cast<const std::span<const LabelView>*>(member);
-        integer(labels.size(), 4);
-        for (const LabelView& label : labels) fields(kLabelShape, &label);
-        break;
-      }
-      case Form::kDigest:
-      case Form::kSignature:
-      case Form::kConstant:
-        break;
-      default:
-        integer(wire::number_at(place, from), place.form == Form::kU8 ? 1 : place.form == Form::kU32 ? 4 : 8);
+// Up to the signature, if there is one.
+void Feeder::fields(Shape shape, const void* from) {
+  for (; shape->form != Form::kEnd && shape->form != Form::kSignature; ++shape) {
+    const Form form = shape->form;
+    const void* const member = static_cast<const uint8_t*>(from) + shape->offset;
+    if (form == Form::kText) {
+      text(*static_cast<const std::string_view*>(member));
+    } else if (form == Form::kLabels) {
+      const auto& labels = *static_cast<const std::span<const LabelView>*>(member);
+      integer(4, labels.size());
+      for (const LabelView& label : labels) fields(kLabelShape, &label);
+    } else if (form != Form::kConstant) {
+      const auto width = static_cast<size_t>(form);
+      integer(width < 8 ? width : 8, wire::number_at(*shape, from));
     }
   }
 }
@@ -102,16 +93,16 @@ void ParcelDigest::begin(ParcelSection section, uint32_t count) {
   section_ = section;
   left_ = count;
   Feeder feeder(hash_, &state_);
-  feeder.integer(count, 4);
+  feeder.integer(4, count);
   feeder.end();
 }
 
 // `root` may be null.
-void ParcelDigest::item(ParcelSection section, const wire::Shape& shape, const void* from, const uint8_t* root) {
+LAMBDA_ONE_COPY void ParcelDigest::item(ParcelSection section, const void* from, const uint8_t* root) {
   LAMBDA_EXPECT(section_ == section && left_ > 0);
   --left_;
   Feeder feeder(hash_, &state_);
-  feeder.fields(shape, from);
+  feeder.fields(item_shape(section), from);
   if (root != nullptr) feeder.raw(root, kDigestBytes);
   feeder.end();
 }
@@ -121,7 +112,7 @@ void ParcelDigest::declarations(uint32_t count) {
 }
 
 void ParcelDigest::declaration(const DeclarationView& declaration) {
-  item(ParcelSection::kDeclarations, kDeclarationShape, &declaration);
+  item(ParcelSection::kDeclarations, &declaration);
 }
 
 void ParcelDigest::blocks(uint32_t count) {
@@ -129,7 +120,7 @@ void ParcelDigest::blocks(uint32_t count) {
 }
 
 void ParcelDigest::block(const BlockInfo& info, const uint8_t root[kDigestBytes]) {
-  item(ParcelSection::kBlocks, kSignedBlockShape, &info, root);
+  item(ParcelSection::kBlocks, &info, root);
 }
 
 void ParcelDigest::gaps(uint32_t count) {
@@ -137,7 +128,7 @@ void ParcelDigest::gaps(uint32_t count) {
 }
 
 void ParcelDigest::gap(const GapView& gap) {
-  item(ParcelSection::kGaps, kGapShape, &gap);
+  item(ParcelSection::kGaps, &gap);
 }
 
 void ParcelDigest::clocks(uint32_t count) {
@@ -145,7 +136,7 @@ void ParcelDigest::clocks(uint32_t count) {
 }
 
 void ParcelDigest::clock(const ClockView& clock) {
-  item(ParcelSection::kClocks, kClockShape, &clock);
+  item(ParcelSection::kClocks, &clock);
 }
 
 void ParcelDigest::finish(uint8_t digest[kDigestBytes]) {
@@ -157,7 +148,7 @@ void ParcelDigest::finish(uint8_t digest[kDigestBytes]) {
 void hello_digest(const HashPort& hash, const HelloView& hello, uint8_t digest[kDigestBytes]) {
   HashState state;
   Feeder feeder(hash, &state, "lambda/hello/1");
-  feeder.fields(kHelloSignedShape, &hello);
+  feeder.fields(kHelloShape, &hello);
   feeder.end();
   hash.finish(&state, digest);
 }

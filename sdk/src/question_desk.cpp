@@ -13,9 +13,9 @@ namespace {
 
 using wire::FieldReader;
 using wire::Form;
+using wire::kEndPlace;
 using wire::Place;
 using wire::read_fields;
-using wire::Shape;
 using Bytes = std::span<const uint8_t>;
 
 static_assert(static_cast<int>(Asked::kSummary) == lambda_v1_Asked_SUMMARY);
@@ -49,22 +49,22 @@ struct Head {
   uint32_t version = 0, wait_ms = 0;
 };
 
-constexpr Place kHeadPlaces[] = {
+constexpr Place kHeadShape[] = {
     {lambda_v1_Question_version_tag, Form::kU32, offsetof(Head, version)},
     {lambda_v1_Question_id_tag, Form::kFixed64, offsetof(Head, id)},
     {lambda_v1_Question_what_tag, Form::kU64, offsetof(Head, what)},
     {lambda_v1_Question_from_ms_tag, Form::kSigned, offsetof(Head, from_ms)},
     {lambda_v1_Question_to_ms_tag, Form::kSigned, offsetof(Head, to_ms)},
     {lambda_v1_Question_wait_ms_tag, Form::kU32, offsetof(Head, wait_ms)},
+    kEndPlace,
 };
-constexpr Shape kHeadShape{kHeadPlaces, std::size(kHeadPlaces)};
 
 // The fields but for the texts, which are only walked over.
 bool read_head(Bytes question, Head* head) {
   FieldReader in(question);
   while (const uint32_t tag = in.next()) {
     in.take(kHeadShape, head);
-    if (tag == lambda_v1_Question_equal_tag && in.is_bytes() && !read_fields(in.bytes(), Shape{}, nullptr))
+    if (tag == lambda_v1_Question_equal_tag && in.is_bytes() && !read_fields(in.bytes(), wire::kNoFields, nullptr))
       return false;
   }
   return in.ok() && head->id != 0;

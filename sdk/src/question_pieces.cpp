@@ -14,8 +14,8 @@ namespace {
 using wire::embedded_size;
 using wire::FieldWriter;
 using wire::Form;
+using wire::kEndPlace;
 using wire::Place;
-using wire::Shape;
 using wire::size_of;
 using wire::writing;
 
@@ -29,7 +29,7 @@ struct Summary {
   int64_t first_ms, last_ms;
   uint64_t values[6];  // first, last, min, max, sum, rest: the bits of doubles
 };
-constexpr Place kSummaryPlaces[] = {
+constexpr Place kSummaryShape[] = {
     {lambda_v1_Summary_ref_tag, Form::kU32, offsetof(Summary, ref)},
     {lambda_v1_Summary_count_tag, Form::kU64, offsetof(Summary, count)},
     {lambda_v1_Summary_first_ms_tag, Form::kSigned, offsetof(Summary, first_ms)},
@@ -40,8 +40,8 @@ constexpr Place kSummaryPlaces[] = {
     {lambda_v1_Summary_max_tag, Form::kFixed64, offsetof(Summary, values[3])},
     {lambda_v1_Summary_sum_tag, Form::kFixed64, offsetof(Summary, values[4])},
     {lambda_v1_Summary_sum_rest_tag, Form::kFixed64, offsetof(Summary, values[5])},
+    kEndPlace,
 };
-constexpr Shape kSummaryShape{kSummaryPlaces, std::size(kSummaryPlaces)};
 
 // Writes behind `size` and moves it; that there is room was seen before.
 template <class Write>

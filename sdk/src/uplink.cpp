@@ -32,7 +32,7 @@ uint64_t contiguous_of(const AckView& ack) {
   uint64_t contiguous = ack.contiguous_seq;
   for (size_t i = 0; i < ack.range_count; ++i) {
     const SeqRange& range = ack.ranges[i];
-    if (range.last > contiguous && (range.first <= 1 || range.first - 1 <= contiguous)) contiguous = range.last;
+    if (range.last > contiguous && range.first <= contiguous + 1) contiguous = range.last;
   }
   return contiguous;
 }
@@ -77,12 +77,9 @@ UplinkMachine::UplinkMachine(Shelf& shelf, UplinkPort port, const UplinkOptions&
 // ---- Time
 
 void UplinkMachine::advance(int64_t now_ms) {
-  if (started_ && now_ms > last_now_ms_) {
-    const uint64_t passed = static_cast<uint64_t>(now_ms) - static_cast<uint64_t>(last_now_ms_);
-    pass(passed > kDayMs ? kDayMs : static_cast<uint32_t>(passed));
-  }
-  started_ = true;
+  const auto passed = static_cast<int64_t>(static_cast<uint64_t>(now_ms) - static_cast<uint64_t>(last_now_ms_));
   last_now_ms_ = now_ms;
+  if (passed > 0) pass(passed > kDayMs ? kDayMs : static_cast<uint32_t>(passed));
 }
 
 // So much later less is to be waited for, and parcels are older: up to 24 days, which is old enough for anything.
@@ -117,10 +114,8 @@ uint32_t UplinkMachine::random_to(uint32_t most) {
 // ---- The connection
 
 LAMBDA_ONE_COPY void UplinkMachine::connected(int64_t now_ms) {
-  if (connected_) disconnected(now_ms);
-  advance(now_ms);
+  disconnected(now_ms);  // from what was there, if anything was
   connected_ = true;
-  answered_ = false;
   boots_stale_ = true;
   for (size_t i = 0; i < kUplinkLanes; ++i) rewind(static_cast<Lane>(i));
   share_.begin(clock_ms_);
@@ -148,11 +143,15 @@ LAMBDA_ONE_COPY void UplinkMachine::down(std::span<const uint8_t> message, int64
     ++counters_.answers_malformed;
     return;
   }
-  if (down.body == DownMessage::Body::kAck) {
+  const bool is_ack = down.body == DownMessage::Body::kAck;
+  Boot unplaced;  // for one that has no place
+  Boot* slot = find_boot(is_ack ? down.ack.boot : down.nack.boot);
+  if (slot == nullptr) slot = &unplaced;
+  if (is_ack) {
     down.ack.contiguous_seq = contiguous_of(down.ack);
-    take_ack(down.ack);
+    take_ack(down.ack, slot);
   } else {
-    take_nack(down.nack);
+    take_nack(down.nack, slot);
   }
 }
 
@@ -165,7 +164,7 @@ void UplinkMachine::interest(std::span<const uint8_t> message, int64_t now_ms) {
     ++counters_.answers_malformed;
     return;
   }
-  if (hear(interest.gateway, interest.incarnation)) ask_again_all(nullptr);
+  hear(interest.gateway, interest.incarnation, nullptr);
 }
 
 // ---- Boots and questions
@@ -177,10 +176,6 @@ UplinkMachine::Boot* UplinkMachine::find_boot(uint64_t boot) {
   return nullptr;
 }
 
-bool UplinkMachine::has_parcels(uint64_t boot) const {
-  return next_of(boot, nullptr) != nullptr;
-}
-
 bool UplinkMachine::on_shelf(uint64_t boot) {
   uint64_t listed = 0;
   for (size_t i = 0; i < kBootsScanMax && shelf_.boot(i, &listed); ++i) {
@@ -190,14 +185,14 @@ bool UplinkMachine::on_shelf(uint64_t boot) {
 }
 
 // A place for a boot that has none. What is fresh may take the place of an old boot of which nothing is under way.
-UplinkMachine::Boot* UplinkMachine::claim_boot(uint64_t boot, bool fresh) {
+UplinkMachine::Boot* UplinkMachine::claim_boot(bool fresh, uint64_t boot) {
   Boot* place = nullptr;
   for (Boot& slot : boots_) {
     if (slot.state == Boot::State::kFree) {
       place = &slot;
       break;
     }
-    if (fresh && place == nullptr && !slot.fresh && !has_parcels(slot.boot)) place = &slot;
+    if (fresh && place == nullptr && !slot.fresh && next_of(nullptr, slot.boot) == nullptr) place = &slot;
   }
   if (place == nullptr || place->state != Boot::State::kFree) boots_waiting_ = true;
   if (place == nullptr) return nullptr;
@@ -210,7 +205,7 @@ UplinkMachine::Boot* UplinkMachine::claim_boot(uint64_t boot, bool fresh) {
 }
 
 void UplinkMachine::release_boot(Boot* slot) {
-  while (UplinkParcel* const parcel = next_of(slot->boot, nullptr)) free_parcel(parcel);
+  while (UplinkParcel* const parcel = next_of(nullptr, slot->boot)) free_parcel(parcel);
   *slot = Boot();
 }
 
@@ -220,16 +215,12 @@ void UplinkMachine::refresh_boots() {
   boots_waiting_ = false;
   Candidate fresh;
   (void)peek(Lane::kFresh, &fresh);  // boots of what is fresh get their places first
-  for (Boot& slot : boots_) slot.listed = false;
+  for (Boot& slot : boots_) {
+    if (slot.state != Boot::State::kFree && !on_shelf(slot.boot)) release_boot(&slot);
+  }
   uint64_t boot = 0;
   for (size_t i = 0; i < kBootsScanMax && shelf_.boot(i, &boot); ++i) {
-    if (Boot* const slot = find_boot(boot); slot != nullptr) slot->listed = true;
-  }
-  for (Boot& slot : boots_) {
-    if (slot.state != Boot::State::kFree && !slot.listed) release_boot(&slot);
-  }
-  for (size_t i = 0; i < kBootsScanMax && shelf_.boot(i, &boot); ++i) {
-    if (find_boot(boot) == nullptr) claim_boot(boot, i == 0);
+    if (find_boot(boot) == nullptr) claim_boot(i == 0, boot);
   }
 }
 
@@ -285,10 +276,10 @@ UplinkMachine::Gateway* UplinkMachine::find_gateway(std::string_view name) {
   return nullptr;
 }
 
-// True when this start of this gateway was not known. The one before is remembered too: late messages of it are no
-// news.
-bool UplinkMachine::hear(std::string_view gateway, uint64_t incarnation) {
-  if (incarnation == 0) return false;
+// When this start of this gateway was not known, all but `except` ask again. The one before is remembered too: late
+// messages of it are no news.
+void UplinkMachine::hear(std::string_view gateway, uint64_t incarnation, const Boot* except) {
+  if (incarnation == 0) return;
   const uint32_t name_hash = hash_of(gateway);
   Gateway* place = nullptr;  // its own, else the first that is free or forgotten
   for (Gateway& known : gateways_) {
@@ -298,13 +289,13 @@ bool UplinkMachine::hear(std::string_view gateway, uint64_t incarnation) {
     }
     if (place == nullptr && known.forgotten_ms == 0) place = &known;
   }
-  if (place == nullptr) return false;
+  if (place == nullptr) return;
   if (place->name_hash != name_hash) *place = Gateway{.name_hash = name_hash};
   place->forgotten_ms = kGatewayForgottenMs;
-  if (place->incarnation == incarnation || place->incarnation_before == incarnation) return false;
+  if (place->incarnation == incarnation || place->incarnation_before == incarnation) return;
   place->incarnation_before = place->incarnation;
   place->incarnation = incarnation;
-  return true;
+  ask_again_all(except);
 }
 
 // A gateway has begun anew: every boot asks, spread over a while, for all devices of a site hear of it at once. A first
@@ -326,11 +317,10 @@ void UplinkMachine::ask_again_all(const Boot* except) {
 
 // ---- Answers
 
-void UplinkMachine::take_ack(const AckView& ack) {
-  Boot* slot = find_boot(ack.boot);
-  const bool to_this_question = slot != nullptr && ack.nonce == slot->nonce;  // which is not 0
-  if (hear(ack.gateway, ack.incarnation)) ask_again_all(to_this_question ? slot : nullptr);
-  if (slot == nullptr && !on_shelf(ack.boot)) {
+void UplinkMachine::take_ack(const AckView& ack, Boot* slot) {
+  Boot* const asker = ack.nonce == slot->nonce ? slot : nullptr;  // of its last question; 0 where nothing was asked
+  hear(ack.gateway, ack.incarnation, asker);
+  if (slot->state == Boot::State::kFree && !on_shelf(ack.boot)) {
     ++counters_.answers_foreign;
     return;
   }
@@ -339,15 +329,13 @@ void UplinkMachine::take_ack(const AckView& ack) {
   if (ack.gateway_ms != 0) shelf_.gateway_time(ack.gateway_ms);
   if constexpr (kFurtherCodecs) tell_codecs(ack);
   if (ack.policy >= options_.policy && settle(ack, slot)) {
-    boots_stale_ = boots_stale_ || boots_waiting_;
-    if (slot != nullptr) {
-      slot->tries = 0;
-      slot->wait_ms = options_.answer_timeout_ms;
-      // The gateway is there: an open question need not sit out a wait that grew while it was not.
-      if (slot->state == Boot::State::kAsked && slot->left_ms > slot->wait_ms) slot->left_ms = slot->wait_ms;
-    }
+    if (boots_waiting_) boots_stale_ = true;
+    slot->tries = 0;
+    slot->wait_ms = options_.answer_timeout_ms;
+    // The gateway is there: an open question need not sit out a wait that grew while it was not.
+    if (slot->state == Boot::State::kAsked && slot->left_ms > slot->wait_ms) slot->left_ms = slot->wait_ms;
   }
-  if (to_this_question && slot->state == Boot::State::kAsked) end_question(ack, slot);
+  if (asker != nullptr && asker->state == Boot::State::kAsked) end_question(ack, asker);
 }
 
 // An older gateway beside newer ones holds all to what it takes, as long as it answers.
@@ -363,15 +351,15 @@ void UplinkMachine::tell_codecs(const AckView& ack) {
 // Frees what the ack covers. True when something was.
 bool UplinkMachine::settle(const AckView& ack, Boot* slot) {
   const uint64_t contiguous = ack.contiguous_seq;
-  const bool further = contiguous > (slot != nullptr ? slot->settled_seq : 0);
+  const bool further = contiguous > slot->settled_seq;
   if (further) {
-    if (slot != nullptr) slot->settled_seq = contiguous;
+    slot->settled_seq = contiguous;
     shelf_.settled_through(ack.boot, contiguous);
   }
   bool any = further;
   const bool share_used = kUplinkLanes > 1 && parcels_[kUplinkLanes - 1] >= share_.parcels();
   UplinkParcel* parcel = nullptr;
-  while ((parcel = next_of(ack.boot, parcel)) != nullptr) {
+  while ((parcel = next_of(parcel, ack.boot)) != nullptr) {
     if (!is_covered(ack, parcel->key.seq)) continue;
     if (!further || parcel->key.seq > contiguous) shelf_.settled(parcel->key);
     if (kUplinkLanes > 1 && parcel->state == UplinkParcel::State::kInFlight && !parcel->again) {
@@ -382,9 +370,7 @@ bool UplinkMachine::settle(const AckView& ack, Boot* slot) {
   }
   // A parcel's ack speaks of what is under way; a hello's of everything, also of what an earlier connection sent.
   if (ack.nonce != 0) {
-    for (size_t i = 0; i < ack.range_count; ++i) {
-      if (ack.ranges[i].last > contiguous) shelf_.settled_between(ack.boot, ack.ranges[i]);
-    }
+    for (size_t i = 0; i < ack.range_count; ++i) shelf_.settled_between(ack.boot, ack.ranges[i]);
   }
   return any;
 }
@@ -395,7 +381,7 @@ void UplinkMachine::end_question(const AckView& ack, Boot* slot) {
   slot->state = Boot::State::kReady;
   bool outstanding = false;
   UplinkParcel* parcel = nullptr;
-  while ((parcel = next_of(slot->boot, parcel)) != nullptr) {
+  while ((parcel = next_of(parcel, slot->boot)) != nullptr) {
     if (parcel->state != UplinkParcel::State::kInFlight) continue;
     outstanding = true;
     if (is_covered(ack, parcel->key.seq)) {
@@ -410,11 +396,11 @@ void UplinkMachine::end_question(const AckView& ack, Boot* slot) {
   rewind_if(passed_over_);
 }
 
-void UplinkMachine::take_nack(const NackView& nack) {
-  if (hear(nack.gateway, nack.incarnation)) ask_again_all(nullptr);
-  Boot* slot = find_boot(nack.boot);
+void UplinkMachine::take_nack(const NackView& nack, Boot* slot) {
+  using Verdict = NackView::Verdict;
+  hear(nack.gateway, nack.incarnation, nullptr);
   UplinkParcel* parcel = find_parcel({nack.boot, nack.seq});
-  const bool about_hello = nack.seq == 0 && slot != nullptr && slot->state == Boot::State::kAsked;
+  const bool about_hello = nack.seq == 0 && slot->state == Boot::State::kAsked;
   if (parcel == nullptr && !about_hello) {
     ++counters_.answers_foreign;
     return;
@@ -422,46 +408,40 @@ void UplinkMachine::take_nack(const NackView& nack) {
   answered_ = connected_;
   // A hello that was refused is asked again late, but again: without its answer nothing of the boot can go.
   uint32_t delay_ms = parcel == nullptr ? options_.answer_timeout_ms_max : options_.answer_timeout_ms;
-  switch (nack.verdict) {
-    case NackView::Verdict::kRetryAfter:
-      delay_ms = clamp(nack.delay_ms, kRetryMsMin, kRetryMsMax);
-      [[fallthrough]];
-    case NackView::Verdict::kOther:
-      ++counters_.nacks_retry;
-      break;
-    case NackView::Verdict::kPermanent:
-      ++counters_.nacks_permanent;
-      break;
-    case NackView::Verdict::kNewBoot:
-      ++counters_.nacks_new_boot;
-      delay_ms = options_.answer_timeout_ms_max;
-      // Once for a boot, and not often at all: every parcel in flight may be answered so.
-      if (new_boot_ms_ > 0 || (slot != nullptr && slot->told_new_boot)) break;
-      if (slot != nullptr) slot->told_new_boot = true;
+  if (nack.verdict == Verdict::kPermanent) {
+    ++counters_.nacks_permanent;
+    if (parcel != nullptr) {
+      shelf_.refused(parcel->key, nack.code);
+      free_parcel(parcel);
+      return;
+    }
+  } else if (nack.verdict == Verdict::kNewBoot) {
+    ++counters_.nacks_new_boot;
+    delay_ms = options_.answer_timeout_ms_max;
+    // Once for a boot, and not often at all: every parcel in flight may be answered so.
+    if (new_boot_ms_ == 0 && !slot->told_new_boot) {
+      slot->told_new_boot = true;
       new_boot_ms_ = delay_ms;
       boots_stale_ = true;
       shelf_.new_boot();
-      break;
-    case NackView::Verdict::kDeclare:
-      ++counters_.nacks_declare;
-      break;
+    }
+  } else if (nack.verdict == Verdict::kDeclare) {
+    ++counters_.nacks_declare;
+  } else {
+    ++counters_.nacks_retry;
+    if (nack.verdict == Verdict::kRetryAfter) delay_ms = clamp(nack.delay_ms, kRetryMsMin, kRetryMsMax);
   }
   if (parcel == nullptr) {
     slot->state = Boot::State::kToAsk;
     slot->left_ms = delay_ms;
     return;
   }
-  if (nack.verdict == NackView::Verdict::kPermanent) {
-    shelf_.refused(parcel->key, nack.code);
-    free_parcel(parcel);
-    return;
-  }
   if (parcel->state == UplinkParcel::State::kWaiting) return;  // the same NACK once more
-  if (kUplinkLanes > 1 && nack.verdict == NackView::Verdict::kRetryAfter && parcel->lane == Lane::kBacklog &&
+  if (kUplinkLanes > 1 && nack.verdict == Verdict::kRetryAfter && parcel->lane == Lane::kBacklog &&
       parcel->state == UplinkParcel::State::kInFlight) {
     share_.refused(clock_ms_ - parcel->ms, clock_ms_);
   }
-  if (nack.verdict == NackView::Verdict::kDeclare) {
+  if (nack.verdict == Verdict::kDeclare) {
     delay_ms = clamp(kDeclareWaitMs << parcel->tries, 0, options_.answer_timeout_ms_max);
     if (parcel->tries < kDeclareTriesMax) ++parcel->tries;
     if (nack.ref_count > 0) shelf_.declare(nack.boot, std::span(nack.refs, nack.ref_count));

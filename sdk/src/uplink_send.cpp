@@ -37,19 +37,18 @@ LAMBDA_ONE_COPY int64_t UplinkMachine::tick(int64_t now_ms) {
     send_due();
     say_hellos();  // of boots the lanes came upon
   }
-  const uint32_t wait_ms = wake_ms();
-  return now_ms > INT64_MAX - wait_ms ? INT64_MAX : now_ms + wait_ms;
+  const auto wake_at_ms = static_cast<int64_t>(static_cast<uint64_t>(now_ms) + wake_ms());
+  return wake_at_ms < now_ms ? INT64_MAX : wake_at_ms;
 }
 
 // How long there is nothing to do.
 uint32_t UplinkMachine::wake_ms() {
-  int32_t due = kIdleMs;
   if (!connected_) return kIdleMs;
+  int32_t due = blocked_ ? kPublishAgainMs : kIdleMs;
   const auto in = [&](auto ms) {
     if (static_cast<int32_t>(ms) < due) due = static_cast<int32_t>(ms);
   };
   in(rescan_ms_);
-  if (blocked_) in(kPublishAgainMs);
   for (const Boot& slot : boots_) {
     if (slot.state == Boot::State::kToAsk || slot.state == Boot::State::kAsked) in(slot.left_ms);
   }
@@ -66,7 +65,7 @@ uint32_t UplinkMachine::wake_ms() {
 }
 
 void UplinkMachine::rewind(Lane lane) {
-  cursor_[index_of(lane)] = ParcelKey();
+  cursor_[index_of(lane)].seq = 0;
   passed_over_[index_of(lane)] = false;
 }
 
@@ -77,13 +76,13 @@ void UplinkMachine::rewind_if(const bool (&lanes)[kUplinkLanes]) {
 }
 
 bool UplinkMachine::publish(std::span<const uint8_t> message) {
-  if (blocked_ || !port_.publish_up(port_.context, message)) blocked_ = true;
+  blocked_ = !port_.publish_up(port_.context, message);
   return !blocked_;
 }
 
 // ---- The table
 
-UplinkParcel* UplinkMachine::next_of(uint64_t boot, UplinkParcel* after) const {
+UplinkParcel* UplinkMachine::next_of(UplinkParcel* after, uint64_t boot) const {
   if (used_ == 0) return nullptr;
   UplinkParcel* const end = table_.data() + table_.size();
   for (UplinkParcel* parcel = after == nullptr ? table_.data() : after + 1; parcel != end; ++parcel) {
@@ -93,8 +92,10 @@ UplinkParcel* UplinkMachine::next_of(uint64_t boot, UplinkParcel* after) const {
 }
 
 UplinkParcel* UplinkMachine::find_parcel(ParcelKey key) {
-  UplinkParcel* parcel = next_of(key.boot, nullptr);
-  while (parcel != nullptr && parcel->key.seq != key.seq) parcel = next_of(key.boot, parcel);
+  UplinkParcel* parcel = nullptr;
+  do {
+    parcel = next_of(parcel, key.boot);
+  } while (parcel != nullptr && parcel->key.seq != key.seq);
   return parcel;
 }
 
@@ -120,24 +121,24 @@ UplinkParcel* UplinkMachine::new_parcel() {
 }
 
 void UplinkMachine::set_state(UplinkParcel* parcel, State state) {
-  const size_t lane = index_of(parcel->lane);
-  if (in_window(parcel->state)) {
-    parcels_[lane] -= 1;
-    bytes_[lane] -= parcel->weight;
-  }
-  if (in_window(state)) {
-    parcels_[lane] += 1;
-    bytes_[lane] += parcel->weight;
-  }
-  if (parcel->state == State::kFree && state != State::kFree) ++used_;
-  if (parcel->state != State::kFree && state == State::kFree) --used_;
+  count(*parcel, -1);
   parcel->state = state;
-  if (state == State::kFree) *parcel = UplinkParcel();
+  count(*parcel, 1);
+}
+
+// What the parcel takes in the state it has, added `by` times: what is taken off again wraps.
+void UplinkMachine::count(const UplinkParcel& parcel, int by) {
+  if (parcel.state == State::kFree) return;
+  used_ += static_cast<size_t>(by);
+  if (!in_window(parcel.state)) return;
+  const size_t lane = index_of(parcel.lane);
+  parcels_[lane] += static_cast<uint32_t>(by);
+  bytes_[lane] += static_cast<uint32_t>(by) * parcel.weight;
 }
 
 // ---- Sending
 
-// Sends it if it is still there, and the transport is not blocked.
+// Sends it if it is still there. The transport is not blocked.
 void UplinkMachine::transmit(UplinkParcel* parcel) {
   const std::span<const uint8_t> message = shelf_.read(parcel->key);
   if (message.empty()) {
@@ -152,6 +153,7 @@ void UplinkMachine::transmit(UplinkParcel* parcel) {
 }
 
 void UplinkMachine::send_due() {
+  if (blocked_) return;
   if (used_ > 0) {
     for (UplinkParcel& parcel : table_) {
       if (parcel.state != State::kResend || ready_boot(parcel) == nullptr) continue;
@@ -167,12 +169,14 @@ void UplinkMachine::send_due() {
 void UplinkMachine::send_held(Lane lane) {
   while (!blocked_) {
     UplinkParcel* first = nullptr;
+    int32_t overdue_ms = -1;
     for (UplinkParcel& parcel : table_) {
-      if (parcel.state != State::kWaiting || index_of(parcel.lane) != index_of(lane) || parcel.ms < 0 ||
+      if (parcel.state != State::kWaiting || index_of(parcel.lane) != index_of(lane) || parcel.ms <= overdue_ms ||
           ready_boot(parcel) == nullptr) {
         continue;
       }
-      if (first == nullptr || parcel.ms > first->ms) first = &parcel;
+      first = &parcel;
+      overdue_ms = parcel.ms;
     }
     if (first == nullptr || !room(lane, first->weight, nullptr)) return;
     transmit(first);
@@ -197,6 +201,7 @@ void UplinkMachine::send_new() {
     parcel->key = next.key;
     parcel->weight = next.weight;
     parcel->lane = lane;
+    parcel->tries = 0;
     transmit(parcel);
     if (blocked_) return;
     cursor_[index_of(lane)] = next.key;
@@ -208,22 +213,20 @@ void UplinkMachine::send_new() {
 bool UplinkMachine::peek(Lane lane, Candidate* next) {
   ParcelKey& cursor = cursor_[index_of(lane)];
   exhausted_[index_of(lane)] = false;
-  const ParcelKey& key = next->key;
+  ParcelKey& key = next->key;
   for (size_t step = 0; step < kPeekStepsMax; ++step) {
     size_t bytes = 0;
-    if (!shelf_.next(lane, cursor, &next->key, &bytes) || key.seq == 0 || key == cursor) {
+    if (!shelf_.next(lane, cursor, &key, &bytes)) {
       exhausted_[index_of(lane)] = true;
       return false;
     }
     Boot* slot = find_boot(key.boot);
-    if (slot == nullptr) slot = claim_boot(key.boot, lane == Lane::kFresh);
+    if (slot == nullptr) slot = claim_boot(lane == Lane::kFresh, key.boot);
     if (slot != nullptr && lane == Lane::kFresh) slot->fresh = true;
     if (slot == nullptr || slot->state != Boot::State::kReady) {
-      cursor = ParcelKey{key.boot, UINT64_MAX};
+      key.seq = UINT64_MAX;  // on to the next boot
       passed_over_[index_of(lane)] = true;
-      continue;
-    }
-    if (find_parcel(key) == nullptr) {
+    } else if (find_parcel(key) == nullptr) {
       const uint32_t half = options_.window_bytes_max / 2;
       next->weight = bytes > half ? half : static_cast<uint32_t>(bytes);
       return true;

@@ -70,47 +70,46 @@ void FieldWriter::head(uint32_t tag, size_t size) {
   number(size);
 }
 
-void FieldWriter::fields(const Shape& shape, const void* from) {
-  for (const Place& place : shape) {
-    Bytes value;
-    switch (place.form) {
-      case Form::kLabels:
-        for (const LabelView& label : at<const std::span<const LabelView>>(place, from)) {
-          message(place.tag, kLabelShape, &label);
-        }
-        continue;
-      case Form::kText: {
-        const auto& text = at<const std::string_view>(place, from);
-        value = {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-        break;
+void FieldWriter::fields(Shape shape, const void* from) {
+  for (; shape->form != Form::kEnd; ++shape) {
+    const Place& place = *shape;
+    if (place.form <= Form::kFixed64) {
+      const uint64_t value = number_at(place, from);
+      if (place.form == Form::kFixed64) {
+        fixed64(place.tag, value);
+      } else {
+        varint(place.tag, place.form == Form::kSigned ? zigzag(value) : value);
       }
-      case Form::kDigest:
-      case Form::kSignature: {
-        const uint8_t* const first = at<const uint8_t* const>(place, from);
-        const size_t size = place.form == Form::kDigest ? kDigestBytes : kSignatureBytes;
-        if (first != nullptr) value = {first, size};
-        break;
-      }
-      default: {
-        const uint64_t number = number_at(place, from);
-        if (place.form == Form::kFixed64) {
-          fixed64(place.tag, number);
-        } else {
-          varint(place.tag, place.form == Form::kSigned ? zigzag(number) : number);
-        }
-        continue;
-      }
+      continue;
     }
-    if (!value.empty()) bytes(place.tag, value);
+    if (place.form == Form::kLabels) {
+      for (const LabelView& label : at<const std::span<const LabelView>>(place, from)) {
+        message(place.tag, kLabelShape, &label);
+      }
+      continue;
+    }
+    const void* first = nullptr;
+    size_t size = 0;
+    if (place.form == Form::kText) {
+      const auto& text = at<const std::string_view>(place, from);
+      first = text.data();
+      size = text.size();
+    } else {
+      first = at<const uint8_t* const>(place, from);
+      size = place.form == Form::kDigest ? kDigestBytes : kSignatureBytes;
+    }
+    if (first == nullptr || size == 0) continue;
+    head(place.tag, size);
+    raw(first, size);
   }
 }
 
-void FieldWriter::message(uint32_t tag, const Shape& shape, const void* from) {
+void FieldWriter::message(uint32_t tag, Shape shape, const void* from) {
   head(tag, size_of(shape, from));
   fields(shape, from);
 }
 
-size_t size_of(const Shape& shape, const void* from) {
+size_t size_of(Shape shape, const void* from) {
   FieldWriter count;
   count.fields(shape, from);
   return count.size();
@@ -136,69 +135,66 @@ bool FieldReader::take_number(uint64_t* value) {
 
 uint32_t FieldReader::next() {
   if (left_ == 0 || !ok_) return 0;
-  uint64_t head = 0;
-  uint64_t size = 0;
-  ok_ = take_number(&head) && head >= 1u << 3 && head <= UINT32_MAX;
+  ok_ = false;  // until it is whole
+  if (!take_number(&number_) || number_ > UINT32_MAX) return 0;
+  const auto head = static_cast<uint32_t>(number_);
+  tag_ = head >> 3;
   type_ = static_cast<Type>(head & 7);
+  size_t size = 0;
   switch (type_) {
-    case kVarint:
-      ok_ = ok_ && take_number(&number_);
-      break;
     case kFixed64:
       size = 8;
       break;
     case kFixed32:
       size = 4;
       break;
+    case kVarint:
     case kBytes:
-      ok_ = ok_ && take_number(&size);
+      if (!take_number(&number_)) return 0;
+      if (type_ == kVarint) break;
+      if (number_ > left_) return 0;
+      size = static_cast<size_t>(number_);
       break;
     default:  // groups are none of ours
-      ok_ = false;
+      return 0;
   }
-  ok_ = ok_ && size <= left_;
-  if (!ok_) return 0;
-  size_ = static_cast<size_t>(size);
-  at_ += size_;
-  left_ -= size_;
-  return tag_ = static_cast<uint32_t>(head) >> 3;
+  if (tag_ == 0 || size > left_) return 0;
+  bytes_ = {at_, size};
+  at_ += size;
+  left_ -= size;
+  ok_ = true;
+  return tag_;
 }
 
-void FieldReader::take(const Shape& shape, void* to) const {
-  for (const Place& place : shape) {
-    if (place.tag != tag_) continue;
-    const Type wanted = place.form == Form::kText ? kBytes : place.form == Form::kFixed64 ? kFixed64 : kVarint;
-    if (type_ != wanted) return;
-    switch (place.form) {
-      case Form::kText:
-        at<std::string_view>(place, to) = {reinterpret_cast<const char*>(bytes().data()), size_};
-        return;
-      case Form::kFixed64: {
-        uint64_t value;
-        memcpy(&value, bytes().data(), 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        value = __builtin_bswap64(value);
-#endif
-        at<uint64_t>(place, to) = value;
-        return;
-      }
-      case Form::kU8:
-        at<uint8_t>(place, to) = number_ > UINT8_MAX ? UINT8_MAX : static_cast<uint8_t>(number_);
-        return;
-      case Form::kU32:
-        at<uint32_t>(place, to) = static_cast<uint32_t>(number_);
-        return;
-      case Form::kSigned:
-        at<int64_t>(place, to) = static_cast<int64_t>(unzigzag(number_));
-        return;
-      default:
-        at<uint64_t>(place, to) = number_;
-        return;
+void FieldReader::take(Shape shape, void* to) const {
+  while (shape->tag != tag_) {
+    if (shape->form == Form::kEnd) return;
+    ++shape;
+  }
+  const Place& place = *shape;
+  if (place.form == Form::kText) {
+    if (is_bytes()) {
+      at<std::string_view>(place, to) = {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
     }
+  } else if (place.form == Form::kFixed64) {
+    if (type_ != kFixed64) return;
+    auto& member = at<uint64_t>(place, to);
+    memcpy(&member, bytes_.data(), 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    member = __builtin_bswap64(member);
+#endif
+  } else if (!is_varint()) {
+    return;
+  } else if (place.form == Form::kU8) {
+    at<uint8_t>(place, to) = number_ > UINT8_MAX ? UINT8_MAX : static_cast<uint8_t>(number_);
+  } else if (place.form == Form::kU32) {
+    at<uint32_t>(place, to) = static_cast<uint32_t>(number_);
+  } else {
+    at<uint64_t>(place, to) = place.form == Form::kSigned ? unzigzag(number_) : number_;
   }
 }
 
-bool read_fields(Bytes message, const Shape& shape, void* to, FieldTaker taker) {
+bool read_fields(Bytes message, Shape shape, void* to, FieldTaker taker) {
   FieldReader in(message);
   while (const uint32_t tag = in.next()) {
     in.take(shape, to);

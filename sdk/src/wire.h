@@ -17,16 +17,17 @@ using Bytes = std::span<const uint8_t>;
 // What a member is. Numbers are varints but where another is said; booleans and enumerations are kU8, and a number read
 // that is greater than 255 is 255 there.
 enum class Form : uint8_t {
-  kU8,
-  kU32,
-  kU64,
+  kEnd = 0,  // no field: behind the last one
+  kU8 = 1,   // these three by their bytes
+  kU32 = 4,
+  kU64 = 8,
   kSigned,     // int64_t, in zigzag
-  kFixed64,    // uint64_t in eight bytes
+  kConstant,   // no member: `offset` is the number
+  kFixed64,    // uint64_t in eight bytes; the last of the numbers
   kText,       // std::string_view
   kDigest,     // const uint8_t* to 32 bytes; null: left out
   kSignature,  // const uint8_t* to 64 bytes
   kLabels,     // std::span<const LabelView>
-  kConstant,   // no member: `offset` is the number
 };
 
 struct Place {
@@ -35,13 +36,10 @@ struct Place {
   uint16_t offset;
 };
 
-// A message's fields, in the order of their numbers: a message built again has the same bytes.
-struct Shape {
-  const Place* places;
-  size_t count;
-  const Place* begin() const { return places; }
-  const Place* end() const { return places + count; }
-};
+// A message's fields, in the order of their numbers: a message built again has the same bytes. kEndPlace is the last.
+using Shape = const Place*;
+inline constexpr Place kEndPlace{0, Form::kEnd, 0};
+inline constexpr Place kNoFields[] = {kEndPlace};
 
 // The number in a member; kText and what is behind it are none.
 uint64_t number_at(const Place& place, const void* from);
@@ -50,7 +48,9 @@ uint64_t number_at(const Place& place, const void* from);
 class FieldWriter {
  public:
   FieldWriter() = default;
-  explicit FieldWriter(std::span<uint8_t> space) : space_(space.data()), room_(space.size()) {}
+  // Behind `size` bytes that are there already; they count.
+  explicit FieldWriter(std::span<uint8_t> space, size_t size = 0)
+      : space_(space.data()), room_(space.size()), size_(size) {}
 
   void varint(uint32_t tag, uint64_t value);
   void svarint(uint32_t tag, int64_t value);
@@ -60,9 +60,9 @@ class FieldWriter {
   // The head of an embedded message of `size` bytes, which the caller writes next.
   void head(uint32_t tag, size_t size);
   // The fields of a message whose members lie in `from`.
-  void fields(const Shape& shape, const void* from);
+  void fields(Shape shape, const void* from);
   // The same as an embedded message.
-  void message(uint32_t tag, const Shape& shape, const void* from);
+  void message(uint32_t tag, Shape shape, const void* from);
 
   bool ok() const { return size_ <= room_; }  // all fitted
   size_t size() const { return size_; }
@@ -79,10 +79,10 @@ class FieldWriter {
 inline FieldWriter counting() {
   return FieldWriter();
 }
-inline FieldWriter writing(std::span<uint8_t> space) {
-  return FieldWriter(space);
+inline FieldWriter writing(std::span<uint8_t> space, size_t size = 0) {
+  return FieldWriter(space, size);
 }
-size_t size_of(const Shape& shape, const void* from);
+size_t size_of(Shape shape, const void* from);
 // Of an embedded message of `size` bytes with its head.
 size_t embedded_size(uint32_t tag, size_t size);
 
@@ -99,10 +99,10 @@ class FieldReader {
   bool is_varint() const { return type_ == kVarint; }
   bool is_bytes() const { return type_ == kBytes; }  // text, bytes or an embedded message
   uint64_t number() const { return number_; }
-  Bytes bytes() const { return {at_ - size_, size_}; }
+  Bytes bytes() const { return bytes_; }
 
   // Puts the field where `shape` has a place for it. One of another wire type is skipped, as an unknown one is.
-  void take(const Shape& shape, void* to) const;
+  void take(Shape shape, void* to) const;
 
  private:
   enum Type : uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
@@ -110,7 +110,7 @@ class FieldReader {
 
   const uint8_t* at_;  // behind the field
   size_t left_;
-  size_t size_ = 0;
+  Bytes bytes_;
   uint64_t number_ = 0;
   uint32_t tag_ = 0;
   Type type_ = kVarint;
@@ -120,6 +120,6 @@ class FieldReader {
 // What is done with fields that need more than a place. False: the message is none.
 using FieldTaker = bool (*)(const FieldReader& field, uint32_t tag, void* to);
 // All that has a place, each then handed to `taker` if there is one; false when the message is no message.
-bool read_fields(Bytes message, const Shape& shape, void* to, FieldTaker taker = nullptr);
+bool read_fields(Bytes message, Shape shape, void* to, FieldTaker taker = nullptr);
 
 }  // namespace lambda::wire

@@ -68,7 +68,8 @@ class ParcelPlan {
  private:
   friend class ParcelBuilder;
   uint32_t items(ParcelSection section) const { return items_[static_cast<size_t>(section)]; }
-  bool take(ParcelSection section, uint32_t tag, size_t item_bytes);
+  bool take(ParcelSection section, size_t item_bytes);
+  bool take_fields(ParcelSection section, const void* from);
 
   size_t bytes_max_;
   size_t body_bytes_;  // of the Parcel inside the Up
@@ -95,7 +96,7 @@ class ParcelBuilder {
 
  private:
   void advance(ParcelSection section);
-  void item(ParcelSection section, uint32_t tag, const wire::Shape& shape, const void* from);
+  void item(ParcelSection section, const void* from);
   void wrote(const wire::FieldWriter& out);
 
   ParcelPlan plan_;

@@ -60,9 +60,6 @@ struct ParcelHead {
   const uint8_t* previous = nullptr;  // 32 bytes, or null
 };
 
-namespace wire {
-struct Shape;
-}
 // What a parcel holds, in this order.
 enum class ParcelSection : uint8_t { kHead, kDeclarations, kBlocks, kGaps, kClocks, kDone };
 
@@ -85,7 +82,7 @@ class ParcelDigest {
  private:
   friend class ParcelBuilder;
   void begin(ParcelSection section, uint32_t count);
-  void item(ParcelSection section, const wire::Shape& shape, const void* from, const uint8_t* root = nullptr);
+  void item(ParcelSection section, const void* from, const uint8_t* root = nullptr);
 
   const HashPort& hash_;
   HashState state_;

@@ -168,7 +168,6 @@ class UplinkMachine {
     uint8_t tries = 0;   // questions since something settled
     bool fresh = false;  // has, or may have, parcels on the fresh lane: keeps its place
     bool told_new_boot = false;
-    bool listed = false;  // the shelf named it in this refresh_boots()
   };
   struct Gateway {
     uint64_t incarnation = 0;  // 0: a free place
@@ -191,24 +190,23 @@ class UplinkMachine {
 
   // Boots and questions.
   Boot* find_boot(uint64_t boot);
-  Boot* claim_boot(uint64_t boot, bool fresh);
+  Boot* claim_boot(bool fresh, uint64_t boot);
   void release_boot(Boot* slot);
-  bool has_parcels(uint64_t boot) const;
   bool on_shelf(uint64_t boot);
   void refresh_boots();
   void ask(Boot* slot, uint32_t delay_ms);
   void say_hellos();
   void check_timeouts();
   Gateway* find_gateway(std::string_view name);
-  bool hear(std::string_view gateway, uint64_t incarnation);
+  void hear(std::string_view gateway, uint64_t incarnation, const Boot* except);
   void ask_again_all(const Boot* except);
 
   // Answers.
-  void take_ack(const AckView& ack);
+  void take_ack(const AckView& ack, Boot* slot);
   void tell_codecs(const AckView& ack);
   bool settle(const AckView& ack, Boot* slot);
   void end_question(const AckView& ack, Boot* slot);
-  void take_nack(const NackView& nack);
+  void take_nack(const NackView& nack, Boot* slot);
   void hold(UplinkParcel* parcel, uint32_t delay_ms);
 
   // Sending.
@@ -220,11 +218,12 @@ class UplinkMachine {
   bool room(Lane lane, uint32_t weight, const Candidate* backlog) const;
   void transmit(UplinkParcel* parcel);
   // Those of a boot in the table, one after another; null: no more.
-  UplinkParcel* next_of(uint64_t boot, UplinkParcel* after) const;
+  UplinkParcel* next_of(UplinkParcel* after, uint64_t boot) const;
   Boot* ready_boot(const UplinkParcel& parcel);
   UplinkParcel* find_parcel(ParcelKey key);
   UplinkParcel* new_parcel();
   void set_state(UplinkParcel* parcel, UplinkParcel::State state);
+  void count(const UplinkParcel& parcel, int by);
   void free_parcel(UplinkParcel* parcel) { set_state(parcel, UplinkParcel::State::kFree); }
   bool publish(std::span<const uint8_t> message);
   void rewind(Lane lane);
@@ -233,7 +232,6 @@ class UplinkMachine {
   Shelf& shelf_;
   bool exhausted_[kUplinkLanes] = {};    // the shelf had nothing behind the cursor
   bool passed_over_[kUplinkLanes] = {};  // boots that could not be sent yet lie before the cursor
-  bool started_ = false;
   bool connected_ = false;
   bool answered_ = false;
   bool blocked_ = false;  // the transport took no more in this tick
@@ -252,7 +250,7 @@ class UplinkMachine {
   UplinkCounters counters_{};
   int64_t last_now_ms_ = 0;
   ParcelKey cursor_[kUplinkLanes];  // everything before is in the table, settled, or left to the next rescan
-  int64_t clock_ms_ = 0;            // the share's: time that passed since the first call
+  int64_t clock_ms_ = 0;            // the share's: time that passed
   UplinkShare share_;
   Boot boots_[kUplinkBootsMax];
   Gateway gateways_[kUplinkGatewaysMax];

@@ -23,12 +23,9 @@ const Device& of(const lam_device* device) {
 
 // Numbers are in the order of these integers, but for NaN. The compiler's own comparison of doubles takes a small core
 // three hundred bytes.
-int64_t order_of(double value) {
+LAMBDA_ONE_COPY int64_t order_of(double value) {
   const auto bits = std::bit_cast<int64_t>(value);
   return bits < 0 ? INT64_MIN - bits : bits;
-}
-LAMBDA_ONE_COPY bool is_less(double a, double b) {
-  return order_of(a) < order_of(b);
 }
 bool is_number(double value) {
   return (std::bit_cast<uint64_t>(value) & INT64_MAX) <=
@@ -70,8 +67,9 @@ struct Summary {
       out.min = out.max = value;
       out.first = here;
     }
-    if (is_less(value, out.min)) out.min = value;
-    if (is_less(out.max, value)) out.max = value;
+    const int64_t order = order_of(value);
+    if (order < order_of(out.min)) out.min = value;
+    if (order > order_of(out.max)) out.max = value;
     out.sum = lambda::add(out.sum, value);
     out.last = here;
     ++out.count;

@@ -22,7 +22,7 @@ size_t round_up(size_t bytes) {
   return (bytes + 7) & ~size_t{7};
 }
 
-bool is_id(const char* text) {
+LAMBDA_ONE_COPY bool is_id(const char* text) {
   if (text == nullptr) return false;
   size_t size = 0;
   for (; text[size] != '\0'; ++size) {
@@ -65,30 +65,30 @@ bool complete(lam_config* config) {
     if (value < bounds.least || value > bounds.most) return false;
   }
   if (config->software == nullptr) config->software = "";
-  if (config->codec_count > 0 && config->codecs == nullptr) return false;
   for (uint32_t i = 0; kFurtherCodecs && i < config->codec_count; ++i) {
-    if (config->codecs[i] == nullptr) return false;
+    if (config->codecs == nullptr || config->codecs[i] == nullptr) return false;
   }
   return is_id(config->site) && is_id(config->device) && strlen(config->software) <= 64 &&
          config->block_bytes_max <= config->parcel_bytes_max / 2 && config->page_bytes % 8 == 0;
 }
 
-// So many of what is empty when all its bytes are zero: a constructor would go through them one by one.
+// The first of those that lie in cleared memory, as each is empty when all its bytes are zero: constructors would go
+// through them one by one.
 template <class Item>
-Item* empty(void* at, size_t count) {
+Item* empty(uint8_t* at) {
   static_assert(std::is_trivially_copyable_v<Item> && std::is_trivially_destructible_v<Item>);
-  return std::launder(static_cast<Item*>(memset(at, 0, count * sizeof(Item))));
+  return std::launder(reinterpret_cast<Item*>(at));
 }
 
-void set_options(const lam_config& config, SeriesStoreOptions* options) {
-  options->series_max = config.series_max;
-  options->page_bytes = config.page_bytes;
-  options->block_bytes_max = config.block_bytes_max;
-  options->retention_ms = config.retention_ms;
-  options->seal_age_ms = config.seal_age_ms;
-  options->codings = {config.codecs, config.codec_count};
-  options->reorder = config.reorder;
-  if (config.pressure != nullptr) options->thinning = config.pressure->thinning;
+SeriesStoreOptions store_options(const lam_config& config) {
+  return {.series_max = config.series_max,
+          .page_bytes = config.page_bytes,
+          .block_bytes_max = config.block_bytes_max,
+          .retention_ms = config.retention_ms,
+          .seal_age_ms = config.seal_age_ms,
+          .codings = {config.codecs, config.codec_count},
+          .reorder = config.reorder,
+          .thinning = config.pressure != nullptr ? config.pressure->thinning : nullptr};
 }
 
 UplinkOptions uplink_options(const lam_config& config) {
@@ -101,12 +101,11 @@ UplinkOptions uplink_options(const lam_config& config) {
 
 }  // namespace
 
-// The configuration, and where things lie in the memory, each at a multiple of 8: the Device first, the store's arena
-// last.
+// The configuration, and where things lie in the memory, each at a multiple of 8: the Device first, then the tables,
+// which begin cleared, the store's arena last.
 struct Device::Layout {
-  explicit Layout(const lam_config& given) : config(given) {
-    if (!complete(&config)) return;
-    set_options(config, &store);
+  explicit Layout(const lam_config& given) : config(given), valid(complete(&config)), store(store_options(config)) {
+    if (!valid) return;
     const auto place = [&](size_t* offset, size_t bytes) {
       *offset = arena;
       arena += round_up(bytes);
@@ -122,6 +121,7 @@ struct Device::Layout {
     bytes_min = arena + round_up(SeriesStore::arena_bytes(store, pages));
   }
   lam_config config;  // with its defaults
+  bool valid;
   SeriesStoreOptions store;
   size_t series, slots, table, table_places, parcels, scratch, scratch_bytes;
   size_t arena = (sizeof(Device) + 7) / 8 * 8;
@@ -136,15 +136,17 @@ lam_status Device::make(void* memory, size_t size, const lam_config& config, con
   const Layout layout(config);
   if (layout.bytes_min == 0) return LAM_E_INVALID;
   if (size < layout.bytes_min) return LAM_E_MEMORY;
-  *device = new (memory) Device(layout, {static_cast<uint8_t*>(memory), size}, port);
+  auto* const bytes = static_cast<uint8_t*>(memory);
+  memset(bytes + layout.series, 0, layout.parcels - layout.series);
+  *device = new (memory) Device(layout, {bytes, size}, port);
   return LAM_OK;
 }
 
 // Three large functions stay apart, this, build() and the uplink's tick(): with -flto all would become one that calls
 // them, with more than the registers hold.
 LAMBDA_ONE_COPY Device::Device(const Layout& layout, std::span<uint8_t> memory, const lam_port& port)
-    : series_(empty<Series>(&memory[layout.series], layout.config.series_max)),
-      slots_(empty<Slot>(&memory[layout.slots], layout.config.parcels_max)),
+    : series_(empty<Series>(&memory[layout.series])),
+      slots_(empty<Slot>(&memory[layout.slots])),
       parcels_(&memory[layout.parcels]),
       scratch_(&memory[layout.scratch]),
       scratch_bytes_(layout.scratch_bytes),
@@ -153,21 +155,12 @@ LAMBDA_ONE_COPY Device::Device(const Layout& layout, std::span<uint8_t> memory, 
       hash_{port.sha256_start, port.sha256_update, port.sha256_finish},
       store_(memory.subspan(layout.arena), layout.store, hash_, draw(this)),
       uplink_(*this, {this, publish_up, draw}, uplink_options(config_),
-              {empty<UplinkParcel>(&memory[layout.table], layout.table_places), layout.table_places}) {
-  Boot& first = boots_[0];
-  first.id = store_.boot();
-  first.order = boots_begun_ = 1;
+              {empty<UplinkParcel>(&memory[layout.table]), layout.table_places}) {
+  clock_read_ms_ = mono_ms();
   int64_t utc_ms = 0;
-  const int64_t mono = mono_ms();
-  clock_read_ms_ = mono;
-  if (port_.utc_ms != nullptr && port_.utc_ms(port_.context, &utc_ms)) {
-    first.started_ms = utc_ms;
-    clock_offset_ms_ = utc_ms - mono;
-  } else {
-    clock_relative_ = true;
-    clock_offset_ms_ = -mono;
-    note_clock(true, 0, false);
-  }
+  clock_relative_ = port_.utc_ms == nullptr || !port_.utc_ms(port_.context, &utc_ms);
+  clock_offset_ms_ = utc_ms - clock_read_ms_;
+  start_boot(0, store_.boot());
 }
 
 // Never 0, which means "none" in boots and nonces.
@@ -226,12 +219,15 @@ lam_status Device::append(lam_series ref, lam_type type, uint64_t bits) {
   const lam_series_spec* known = spec(ref);
   if (known == nullptr) return LAM_E_INVALID;
   if (known->type != type) return LAM_E_TYPE;
-  return append_at(ref, now_ms(), bits);
+  return keep(ref, {now_ms(), bits});
 }
 
 lam_status Device::append_at(lam_series ref, int64_t time_ms, uint64_t bits) {
-  if (spec(ref) == nullptr) return LAM_E_INVALID;
-  if (store_.append(ref, {time_ms, bits}).result == StoreResult::kOk) return LAM_OK;
+  return spec(ref) != nullptr ? keep(ref, {time_ms, bits}) : LAM_E_INVALID;
+}
+
+lam_status Device::keep(lam_series ref, Point point) {
+  if (store_.append(ref, point).result == StoreResult::kOk) return LAM_OK;
   ++points_rejected_;
   return LAM_E_MEMORY;
 }
@@ -255,7 +251,7 @@ void Device::follow_clock() {
   if (clock_relative_ || steps) {
     // The past of a segment without a clock gets its offset now, and what follows needs none.
     if (clock_relative_) note_past(utc_ms);
-    begin_clock(offset_ms);
+    begin_clock(offset_ms, mono);
     return;
   }
   const int64_t passed = mono - clock_read_ms_;
@@ -269,12 +265,12 @@ void Device::follow_clock() {
 }
 
 // A segment of the wall clock.
-void Device::begin_clock(int64_t offset_ms) {
+void Device::begin_clock(int64_t offset_ms, int64_t mono) {
   ++clock_segment_;
   store_.set_clock(clock_segment_);
   clock_relative_ = false;
   clock_offset_ms_ = offset_ms;
-  clock_read_ms_ = mono_ms();
+  clock_read_ms_ = mono;
   note_clock(false, 0, true);
 }
 

@@ -89,6 +89,7 @@ class Device final : private Shelf {
   static constexpr size_t kPendingGapsMax = 16;
   static constexpr size_t kClocksMax = 4;
   static constexpr int kAnyBoot = -1;
+  static constexpr int kNoBoot = SeriesStore::kBootsMax;
 
   struct Series {
     const lam_series_spec* spec;
@@ -101,47 +102,61 @@ class Device final : private Shelf {
     uint64_t previous = 0;
     uint32_t order = 0;      // boots begin 1, 2, 3 ...; 0: a free place
     int64_t started_ms = 0;  // UTC, 0: not known then
-    uint64_t next_seq = 1;
+    uint64_t next_seq = 0;
     bool has_digest = false;
     bool has_signature = false;
-    uint8_t digest[kDigestBytes];        // of the last parcel, if there is one
-    uint8_t signature[kSignatureBytes];  // of the hello, if there is one
+    uint8_t digest[kDigestBytes] = {};        // of the last parcel, if there is one
+    uint8_t signature[kSignatureBytes] = {};  // of the hello, if there is one
   };
   struct Slot {
     enum class State : uint8_t { kFree, kHeld, kRefused };
     State state = State::kFree;
-    uint8_t boot = 0;  // place in boots_
+    uint8_t boot = 0;      // place in boots_
+    bool in_plan = false;  // what it held is named in the parcel being built
     uint32_t bytes = 0;
     uint32_t points = 0;
     uint64_t seq = 0;
+  };
+  // The parcels of a boot that are held.
+  struct Waiting {
+    uint64_t floor_seq;  // lower ones will not come any more
+    uint32_t parcels, bytes;
+  };
+  // Points that are gone and that no parcel has named yet.
+  struct PendingGap : GapView {
+    // All zero, so that many are made at once.
+    constexpr PendingGap() : PendingGap({0, 0, 0, GapReason()}, 0) {}
+    constexpr PendingGap(const GapView& gap, uint8_t place) : GapView(gap), boot(place) {}
+    uint8_t boot;  // place in boots_
   };
   // A clock segment whose record has to reach the gateway.
   struct Clock {
     ClockView view;
     uint8_t boot = 0;  // place in boots_
     bool used = false;
-    bool to_send = false;
-    bool goes_with(uint8_t parcel_boot) const { return used && to_send && boot == parcel_boot; }
+    bool to_send = false;  // only what is used
+    bool goes_with(int parcel_boot) const { return to_send && boot == parcel_boot; }
   };
   // What a parcel is going to hold, beside the plan's sizes.
   struct Choice {
-    uint8_t boot = 0;
+    int boot = 0;                // place in boots_
     bool declares_only = false;  // asked for by the gateway: these go alone and may take the last slot
-    uint64_t gaps_of = 0;        // the boot whose gaps_ it names: its own, or none
+    bool names_refused = false;  // what slots held that were refused
+    int names_of = kNoBoot;      // the boot whose gaps_ and refused slots it names: its own, or none
     uint32_t blocks = 0;         // so many of the boot's oldest loose ones
-    uint32_t refused = 0;        // bits of slots whose points it names
   };
   struct Layout;
   class Named;
 
   Device(const Layout& layout, std::span<uint8_t> memory, const lam_port& port);
 
+  lam_status keep(lam_series ref, Point point);  // the series is known
   int64_t mono_ms() const { return port_.mono_ms(port_.context); }
   static uint64_t draw(void* context);
   static bool sign(void* context, const uint8_t digest[kDigestBytes], uint8_t signature[kSignatureBytes]);
 
   // Time: device.cpp.
-  void begin_clock(int64_t offset_ms);
+  void begin_clock(int64_t offset_ms, int64_t mono);
   void note_clock(bool relative, int64_t offset_ms, bool known);
   void note_past(int64_t utc_ms);
   void follow_clock();
@@ -149,14 +164,17 @@ class Device final : private Shelf {
   // Parcels: device_parcels.cpp.
   Boot& present() { return boots_[present_]; }
   const Boot& present() const { return boots_[present_]; }
+  std::span<Series> all_series() const { return {series_, store_.series_count()}; }
   int find_boot(uint64_t id) const;
   void begin_boot();
-  bool in_use(uint8_t boot) const;
+  void start_boot(int place, uint64_t id);
+  bool in_use(int boot) const;
   int64_t build_due(int64_t mono);
   bool build();
   bool choose_boot(Choice* choice) const;
   void choose(ParcelPlan* plan, Choice* choice);
-  void choose_wanted(ParcelPlan* plan, uint8_t boot);
+  bool plan_declaration(ParcelPlan* plan, lam_series ref) const;
+  void choose_wanted(ParcelPlan* plan, int boot);
   void choose_blocks(ParcelPlan* plan, Choice* choice);
   std::span<const uint8_t> write(const ParcelHead& head, const ParcelPlan& plan, const Choice& choice,
                                  std::span<uint8_t> space, uint8_t digest[kDigestBytes]);
@@ -167,21 +185,23 @@ class Device final : private Shelf {
   bool next_loose(int boot, SealedBlock* block) const;
   // The next of those that the gateways take.
   bool next_ready(int boot, SealedBlock* block) const;
-  bool enough_loose(bool* any) const;
+  size_t loose_bytes() const;  // of what may go, no more than fills a parcel
   int wanted_boot() const;
   BlockCodings codings() const {
     return kFurtherCodecs ? BlockCodings(config_.codecs, config_.codec_count) : BlockCodings();
   }
   void choose_codec(lam_series ref);
-  uint64_t floor_of(uint8_t boot) const;
+  Waiting waiting_of(int boot) const;
   Slot* next_slot(const Slot* after, Slot::State state, int boot = kAnyBoot) const;
-  bool held(uint8_t boot) const { return next_slot(nullptr, Slot::State::kHeld, boot) != nullptr; }
-  Slot* find_slot(ParcelKey key);
-  Slot* free_slot(const Choice& choice);
+  bool held(int boot) const { return next_slot(nullptr, Slot::State::kHeld, boot) != nullptr; }
+  Slot* next_held(const Slot* after, uint64_t boot, const SeqRange& range) const;
+  Slot* find_slot(ParcelKey key) const;
+  Slot* free_slot(const Choice& choice) const;
   uint8_t* space_of(const Slot& slot) const;  // parcel_bytes_max
   std::span<const uint8_t> message_of(const Slot& slot) const { return {space_of(slot), slot.bytes}; }
   void take_gaps();
-  void forget_declared(uint8_t boot);
+  void keep_gap(const StoreGap& gap);
+  void forget_declared(int boot);
 
   bool next(Lane lane, ParcelKey after, ParcelKey* key, size_t* bytes) override;
   std::span<const uint8_t> read(ParcelKey key) override;
@@ -231,7 +251,7 @@ class Device final : private Shelf {
   SeriesStore store_;
   UplinkMachine uplink_;
   Clock clocks_[kClocksMax];  // of the last segments; the oldest makes room
-  StoreGap gaps_[kPendingGapsMax];
+  PendingGap gaps_[kPendingGapsMax];
 };
 
 }  // namespace lambda

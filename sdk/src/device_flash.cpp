@@ -203,7 +203,10 @@ void DeviceFlash::write_gap(SnapshotWriter* out, const StoreGap& gap) const {
 void DeviceFlash::write_gaps(SnapshotWriter* out) const {
   StoreGap of_store;
   for (uint32_t i = 0; device_.store_.gap(i, &of_store); ++i) write_gap(out, of_store);
-  for (size_t i = 0; i < device_.gap_count_; ++i) write_gap(out, device_.gaps_[i]);
+  for (size_t i = 0; i < device_.gap_count_; ++i) {
+    const Device::PendingGap& gap = device_.gaps_[i];
+    write_gap(out, {device_.boots_[gap.boot].id, gap.ref, gap.first_ordinal, gap.count});
+  }
   for (uint32_t i = 0; i < lost_count_; ++i) write_gap(out, lost_[i]);
 }
 
@@ -356,7 +359,7 @@ void DeviceFlash::note_what_goes() {
   size_t size = head + 1;
   uint8_t clocks = 0;
   for (const Device::Clock& clock : device_.clocks_) {
-    if (!clock.used || !clock.to_send || clock.boot != device_.present_) continue;
+    if (!clock.goes_with(device_.present_)) continue;
     ++clocks;
     size += put_varint(raw + size, clock.view.segment);
     raw[size++] = (clock.view.relative ? snapshot_flag::kRelative : 0) | (clock.view.known ? snapshot_flag::kKnown : 0);
@@ -389,7 +392,7 @@ void DeviceFlash::name_lost() {
       ++counters_.gaps_forgotten;
       continue;
     }
-    device_.gaps_[device_.gap_count_++] = gap;
+    device_.keep_gap(gap);
   }
 }
 

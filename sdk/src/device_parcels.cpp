@@ -16,12 +16,8 @@ constexpr int64_t kSignAgainMs = 1'000;
 constexpr int64_t kGapParcelMs = 10'000;  // parcels of nothing but gaps come at most so often
 constexpr size_t kNearlyFullBytes = 512;  // a parcel that lacks no more than this need not wait for more
 
-uint8_t bit(uint8_t boot) {
+uint8_t bit(int boot) {
   return static_cast<uint8_t>(1u << boot);
-}
-
-GapView memory_gap(const StoreGap& gap) {
-  return {gap.ref, gap.first_ordinal, gap.count, GapReason::kMemory};
 }
 
 }  // namespace
@@ -29,32 +25,29 @@ GapView memory_gap(const StoreGap& gap) {
 // Walks over the points that a parcel of ours names, in blocks and gaps.
 class Device::Named {
  public:
-  Named(const Device& device, const Slot& slot) : in_(parcel_of(device.message_of(slot))) {}
+  Named(const Device& device, const Slot& slot) : in_(device.message_of(slot)) {
+    in_.next();  // the parcel, all that the message is
+    in_ = wire::FieldReader(in_.bytes());
+  }
 
   // Until the next call; null at the end. A block's points are a gap of what was refused.
   const GapView* next() {
     while (const uint32_t tag = in_.next()) {
-      gap_ = GapView();
-      if (tag == lambda_v1_Parcel_gaps_tag && wire::read_fields(in_.bytes(), kGapShape, &gap_)) return &gap_;
-      if (tag != lambda_v1_Parcel_blocks_tag) continue;
-      BlockInfo info;
-      read_own_info(in_.bytes(), 0, &info);
-      gap_ = {info.ref, info.first_ordinal, info.count, GapReason::kRefused};
-      return &gap_;
+      if (tag == lambda_v1_Parcel_gaps_tag) {
+        new (&gap_) GapView;
+        if (wire::read_fields(in_.bytes(), kGapShape, &gap_)) return &gap_;
+      }
+      if (tag == lambda_v1_Parcel_blocks_tag) {
+        BlockInfo info;
+        read_own_info(in_.bytes(), 0, &info);
+        gap_ = {info.ref, info.first_ordinal, info.count, GapReason::kRefused};
+        return &gap_;
+      }
     }
     return nullptr;
   }
 
  private:
-  static std::span<const uint8_t> parcel_of(std::span<const uint8_t> up) {
-    wire::FieldReader outer(up);
-    std::span<const uint8_t> parcel;
-    while (const uint32_t tag = outer.next()) {
-      if (tag == lambda_v1_Up_parcel_tag) parcel = outer.bytes();
-    }
-    return parcel;
-  }
-
   wire::FieldReader in_;
   GapView gap_;
 };
@@ -68,12 +61,12 @@ int Device::find_boot(uint64_t id) const {
   return -1;
 }
 
-bool Device::in_use(uint8_t boot) const {
+bool Device::in_use(int boot) const {
   if (boots_[boot].order == 0) return false;
   if (boot == present_) return true;
   if (held(boot) || next_slot(nullptr, Slot::State::kRefused, boot) != nullptr) return true;
   for (size_t i = 0; i < gap_count_; ++i) {
-    if (gaps_[i].boot == boots_[boot].id) return true;
+    if (gaps_[i].boot == boot) return true;
   }
   SealedBlock block;
   return store_.gap_count() > 0 || next_loose(boot, &block);
@@ -82,23 +75,30 @@ bool Device::in_use(uint8_t boot) const {
 // The store and the table of boots have as many places; a device that was told to begin anew so often, and got rid of
 // nothing, goes on with the boot it has and is told again.
 void Device::begin_boot() {
-  uint8_t place = 0;
-  while (place < SeriesStore::kBootsMax && in_use(place)) ++place;
-  if (place == SeriesStore::kBootsMax) return;
+  int place = 0;
+  while (place < kNoBoot && in_use(place)) ++place;
+  if (place == kNoBoot) return;
   const uint64_t id = draw(this);
   if (find_boot(id) >= 0 || !store_.new_boot(id)) return;
-  const uint64_t previous = present().id;
   forget_declared(place);
   for (Clock& clock : clocks_) {
-    if (clock.boot == place) clock.used = false;
+    if (clock.boot == place) clock.used = clock.to_send = false;
   }
-  present_ = place;
-  Boot& boot = *new (&boots_[place]) Boot;
+  start_boot(place, id);
+}
+
+// The place is free; what follows belongs to this boot.
+void Device::start_boot(int place, uint64_t id) {
+  const uint64_t previous = present().id;
+  present_ = static_cast<uint8_t>(place);
+  Boot& boot = boots_[place];
+  boot = Boot();
   boot.id = id;
   boot.previous = previous;
   boot.order = ++boots_begun_;
-  const int64_t mono = mono_ms();
+  boot.next_seq = 1;
   clock_segment_ = 0;
+  const int64_t mono = mono_ms();
   if (clock_relative_) {
     clock_offset_ms_ = -mono;
     note_clock(true, 0, false);
@@ -107,21 +107,22 @@ void Device::begin_boot() {
   }
 }
 
-void Device::forget_declared(uint8_t boot) {
-  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
-    series_[ref - 1].declared &= static_cast<uint8_t>(~bit(boot));
-    series_[ref - 1].wanted &= static_cast<uint8_t>(~bit(boot));
+void Device::forget_declared(int boot) {
+  for (Series& series : all_series()) {
+    series.declared &= static_cast<uint8_t>(~bit(boot));
+    series.wanted &= static_cast<uint8_t>(~bit(boot));
   }
 }
 
-// Lower seqs will not come any more.
-uint64_t Device::floor_of(uint8_t boot) const {
-  uint64_t floor = boots_[boot].next_seq;
+Device::Waiting Device::waiting_of(int boot) const {
+  Waiting waiting{boots_[boot].next_seq, 0, 0};
   const Slot* slot = nullptr;
   while ((slot = next_slot(slot, Slot::State::kHeld, boot)) != nullptr) {
-    if (slot->seq < floor) floor = slot->seq;
+    if (slot->seq < waiting.floor_seq) waiting.floor_seq = slot->seq;
+    waiting.parcels += 1;
+    waiting.bytes += slot->bytes;
   }
-  return floor;
+  return waiting;
 }
 
 LAMBDA_ONE_COPY uint8_t* Device::space_of(const Slot& slot) const {
@@ -164,37 +165,29 @@ bool Device::next_ready(int boot, SealedBlock* block) const {
 
 // A boot whose declarations a gateway asked for; -1: none.
 int Device::wanted_boot() const {
-  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
-    if (series_[ref - 1].wanted != 0) return __builtin_ctz(series_[ref - 1].wanted);
+  for (const Series& series : all_series()) {
+    if (series.wanted != 0) return __builtin_ctz(series.wanted);
   }
   return -1;
 }
 
-// Whether what is loose, and may go, fills a parcel.
-bool Device::enough_loose(bool* any) const {
+// What is loose and may go, or so much of it as fills a parcel.
+size_t Device::loose_bytes() const {
   size_t bytes = 0;
   SealedBlock block;
-  *any = false;
-  while (next_ready(kAnyBoot, &block)) {
-    *any = true;
-    bytes += block.bytes;
-    if (bytes + kNearlyFullBytes >= config_.parcel_bytes_max) return true;
-  }
-  return false;
+  while (bytes + kNearlyFullBytes < config_.parcel_bytes_max && next_ready(kAnyBoot, &block)) bytes += block.bytes;
+  return bytes;
 }
 
 // When a parcel should be built, monotonic; INT64_MAX: something else must happen before.
 int64_t Device::build_due(int64_t mono) {
   if (mono < build_again_ms_) return build_again_ms_;
-  bool any_loose = false;
-  const bool enough = enough_loose(&any_loose);
-  if (!any_loose) flushing_ = loose_waits_ = false;
-  if (any_loose && !loose_waits_) {
-    loose_waits_ = true;
-    loose_since_ms_ = mono;
-  }
-  if (enough || (any_loose && flushing_) || wanted_boot() >= 0) return mono;
-  int64_t due = any_loose ? loose_since_ms_ + config_.parcel_age_ms : INT64_MAX;
+  const size_t loose = loose_bytes();
+  if (loose == 0) flushing_ = false;
+  if (!loose_waits_) loose_since_ms_ = mono;
+  loose_waits_ = loose != 0;
+  if (loose + kNearlyFullBytes >= config_.parcel_bytes_max || flushing_ || wanted_boot() >= 0) return mono;
+  int64_t due = loose_waits_ ? loose_since_ms_ + config_.parcel_age_ms : INT64_MAX;
   const bool any_gap = gap_count_ > 0 || next_slot(nullptr, Slot::State::kRefused) != nullptr;
   if (any_gap && gap_parcel_ms_ < due) due = gap_parcel_ms_;
   return due;
@@ -206,18 +199,20 @@ bool Device::choose_boot(Choice* choice) const {
   choice->declares_only = boot >= 0;
   SealedBlock block;
   if (boot < 0 && next_ready(kAnyBoot, &block)) boot = find_boot(block.info.boot);
-  if (boot < 0 && gap_count_ > 0) boot = find_boot(gaps_[0].boot);
+  if (boot < 0 && gap_count_ > 0) boot = gaps_[0].boot;
   const Slot* const refused = next_slot(nullptr, Slot::State::kRefused);
   if (boot < 0 && refused != nullptr) boot = refused->boot;
   if (boot < 0) return false;
-  choice->boot = static_cast<uint8_t>(boot);
-  if (!choice->declares_only) choice->gaps_of = boots_[boot].id;
+  choice->boot = boot;
+  if (!choice->declares_only) choice->names_of = choice->boot;
   return true;
 }
 
 DeclarationView Device::declaration_of(lam_series ref, LabelView labels[LAM_LABELS_MAX]) const {
   const lam_series_spec& spec = *series_[ref - 1].spec;
-  for (size_t i = 0; i < spec.label_count; ++i) labels[i] = {spec.labels[i].name, spec.labels[i].value};
+  for (size_t i = 0; i < spec.label_count; ++i) {
+    new (&labels[i]) LabelView{spec.labels[i].name, spec.labels[i].value};
+  }
   return {ref,
           spec.name,
           {labels, spec.label_count},
@@ -227,72 +222,71 @@ DeclarationView Device::declaration_of(lam_series ref, LabelView labels[LAM_LABE
           spec.unit != nullptr ? spec.unit : ""};
 }
 
-void Device::choose_wanted(ParcelPlan* plan, uint8_t boot) {
+bool Device::plan_declaration(ParcelPlan* plan, lam_series ref) const {
   LabelView labels[LAM_LABELS_MAX];
+  return plan->add(declaration_of(ref, labels));
+}
+
+void Device::choose_wanted(ParcelPlan* plan, int boot) {
   for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
     Series& series = series_[ref - 1];
     if ((series.wanted & bit(boot)) == 0) continue;
-    if (!plan->add(declaration_of(ref, labels))) return;
+    if (!plan_declaration(plan, ref)) return;
     series.in_plan = true;
   }
 }
 
 // The oldest blocks of the boot that fit, each series declared with its first, each thinned block with its gap.
 void Device::choose_blocks(ParcelPlan* plan, Choice* choice) {
-  LabelView labels[LAM_LABELS_MAX];
   SealedBlock block;
   while (next_ready(choice->boot, &block)) {
     Series& series = series_[block.info.ref - 1];
     const bool declared = (series.declared & bit(choice->boot)) != 0 || series.in_plan;
     const ParcelPlan before = *plan;
-    const bool fits = (declared || plan->add(declaration_of(block.info.ref, labels))) && plan->add_block(block.bytes);
+    const bool fits = (declared || plan_declaration(plan, block.info.ref)) && plan->add_block(block.bytes);
     if (!fits || (config_.pressure != nullptr && !config_.pressure->plan(block, plan))) {
       *plan = before;
       return;
     }
-    series.in_plan = series.in_plan || !declared;
+    if (!declared) series.in_plan = true;
     ++choice->blocks;
   }
 }
 
 void Device::choose(ParcelPlan* plan, Choice* choice) {
-  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) series_[ref - 1].in_plan = false;
+  for (Series& series : all_series()) series.in_plan = false;
   for (const Clock& clock : clocks_) {
     if (clock.goes_with(choice->boot)) LAMBDA_EXPECT(plan->add(clock.view));
   }
-  if (choice->declares_only) {
-    choose_wanted(plan, choice->boot);
-    return;
-  }
   for (size_t i = 0; i < gap_count_; ++i) {
-    if (gaps_[i].boot == choice->gaps_of) LAMBDA_EXPECT(plan->add(memory_gap(gaps_[i])));
+    if (gaps_[i].boot == choice->names_of) LAMBDA_EXPECT(plan->add(gaps_[i]));
   }
-  const Slot* slot = nullptr;
-  while ((slot = next_slot(slot, Slot::State::kRefused, choice->boot)) != nullptr) {
+  Slot* slot = nullptr;
+  while ((slot = next_slot(slot, Slot::State::kRefused, choice->names_of)) != nullptr) {
     // All that it held or nothing, so that the slot is free afterwards.
     ParcelPlan with = *plan;
-    bool fits = true;
     Named named(*this, *slot);
-    while (const GapView* const gap = fits ? named.next() : nullptr) fits = with.add(*gap);
-    if (!fits) continue;
+    const GapView* gap = nullptr;
+    while ((gap = named.next()) != nullptr && with.add(*gap)) {
+    }
+    slot->in_plan = gap == nullptr;
+    if (!slot->in_plan) continue;
     *plan = with;
-    choice->refused |= 1u << (slot - slots_);
+    choice->names_refused = true;
   }
-  choose_blocks(plan, choice);
+  if (choice->declares_only) {
+    choose_wanted(plan, choice->boot);
+  } else {
+    choose_blocks(plan, choice);
+  }
 }
 
 // One slot is kept for declarations, without which what is in the others may never be taken; and for naming what was
 // refused when all others hold just that.
-Device::Slot* Device::free_slot(const Choice& choice) {
-  Slot* found = nullptr;
-  size_t free = 0, held = 0;
-  for (size_t i = 0; i < config_.parcels_max; ++i) {
-    if (slots_[i].state == Slot::State::kHeld) ++held;
-    if (slots_[i].state != Slot::State::kFree) continue;
-    if (found == nullptr) found = &slots_[i];
-    ++free;
-  }
-  return free > 1 || choice.declares_only || (held == 0 && choice.refused != 0) ? found : nullptr;
+Device::Slot* Device::free_slot(const Choice& choice) const {
+  Slot* const free = next_slot(nullptr, Slot::State::kFree);
+  if (free == nullptr || choice.declares_only || next_slot(free, Slot::State::kFree) != nullptr) return free;
+  return choice.names_refused && next_slot(nullptr, Slot::State::kHeld) == nullptr ? free : nullptr;
 }
 
 // Builds one parcel into a free slot. False: none was built.
@@ -306,7 +300,7 @@ LAMBDA_ONE_COPY bool Device::build() {
                         boot.id,
                         boot.next_seq,
                         mono + clock_offset_ms_,
-                        floor_of(choice.boot),
+                        waiting_of(choice.boot).floor_seq,
                         boot.has_digest ? boot.digest : nullptr};
   ParcelPlan plan(head, config_.parcel_bytes_max);
   choose(&plan, &choice);
@@ -321,7 +315,7 @@ LAMBDA_ONE_COPY bool Device::build() {
   }
   slot->points = commit(choice);
   slot->state = Slot::State::kHeld;
-  slot->boot = choice.boot;
+  slot->boot = static_cast<uint8_t>(choice.boot);
   slot->bytes = static_cast<uint32_t>(message.size());
   slot->seq = boot.next_seq++;
   boot.has_digest = true;
@@ -345,13 +339,15 @@ std::span<const uint8_t> Device::write(const ParcelHead& head, const ParcelPlan&
     LAMBDA_EXPECT(size == block.bytes);
     parcel.block(block.info, block.root, {scratch_, size});
   }
-  if (config_.pressure != nullptr) config_.pressure->tell(*this, choice.boot, choice.blocks, &parcel);
+  if (config_.pressure != nullptr)
+    config_.pressure->tell(*this, static_cast<uint8_t>(choice.boot), choice.blocks, &parcel);
   for (size_t i = 0; i < gap_count_; ++i) {
-    if (gaps_[i].boot == choice.gaps_of) parcel.gap(memory_gap(gaps_[i]));
+    if (gaps_[i].boot == choice.names_of) parcel.gap(gaps_[i]);
   }
-  for (size_t i = 0; i < config_.parcels_max; ++i) {
-    if ((choice.refused >> i & 1) == 0) continue;
-    Named named(*this, slots_[i]);
+  const Slot* slot = nullptr;
+  while ((slot = next_slot(slot, Slot::State::kRefused, choice.names_of)) != nullptr) {
+    if (!slot->in_plan) continue;
+    Named named(*this, *slot);
     while (const GapView* const gap = named.next()) parcel.gap(*gap);
   }
   for (const Clock& clock : clocks_) {
@@ -362,8 +358,7 @@ std::span<const uint8_t> Device::write(const ParcelHead& head, const ParcelPlan&
 
 // The parcel stands: what is in it is taken off the lists. Returns its points.
 uint32_t Device::commit(const Choice& choice) {
-  for (uint32_t ref = 1; ref <= store_.series_count(); ++ref) {
-    Series& series = series_[ref - 1];
+  for (Series& series : all_series()) {
     if (!series.in_plan) continue;
     series.declared |= bit(choice.boot);
     series.wanted &= static_cast<uint8_t>(~bit(choice.boot));
@@ -377,11 +372,12 @@ uint32_t Device::commit(const Choice& choice) {
   }
   size_t kept = 0;
   for (size_t i = 0; i < gap_count_; ++i) {
-    if (gaps_[i].boot != choice.gaps_of) gaps_[kept++] = gaps_[i];
+    if (gaps_[i].boot != choice.names_of) gaps_[kept++] = gaps_[i];
   }
   gap_count_ = kept;
-  for (size_t i = 0; i < config_.parcels_max; ++i) {
-    if ((choice.refused >> i & 1) != 0) slots_[i] = Slot();
+  Slot* slot = nullptr;
+  while ((slot = next_slot(slot, Slot::State::kRefused, choice.names_of)) != nullptr) {
+    if (slot->in_plan) *slot = Slot();
   }
   for (Clock& clock : clocks_) {
     if (clock.boot == choice.boot) clock.to_send = false;
@@ -390,18 +386,32 @@ uint32_t Device::commit(const Choice& choice) {
 }
 
 void Device::take_gaps() {
-  while (gap_count_ < kPendingGapsMax && store_.take_gap(&gaps_[gap_count_])) ++gap_count_;
+  StoreGap gap;
+  while (gap_count_ < kPendingGapsMax && store_.take_gap(&gap)) keep_gap(gap);
+}
+
+// There is a place for it, and its boot is known.
+void Device::keep_gap(const StoreGap& gap) {
+  const int place = find_boot(gap.boot);
+  LAMBDA_EXPECT(place >= 0);
+  gaps_[gap_count_++] = {{gap.ref, gap.first_ordinal, gap.count, GapReason::kMemory}, static_cast<uint8_t>(place)};
 }
 
 // ---- The shelf
 
-Device::Slot* Device::find_slot(ParcelKey key) {
-  const int place = find_boot(key.boot);
-  Slot* slot = nullptr;
-  while (place >= 0 && (slot = next_slot(slot, Slot::State::kHeld, place)) != nullptr) {
-    if (slot->seq == key.seq) return slot;
+// The next behind `after` that is held and has a seq in the range; null: no more.
+Device::Slot* Device::next_held(const Slot* after, uint64_t boot, const SeqRange& range) const {
+  const int place = find_boot(boot);
+  if (place < 0) return nullptr;
+  Slot* slot = next_slot(after, Slot::State::kHeld, place);
+  while (slot != nullptr && (slot->seq < range.first || slot->seq > range.last)) {
+    slot = next_slot(slot, Slot::State::kHeld, place);
   }
-  return nullptr;
+  return slot;
+}
+
+Device::Slot* Device::find_slot(ParcelKey key) const {
+  return next_held(nullptr, key.boot, {key.seq, key.seq});
 }
 
 // Everything here was made since the start, so the backlog lane is empty.
@@ -410,6 +420,7 @@ bool Device::next(Lane lane, ParcelKey after, ParcelKey* key, size_t* bytes) {
   const int after_boot = after.seq != 0 ? find_boot(after.boot) : -1;
   const uint32_t after_order = after_boot >= 0 ? boots_[after_boot].order : 0;
   const Slot* best = nullptr;
+  uint32_t best_order = 0;
   const auto before = [](uint32_t order, uint64_t seq, uint32_t other_order, uint64_t other_seq) {
     return order < other_order || (order == other_order && seq < other_seq);
   };
@@ -417,7 +428,9 @@ bool Device::next(Lane lane, ParcelKey after, ParcelKey* key, size_t* bytes) {
   while ((slot = next_slot(slot, Slot::State::kHeld)) != nullptr) {
     const uint32_t order = boots_[slot->boot].order;
     if (!before(after_order, after.seq, order, slot->seq)) continue;
-    if (best == nullptr || before(order, slot->seq, boots_[best->boot].order, best->seq)) best = slot;
+    if (best != nullptr && !before(order, slot->seq, best_order, best->seq)) continue;
+    best = slot;
+    best_order = order;
   }
   if (best == nullptr) return false;
   *key = {boots_[best->boot].id, best->seq};
@@ -433,9 +446,8 @@ std::span<const uint8_t> Device::read(ParcelKey key) {
 bool Device::boot(size_t index, uint64_t* boot) {
   *boot = present().id;
   if (index == 0) return true;
-  for (uint8_t place = 0; place < SeriesStore::kBootsMax; ++place) {
-    if (place == present_ || boots_[place].order == 0) continue;
-    if (!held(place) || --index > 0) continue;
+  for (int place = 0; place < kNoBoot; ++place) {
+    if (place == present_ || !held(place) || --index > 0) continue;
     *boot = boots_[place].id;
     return true;
   }
@@ -446,33 +458,26 @@ std::span<const uint8_t> Device::hello(uint64_t id, uint64_t nonce) {
   const int place = find_boot(id);
   if (place < 0) return {};
   Boot& boot = boots_[place];
-  HelloView hello;
-  hello.site = config_.site;
-  hello.device = config_.device;
-  hello.boot = boot.id;
-  hello.previous_boot = boot.previous;
-  hello.started_ms = boot.started_ms;
+  const Waiting waiting = waiting_of(place);
+  HelloView hello{.site = config_.site,
+                  .device = config_.device,
+                  .boot = id,
+                  .previous_boot = boot.previous,
+                  .started_ms = boot.started_ms,
+                  .signature = boot.signature,
+                  .nonce = nonce,
+                  .next_seq = boot.next_seq,
+                  .floor_seq = waiting.floor_seq,
+                  .backlog_parcels = waiting.parcels,
+                  .backlog_bytes = waiting.bytes,
+                  .software = config_.software};
   if (!boot.has_signature) {
     uint8_t digest[kDigestBytes];
     hello_digest(hash_, hello, digest);
     if (!sign(this, digest, boot.signature)) return {};
     boot.has_signature = true;
   }
-  hello.signature = boot.signature;
-  hello.nonce = nonce;
-  hello.sent_ms = clock_relative_ ? 0 : mono_ms() + clock_offset_ms_;
-  hello.next_seq = boot.next_seq;
-  hello.floor_seq = boot.next_seq;
-  uint32_t parcels = 0, bytes = 0;
-  const Slot* slot = nullptr;
-  while ((slot = next_slot(slot, Slot::State::kHeld, place)) != nullptr) {
-    parcels += 1;
-    bytes += slot->bytes;
-    if (slot->seq < hello.floor_seq) hello.floor_seq = slot->seq;
-  }
-  hello.backlog_parcels = parcels;
-  hello.backlog_bytes = bytes;
-  hello.software = config_.software;
+  if (!clock_relative_) hello.sent_ms = mono_ms() + clock_offset_ms_;  // signing took its time
   return {scratch_, encode_hello(hello, {scratch_, scratch_bytes_})};
 }
 
@@ -483,14 +488,13 @@ void Device::settled(ParcelKey key) {
 void Device::settled_through(uint64_t id, uint64_t seq) {
   settled_between(id, {0, seq});
   const int place = find_boot(id);
-  if (place >= 0 && seq != UINT64_MAX && boots_[place].next_seq <= seq) boots_[place].next_seq = seq + 1;
+  const uint64_t next_seq = seq + 1;  // 0 where there is none
+  if (place >= 0 && boots_[place].next_seq < next_seq) boots_[place].next_seq = next_seq;
 }
 
 void Device::settled_between(uint64_t id, const SeqRange& range) {
-  const int place = find_boot(id);
   Slot* slot = nullptr;
-  while (place >= 0 && (slot = next_slot(slot, Slot::State::kHeld, place)) != nullptr) {
-    if (slot->seq < range.first || slot->seq > range.last) continue;
+  while ((slot = next_held(slot, id, range)) != nullptr) {
     points_settled_ += slot->points;
     *slot = Slot();
   }
@@ -504,7 +508,7 @@ void Device::refused(ParcelKey key, RefusalCode) {
   points_refused_ += slot->points;
   forget_declared(slot->boot);
   for (Clock& clock : clocks_) {
-    if (clock.boot == slot->boot) clock.to_send = true;
+    if (clock.boot == slot->boot) clock.to_send = clock.used;
   }
   if (Named(*this, *slot).next() != nullptr) {
     slot->state = Slot::State::kRefused;
@@ -517,7 +521,7 @@ void Device::declare(uint64_t id, std::span<const uint32_t> refs) {
   const int place = find_boot(id);
   if (place < 0) return;
   for (const uint32_t ref : refs) {
-    if (ref - 1 < store_.series_count()) series_[ref - 1].wanted |= bit(static_cast<uint8_t>(place));
+    if (ref - 1 < store_.series_count()) series_[ref - 1].wanted |= bit(place);
   }
 }
 

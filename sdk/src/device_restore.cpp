@@ -411,7 +411,9 @@ void DeviceFlash::forget_unsent() {
   }
   points_given_up_ += points;
   device_.store_.count_restored(0 - points);
-  for (Device::Clock& clock : device_.clocks_) clock.used = clock.used && clock.boot == device_.present_;
+  for (Device::Clock& clock : device_.clocks_) {
+    if (clock.boot != device_.present_) clock = Device::Clock();
+  }
   lost_count_ = 0;
 }
 

@@ -18,23 +18,26 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BARE = ROOT / "tests/package/bare"
 MEMORY = ROOT / "sdk/port/bare/memory.c"
+HOLLOW = ROOT / "boards/sizes/hollow_sdk.c"
 NANOPB = ROOT / "third_party/nanopb-0.4.7"
 BOARDS = {"mps2-an385": "Cortex-M3", "mps2-an386": "Cortex-M4F", "mps2-an505": "Cortex-M33"}
 CORES = {"cortex-m3": ["-mfloat-abi=soft"], "cortex-m0plus": ["-mfloat-abi=soft"]}
 # Bytes: whole image on a Cortex-M3; the SDK alone (codec, store, reading, parcels, uplink), linked; hashing and signing
-# alone, linked; the state of one series. Where the SDK should be is 20 KB; until then it may not grow.
-BUDGET = {"image_flash": 144 * 1024, "image_ram": 46 * 1024, "sdk_flash": 27 * 1024, "sdk_flash_lto": 23 * 1024,
+# alone, linked; the state of one series. Of the SDK what the program takes that it is linked with does not count.
+BUDGET = {"image_flash": 144 * 1024, "image_ram": 46 * 1024, "sdk_flash": 25 * 1024, "sdk_flash_lto": 20 * 1024,
           "signing_flash": 18 * 1024, "series_state": 64}
-SDK_FLASH_WANTED = 20 * 1024
-# Of the SDK alone; what no pattern names is told as the rest.
+# Of the SDK alone; what no pattern names is told as the rest, and the program not at all.
+PROGRAM = "the program"
 FEATURES = (("codec, content roots", r"block_(reader|writer)|codec_|crc32c|content_root"),
             ("series store", r"series_store\.cpp"), ("reading on the device", r"series_store_read"),
             ("parcels and messages", r"parcel|message_|wire"), ("uplink", r"uplink|backlog_share"),
             ("device and C API", r"/device\.cpp|lambda_c"),
-            ("C library, compiler", r"lib(c_nano|gcc)\.a"), ("the rest", r"."))
+            ("C library, compiler", r"lib(c_nano|gcc)\.a"), (PROGRAM, r"/(device_main|start)\.c\.o"),
+            ("the rest", r"."))
 # What an image has only when it names it: macros of the program's, and what stands for it in the table.
 QUESTIONS = ("answers to a gateway's questions", ["-DQUESTIONS"])
 REORDER = ("a place for points late by one", ["-DREORDER"])
+COUNTERS = ("the device's counters", ["-DCOUNTERS"])
 CODECS = (("xor32: 32-bit floats", ["-DCODEC=lam_codec_xor32"]), ("slope64: counters", ["-DCODEC=lam_codec_slope64"]),
           ("runs64: states", ["-DCODEC=lam_codec_runs64"]))
 # A device's shelf has one lane; the core is measured without the choice of further codecs.
@@ -87,14 +90,15 @@ def parts(map_file, names):
 
 def linked(core, out, name, sources, include, options=(), main_options=()):
     """Compiles `sources`, of which the last is the program, and links them with nothing of an operating system. memcpy
-    and its like are never of the whole program: the compiler calls them after it was made."""
+    and its like are never of the whole program: the compiler calls them after it was made. Nor are hollow functions:
+    nothing would be left of what calls them."""
     out.mkdir(parents=True, exist_ok=True)
     machine = [f"-mcpu={core}", *CORES[core], *SDK_COMPILE]
     objects = []
     for source in sources:
         target = out / f"{source.name}.o"
         cpp = source.suffix == ".cpp"
-        own = main_options if source is sources[-1] else ["-fno-lto"] if source == MEMORY else ()
+        own = main_options if source is sources[-1] else ["-fno-lto"] if source in (MEMORY, HOLLOW) else ()
         run(*CACHE, f"arm-none-eabi-{'g++' if cpp else 'gcc'}", *machine, *(f"-I{folder}" for folder in include),
             *options, *own, *(CPP if cpp else ["-std=gnu11"]), "-c", source, "-o", target)
         objects.append(target)
@@ -122,6 +126,13 @@ def sdk_alone(core, out, options=CORE, main="device_main.c", main_options=()):
     """The SDK and its own memory functions, linked with a program that uses all of it that is not optional."""
     sources = [*sdk_sources(), MEMORY, BARE / "start.c", BARE / main]
     return linked(core, out, "sdk", sources, sdk_include(), options, main_options)
+
+
+def program_alone(core, out):
+    """Bytes of flash of that program itself."""
+    image = linked(core, out, "program", [HOLLOW, MEMORY, BARE / "start.c", BARE / "device_main.c"], sdk_include(), ["-flto"])
+    hollow = sections(out / f"{HOLLOW.name}.o")
+    return flash_of(image) - sum(size for name, size in hollow.items() if name.startswith(".text"))
 
 
 def signing_alone(core, out):
@@ -181,13 +192,14 @@ def measure():
              f"With -flto. At most {BUDGET['image_flash']:,} of flash and {BUDGET['image_ram']:,} of RAM on the Cortex-M3.", "",
              *table(["board", "text", "data", "bss", "flash", "RAM"], images), "Of the first, linked file by file, without -flto:", "",
              *table(["part", "flash", "RAM"], [(name, *size) for name, size in details.items()])]
-    sdk, whole_program, signing, optional = {}, {}, {}, collections.defaultdict(list)
+    sdk, program, whole_program, signing, optional = {}, {}, {}, {}, collections.defaultdict(list)
     for core in CORES:
         out = ROOT / "build" / "sizes" / core
         sdk[core] = sdk_alone(core, out)
-        whole_program[core] = flash_of(sdk_alone(core, out / "lto", [*CORE, "-flto"]))
+        program[core] = program_alone(core, out / "program")
+        whole_program[core] = flash_of(sdk_alone(core, out / "lto", [*CORE, "-flto"])) - program[core]
         core_flash = flash_of(sdk[core])
-        for name, main in (("snapshots in flash", "flash_main.c"), QUESTIONS, REORDER):
+        for name, main in (("snapshots in flash", "flash_main.c"), QUESTIONS, REORDER, COUNTERS):
             program = {"main": main} if isinstance(main, str) else {"main_options": main}
             optional[name].append(flash_of(sdk_alone(core, out / "optional", **program)) - core_flash)
         choice = flash_of(sdk_alone(core, out / "codecs", ()))
@@ -197,15 +209,14 @@ def measure():
             optional[name].append(flash_of(image) - choice)
         signing[core] = signing_alone(core, out)
     of = [parts(image.with_suffix(".map"), FEATURES) for image in sdk.values()]
-    features = [(name, *(found[name][0] for found in of)) for name, _ in FEATURES]
-    sdk_flash = {core: flash_of(image) for core, image in sdk.items()}
+    features = [(name, *(found[name][0] for found in of)) for name, _ in FEATURES if name != PROGRAM]
+    sdk_flash = {core: flash_of(image) - found[PROGRAM][0] for (core, image), found in zip(sdk.items(), of)}
     signing_flash = {core: flash_of(image) for core, image in signing.items()}
     lines += ["## The SDK alone", "",
               "Codecs of 64-bit floats, of integers and of decimals; series, reading and summaries; parcels, uplink, live",
               "interest, several boots and several gateways. The firmware is compiled with -flto, so that figure counts.",
-              f"Where it should be on a Cortex-M3: {SDK_FLASH_WANTED:,}. "
-              + ("It is there." if whole_program["cortex-m3"] <= SDK_FLASH_WANTED else "It is not there yet.")
-              + " No RAM of its own: all state lies in the arena.", "",
+              f"At most {BUDGET['sdk_flash_lto']:,} on a Cortex-M3. The program that calls it is taken off: what it takes with an",
+              "SDK of empty functions. No RAM of its own: all state lies in the arena.", "",
               *table(["flash of", *CORES], [*features, ("all", *sdk_flash.values()),
                                             ("all, compiled with -flto", *whole_program.values())]),
               "More, each only in images that name it; further codecs beside the choice of them:", "",

@@ -39,31 +39,35 @@ bool is_before(const char* a, const char* b) {
   return static_cast<unsigned char>(*a) < static_cast<unsigned char>(*b);
 }
 
-// A number of the configuration: what 0 stands for, and its bounds.
+// A number of the configuration: where it lies, in words, what 0 stands for, and its bounds, the greatest a power of 2.
 struct Bounds {
-  uint16_t offset, least;
-  uint32_t standard, most;
+  uint8_t word, most_bits;
+  uint16_t least;
+  uint32_t standard;
 };
+#define LAMBDA_WORD(member) (offsetof(lam_config, member) / sizeof(uint32_t))
 constexpr Bounds kBounds[] = {
-    {offsetof(lam_config, series_max), 1, 0, 4096},
-    {offsetof(lam_config, parcels_max), 2, 4, 32},
-    {offsetof(lam_config, parcel_bytes_max), 2048, 2048, 65'536},
-    {offsetof(lam_config, block_bytes_max), 256, 512, 16'384},
-    {offsetof(lam_config, page_bytes), 128, 128, 4096},
-    {offsetof(lam_config, seal_age_ms), 1, 60'000, 600'000},
-    {offsetof(lam_config, parcel_age_ms), 1, 2'000, UINT32_MAX},
-    {offsetof(lam_config, retention_ms), 1, 600'000, UINT32_MAX},
-    {offsetof(lam_config, answer_timeout_ms), 1, 5'000, UINT32_MAX},
-    {offsetof(lam_config, codec_count), 0, 0, kFurtherCodecs ? 8 : 0},
+    {LAMBDA_WORD(series_max), 12, 1, 0},
+    {LAMBDA_WORD(parcels_max), 5, 2, 4},
+    {LAMBDA_WORD(parcel_bytes_max), 16, 2048, 2048},
+    {LAMBDA_WORD(block_bytes_max), 14, 256, 512},
+    {LAMBDA_WORD(page_bytes), 12, 128, 128},
+    {LAMBDA_WORD(seal_age_ms), 31, 1, 60'000},
+    {LAMBDA_WORD(parcel_age_ms), 31, 1, 2'000},
+    {LAMBDA_WORD(retention_ms), 31, 1, 600'000},
+    {LAMBDA_WORD(answer_timeout_ms), 30, 1, 5'000},
 };
+constexpr uint32_t kSealAgeMsMax = 600'000;
+constexpr uint32_t kCodecsMax = kFurtherCodecs ? 8 : 0;
 
 // Puts defaults in; false: the configuration is not valid.
 bool complete(lam_config* config) {
   for (const Bounds& bounds : kBounds) {
-    uint32_t& value = *reinterpret_cast<uint32_t*>(reinterpret_cast<uint8_t*>(config) + bounds.offset);
+    uint32_t& value = reinterpret_cast<uint32_t*>(config)[bounds.word];
     if (value == 0) value = bounds.standard;
-    if (value < bounds.least || value > bounds.most) return false;
+    if (value < bounds.least || (value - 1) >> bounds.most_bits != 0) return false;
   }
+  if (config->seal_age_ms > kSealAgeMsMax || config->codec_count > kCodecsMax) return false;
   if (config->software == nullptr) config->software = "";
   for (uint32_t i = 0; kFurtherCodecs && i < config->codec_count; ++i) {
     if (config->codecs == nullptr || config->codecs[i] == nullptr) return false;
@@ -96,6 +100,9 @@ UplinkOptions uplink_options(const lam_config& config) {
   options.window_parcels_max = config.parcels_max;
   options.window_bytes_max = config.parcels_max * config.parcel_bytes_max * 2;
   options.answer_timeout_ms = config.answer_timeout_ms;
+  if (options.answer_timeout_ms_max < config.answer_timeout_ms) {
+    options.answer_timeout_ms_max = config.answer_timeout_ms;
+  }
   return options;
 }
 
@@ -153,8 +160,8 @@ LAMBDA_ONE_COPY Device::Device(const Layout& layout, std::span<uint8_t> memory, 
       config_(layout.config),
       port_(port),
       hash_{port.sha256_start, port.sha256_update, port.sha256_finish},
-      store_(memory.subspan(layout.arena), layout.store, hash_, draw(this)),
-      uplink_(*this, {this, publish_up, draw}, uplink_options(config_),
+      store_(layout.store, memory.subspan(layout.arena), hash_, draw(this)),
+      uplink_(uplink_options(config_), *this, {this, publish_up, draw},
               {empty<UplinkParcel>(&memory[layout.table]), layout.table_places}) {
   clock_read_ms_ = mono_ms();
   int64_t utc_ms = 0;
@@ -247,7 +254,7 @@ void Device::follow_clock() {
   const int64_t mono = mono_ms();
   const int64_t offset_ms = utc_ms - mono;
   const int64_t ahead = offset_ms - clock_offset_ms_;
-  const bool steps = ahead > kClockStepMs || ahead < -kClockStepMs;
+  const bool steps = static_cast<uint64_t>(ahead) + kClockStepMs > 2 * kClockStepMs;
   if (clock_relative_ || steps) {
     // The past of a segment without a clock gets its offset now, and what follows needs none.
     if (clock_relative_) note_past(utc_ms);

@@ -36,7 +36,7 @@ class Device;
 // What a device does with thinned blocks, where its owner chose so (device_thinning.cpp): one without does not link it.
 struct DevicePressure {
   const Thinning* thinning;
-  // Makes room in the plan for the gap that goes with a block. False: there is none.
+  // Plans a block with the gap that goes with it. False: they do not fit, and nothing was planned.
   bool (*plan)(const SealedBlock& block, ParcelPlan* plan);
   // Says the gaps that go with the blocks of `boot` that are ready, so many of them.
   void (*tell)(const Device& device, uint8_t boot, uint32_t blocks, ParcelBuilder* parcel);

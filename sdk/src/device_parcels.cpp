@@ -241,14 +241,13 @@ void Device::choose_blocks(ParcelPlan* plan, Choice* choice) {
   SealedBlock block;
   while (next_ready(choice->boot, &block)) {
     Series& series = series_[block.info.ref - 1];
-    const bool declared = (series.declared & bit(choice->boot)) != 0 || series.in_plan;
-    const ParcelPlan before = *plan;
-    const bool fits = (declared || plan_declaration(plan, block.info.ref)) && plan->add_block(block.bytes);
-    if (!fits || (config_.pressure != nullptr && !config_.pressure->plan(block, plan))) {
-      *plan = before;
-      return;
+    if ((series.declared & bit(choice->boot)) == 0 && !series.in_plan) {
+      if (!plan_declaration(plan, block.info.ref)) return;
+      series.in_plan = true;  // also if its block is the next parcel's
     }
-    if (!declared) series.in_plan = true;
+    const bool fits =
+        config_.pressure != nullptr ? config_.pressure->plan(block, plan) : plan->add_block(block.bytes);
+    if (!fits) return;
     ++choice->blocks;
   }
 }

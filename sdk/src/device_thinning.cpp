@@ -14,7 +14,10 @@ GapView gap_of(const SealedBlock& block) {
 class ThinnedParcels {
  public:
   static bool plan(const SealedBlock& block, ParcelPlan* plan) {
-    return block.thinned == 0 || plan->add(gap_of(block));
+    ParcelPlan with = *plan;
+    if (!with.add_block(block.bytes) || (block.thinned != 0 && !with.add(gap_of(block)))) return false;
+    *plan = with;
+    return true;
   }
   static void tell(const Device& device, uint8_t boot, uint32_t blocks, ParcelBuilder* parcel) {
     SealedBlock block;

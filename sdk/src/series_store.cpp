@@ -32,15 +32,19 @@ size_t head_bytes_max(BlockInfo&& info, Point first) {
 
 }  // namespace
 
-SeriesStore::SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& options, const HashPort& hash,
-                         uint64_t boot)
-    : options_(options), hash_(&hash) {
+std::span<uint8_t> SeriesStore::checked(std::span<uint8_t> arena, const SeriesStoreOptions& options) {
   LAMBDA_EXPECT(reinterpret_cast<uintptr_t>(arena.data()) % 8 == 0);
   LAMBDA_EXPECT(options.page_bytes >= 128 && options.page_bytes <= 4096 && options.page_bytes % 8 == 0);
   LAMBDA_EXPECT(options.block_bytes_max >= 256 && options.block_bytes_max <= 16384);
   LAMBDA_EXPECT(options.seal_age_ms > 0 && options.seal_age_ms <= kBlockSpanMsMax && options.retention_ms >= 0);
   LAMBDA_EXPECT(options.series_max > 0 && options.gaps_max > 0);
   LAMBDA_EXPECT(arena.size() >= arena_bytes(options, 2));
+  return arena;
+}
+
+SeriesStore::SeriesStore(const SeriesStoreOptions& options, std::span<uint8_t> arena, const HashPort& hash,
+                         uint64_t boot)
+    : options_(options), hash_(&hash) {
   size_t pages = (arena.size() - fixed_bytes(options)) / (options.page_bytes + sizeof(uint32_t));
   if (arena_bytes(options, pages) > arena.size()) --pages;  // the links' rounding
   if constexpr (SIZE_MAX > UINT32_MAX) {

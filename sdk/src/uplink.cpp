@@ -49,8 +49,15 @@ uint32_t clamp(uint32_t value, uint32_t low, uint32_t high) {
   return value < low ? low : value > high ? high : value;
 }
 
-UplinkOptions bounded(const UplinkOptions& options, size_t table_places) {
-  const size_t places = table_places / 2 < kWindowParcelsMax ? table_places / 2 : kWindowParcelsMax;
+uint32_t kept_for_fresh(uint32_t window_parcels) {
+  return window_parcels / 4 > 1 ? window_parcels / 4 : 1;
+}
+
+}  // namespace
+
+UplinkOptions UplinkMachine::bounded(const UplinkOptions& options, std::span<UplinkParcel> table) {
+  LAMBDA_EXPECT(table.size() >= 4);
+  const size_t places = table.size() / 2 < kWindowParcelsMax ? table.size() / 2 : kWindowParcelsMax;
   UplinkOptions out = options;
   out.window_parcels_max = clamp(options.window_parcels_max, 2, static_cast<uint32_t>(places));
   out.window_bytes_max = clamp(options.window_bytes_max, 2, 1u << 30);
@@ -59,20 +66,12 @@ UplinkOptions bounded(const UplinkOptions& options, size_t table_places) {
   return out;
 }
 
-uint32_t kept_for_fresh(uint32_t window_parcels) {
-  return window_parcels / 4 > 1 ? window_parcels / 4 : 1;
-}
-
-}  // namespace
-
-UplinkMachine::UplinkMachine(Shelf& shelf, UplinkPort port, const UplinkOptions& options, std::span<UplinkParcel> table)
+UplinkMachine::UplinkMachine(const UplinkOptions& options, Shelf& shelf, UplinkPort port, std::span<UplinkParcel> table)
     : shelf_(shelf),
       port_(port),
-      options_(bounded(options, table.size())),
+      options_(options),
       table_(table),
-      share_(options_.window_parcels_max - kept_for_fresh(options_.window_parcels_max)) {
-  LAMBDA_EXPECT(table.size() >= 4);
-}
+      share_(options_.window_parcels_max - kept_for_fresh(options_.window_parcels_max)) {}
 
 // ---- Time
 

@@ -103,7 +103,8 @@ extern const lam_pressure lam_pressure_thin;
 extern const lam_reorder lam_reorder_by_one;
 #define LAM_REORDER (&lam_reorder_by_one)
 
-/* Zero means the default. Texts and the list of codecs are not copied: they must outlive the device. */
+/* Zero means the default. Times are at most 2^31 where nothing else is said. Texts and the list of codecs are not
+ * copied: they must outlive the device. */
 typedef struct lam_config {
   const char* site;           /* [a-z0-9-]{1,64} */
   const char* device;         /* [a-z0-9-]{1,64} */
@@ -116,7 +117,7 @@ typedef struct lam_config {
   uint32_t seal_age_ms;       /* a block is sent at the latest so long after it began: default 60000, at most 600000 */
   uint32_t parcel_age_ms;     /* and waits so long for others to fill a parcel: default 2000 */
   uint32_t retention_ms;      /* what was sent stays readable so long while memory lasts: default 600000 */
-  uint32_t answer_timeout_ms; /* default 5000 */
+  uint32_t answer_timeout_ms; /* at most 2^30, default 5000 */
   const lam_codec* const* codecs; /* of those above; may be null when codec_count is 0 */
   uint32_t codec_count;           /* at most 8 */
   const lam_pressure* pressure;   /* null or LAM_THIN */

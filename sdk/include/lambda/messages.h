@@ -76,8 +76,8 @@ class ParcelPlan {
   uint32_t items_[static_cast<size_t>(ParcelSection::kDone)] = {};
 };
 
-// Writes an Up{parcel} into `space`, which must outlive the builder and hold plan.bytes(). So must the bytes of
-// `head.previous`, which finish() writes. More, fewer or other items than planned are programmer errors and stop the
+// Writes an Up{parcel} into `space`, which must outlive the builder, as `plan` must, and hold plan.bytes(). So must the
+// bytes of `head.previous`, which finish() writes. More, fewer or other items than planned are programmer errors and stop the
 // program.
 class ParcelBuilder {
  public:
@@ -99,7 +99,7 @@ class ParcelBuilder {
   void item(ParcelSection section, const void* from);
   void wrote(const wire::FieldWriter& out);
 
-  ParcelPlan plan_;
+  const ParcelPlan& plan_;
   std::span<uint8_t> space_;
   size_t size_ = 0;
   ParcelDigest digest_;

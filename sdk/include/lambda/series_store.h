@@ -118,7 +118,8 @@ class SeriesStore {
   static constexpr size_t arena_bytes(const SeriesStoreOptions& options, size_t pages);
 
   // `arena` must be aligned to 8 and outlive the store, as must `hash`. Options out of range are a programmer's error.
-  SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& options, const HashPort& hash, uint64_t boot);
+  SeriesStore(std::span<uint8_t> arena, const SeriesStoreOptions& options, const HashPort& hash, uint64_t boot)
+      : SeriesStore(options, checked(arena, options), hash, boot) {}
   SeriesStore(const SeriesStore&) = delete;
   SeriesStore& operator=(const SeriesStore&) = delete;
 
@@ -221,6 +222,11 @@ class SeriesStore {
  private:
   friend class Reorderer;  // reorder.cpp
   friend class Thinner;    // thinning.cpp
+  friend class Device;     // device.cpp: it has looked at its configuration
+
+  // The same with options and an arena that were looked at.
+  SeriesStore(const SeriesStoreOptions& options, std::span<uint8_t> arena, const HashPort& hash, uint64_t boot);
+  static std::span<uint8_t> checked(std::span<uint8_t> arena, const SeriesStoreOptions& options);
 
   static constexpr uint32_t kNone = 0;  // pages are counted from 1
   static constexpr uint32_t kPagesMax = 0x7FFFFFFF;

@@ -137,7 +137,9 @@ struct UplinkParcel {
 // NACK. Devices give 8 places, hosts use Uplink below.
 class UplinkMachine {
  public:
-  UplinkMachine(Shelf& shelf, UplinkPort port, const UplinkOptions& options, std::span<UplinkParcel> table);
+  // Options out of range count as the nearest that are not.
+  UplinkMachine(Shelf& shelf, UplinkPort port, const UplinkOptions& options, std::span<UplinkParcel> table)
+      : UplinkMachine(bounded(options, table), shelf, port, table) {}
   UplinkMachine(const UplinkMachine&) = delete;
   UplinkMachine& operator=(const UplinkMachine&) = delete;
 
@@ -157,6 +159,12 @@ class UplinkMachine {
   const UplinkCounters& counters() const { return counters_; }
 
  private:
+  friend class Device;  // device.cpp: it has looked at its configuration
+
+  // The same with options and a table that were looked at.
+  UplinkMachine(const UplinkOptions& options, Shelf& shelf, UplinkPort port, std::span<UplinkParcel> table);
+  static UplinkOptions bounded(const UplinkOptions& options, std::span<UplinkParcel> table);
+
   struct Boot {
     enum class State : uint8_t { kFree, kToAsk, kAsked, kReady };
     uint64_t boot = 0;

@@ -1,5 +1,6 @@
-/* Firmware in C with all that the SDK has: series, parcels, uplink, reading. The port does nothing but answer: what is
- * proven here is what the SDK needs of a board, by linking it with no operating system and no heap. */
+/* Firmware in C with all that the SDK has and no image chooses: series, parcels, uplink, reading. The port does nothing
+ * but answer: what is proven here is what the SDK needs of a board, by linking it with no operating system and no heap.
+ * It is not run. */
 #include "lambda/lambda.h"
 
 static int64_t mono_ms(void* context) {
@@ -28,6 +29,8 @@ static bool publish(void* context, lam_topic topic, const uint8_t* bytes, size_t
 }
 
 static const lam_series_spec kTemperature = {"temperature_celsius", 0, 0, LAM_GAUGE, LAM_DEC, 2, "celsius"};
+static const lam_series_spec kDrops = {"drops_total", 0, 0, LAM_COUNTER, LAM_I64, 0, 0};
+static const lam_series_spec kLevel = {"level_metres", 0, 0, LAM_GAUGE, LAM_F64, 0, "metres"};
 
 /* What an image has only when it names it; boards/sizes asks what each takes. */
 #ifdef CODEC
@@ -67,17 +70,37 @@ int main(void) {
 #ifdef QUESTIONS
   if (lam_answer_questions(device, questions, sizeof questions) != LAM_OK) return 5;
 #endif
-  lam_series series;
-  if (lam_declare(device, &kTemperature, &series) != LAM_OK) return 2;
+  lam_series temperature, drops, level;
+  if (lam_declare(device, &kTemperature, &temperature) != LAM_OK || lam_declare(device, &kDrops, &drops) != LAM_OK ||
+      lam_declare(device, &kLevel, &level) != LAM_OK) {
+    return 2;
+  }
   lam_connected(device);
   for (int i = 0; i < 100; ++i) {
-    if (lam_append_dec(device, series, 2150 + i % 5) != LAM_OK) return 3;
+    if (lam_append_dec(device, temperature, 2150 + i % 5) != LAM_OK || lam_append_i64(device, drops, i) != LAM_OK ||
+        lam_append_f64(device, level, mean) != LAM_OK || lam_append_at(device, level, i, 0) != LAM_OK) {
+      return 3;
+    }
     lam_poll(device);
   }
   lam_incoming(device, LAM_DOWN, (const uint8_t*)"", 0);
   lam_incoming(device, LAM_INTEREST, (const uint8_t*)"", 0);
+  lam_disconnected(device);
+  lam_flush(device);
+  lam_point last, points[4];
+  size_t count;
   lam_summary summary;
-  if (lam_summarise(device, series, INT64_MIN, INT64_MAX, &summary) != LAM_OK) return 4;
+  if (lam_last(device, drops, &last) != LAM_OK ||
+      lam_range(device, level, INT64_MIN, last.time_ms, points, 4, &count) != LAM_OK ||
+      lam_summarise(device, temperature, INT64_MIN, INT64_MAX, &summary) != LAM_OK) {
+    return 4;
+  }
   mean = summary.mean;
+  mean = points[0].value;
+#ifdef COUNTERS
+  lam_counters counters;
+  lam_get_counters(device, &counters);
+  clock_ms = (int64_t)counters.points_made;
+#endif
   return 0;
 }

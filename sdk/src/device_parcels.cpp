@@ -245,8 +245,7 @@ void Device::choose_blocks(ParcelPlan* plan, Choice* choice) {
       if (!plan_declaration(plan, block.info.ref)) return;
       series.in_plan = true;  // also if its block is the next parcel's
     }
-    const bool fits =
-        config_.pressure != nullptr ? config_.pressure->plan(block, plan) : plan->add_block(block.bytes);
+    const bool fits = config_.pressure != nullptr ? config_.pressure->plan(block, plan) : plan->add_block(block.bytes);
     if (!fits) return;
     ++choice->blocks;
   }

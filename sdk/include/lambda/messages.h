@@ -77,8 +77,8 @@ class ParcelPlan {
 };
 
 // Writes an Up{parcel} into `space`, which must outlive the builder, as `plan` must, and hold plan.bytes(). So must the
-// bytes of `head.previous`, which finish() writes. More, fewer or other items than planned are programmer errors and stop the
-// program.
+// bytes of `head.previous`, which finish() writes. More, fewer or other items than planned are programmer errors and
+// stop the program.
 class ParcelBuilder {
  public:
   ParcelBuilder(const HashPort& hash, const ParcelHead& head, const ParcelPlan& plan, std::span<uint8_t> space);

@@ -12,7 +12,7 @@ constexpr size_t kApart = 4;  // vectors that a loop takes at once, as its own c
 #ifdef __clang__
 #define LAMBDA_UNROLLED _Pragma("clang loop unroll(full)")
 #else
-#define LAMBDA_UNROLLED _Pragma("GCC unroll 4")
+#define LAMBDA_UNROLLED _Pragma("GCC unroll 8")
 #endif
 
 // Neighbours in a piece are 127 pairs; so many make whole vectors.
@@ -25,31 +25,65 @@ struct Fit {
   uint8_t extra = 0;
 };
 
+typedef int8_t Bytes __attribute__((vector_size(32)));
+typedef double Doubles __attribute__((vector_size(32)));
+constexpr size_t kBytesFours = 8;  // whose lengths make one of Bytes
+
+// How long four integers are, in bits: the exponent of each and a half, as a float that is not rounded up to the next
+// power of two. Integers of at most 52 bits are a float's own when its exponent is put above them.
+template <bool kAnyLength>
+LAMBDA_INLINE void lengths_of(Four* four) {
+  constexpr uint64_t kTwo52 = 0x4330000000000000, kTwo84 = 0x4530000000000000;  // as the bits of floats
+  constexpr double kLess = 4503599627370495.5;                                  // 2^52 - 1/2
+  constexpr double kTwo84Number = 19342813113834066795298816.0;
+  Doubles number;
+  if constexpr (kAnyLength) {
+    const Four top = *four & ~(*four >> 1);  // as long, and the bit below the highest one is 0: it cannot be rounded up
+    number = reinterpret_cast<Doubles>(top >> 32 | kTwo84) - kTwo84Number;
+    number += reinterpret_cast<Doubles>((top & 0xFFFFFFFF) | kTwo52) - kLess;
+  } else {
+    number = reinterpret_cast<Doubles>(*four | kTwo52) - kLess;
+  }
+  *four = (reinterpret_cast<Four>(number) >> 52) - 1022;
+}
+
+// Those of 128 integers, in any order. `load` gives four of them from a place on.
+template <bool kAnyLength, class Load>
+LAMBDA_INLINE void find_lengths(const Load& load, Bytes* lengths) {
+  for (size_t b = 0; b < kMini / sizeof(Bytes); ++b) {
+    Four all{};
+    LAMBDA_UNROLLED for (size_t k = 0; k < kBytesFours; ++k) {
+      Four four;
+      load(4 * (b * kBytesFours + k), &four);
+      lengths_of<kAnyLength>(&four);
+      all |= four << static_cast<int>(8 * k);
+    }
+    lengths[b] = reinterpret_cast<Bytes>(all);
+  }
+}
+
+LAMBDA_INLINE size_t count_longer(const Bytes* lengths, unsigned width) {
+  Bytes longer{};  // how many, as negative numbers
+  for (size_t b = 0; b < kMini / sizeof(Bytes); ++b) longer += lengths[b] > static_cast<int8_t>(width);
+  const auto sums = reinterpret_cast<Four>(-longer);
+  return static_cast<size_t>((sums[0] + sums[1] + sums[2] + sums[3]) * 0x0101010101010101 >> 56);
+}
+
 // The cheapest width for the first `count` of 128 integers, the others being 0; what is longer is patched. `load` gives
-// four of them from a place on, `all` is their or, or as long. Goes down from width to width that some integer has,
-// until too many are longer.
+// four of them from a place on, `all` is their or, or as long. Goes down until too many are longer.
 template <class Load>
 LAMBDA_INLINE Fit cheapest_width(const Load& load, uint64_t all, size_t count) {
   const unsigned longest = bits_of(all);
+  Bytes lengths[kMini / sizeof(Bytes)];
+  if (longest <= 52) {
+    find_lengths<false>(load, lengths);
+  } else {
+    find_lengths<true>(load, lengths);
+  }
   Fit best{static_cast<uint32_t>(packed_bytes(count, longest)), static_cast<uint8_t>(longest), 0, 0};
-  for (unsigned width = longest; width > 0;) {
-    const auto shift = static_cast<int>(width - 1);
-    Four within[2] = {};  // how many, as negative numbers
-    Four below[2] = {};
-    for (size_t i = 0; i < kMini; i += 4 * kApart) {
-      LAMBDA_UNROLLED for (size_t k = 0; k < kApart; ++k) {
-        Four four;
-        load(i + 4 * k, &four);
-        const Four fits = reinterpret_cast<Four>(four >> shift == 0);
-        within[k % 2] += fits;
-        below[k % 2] |= four & fits;
-      }
-    }
-    within[0] += within[1];
-    below[0] |= below[1];
-    const size_t patches = kMini + static_cast<size_t>(within[0][0] + within[0][1] + within[0][2] + within[0][3]);
+  for (unsigned width = longest; width-- > 0;) {
+    const size_t patches = count_longer(lengths, width);
     if (patches > count / 4) break;
-    width = bits_of(below[0][0] | below[0][1] | below[0][2] | below[0][3]);
     const unsigned extra = longest - width;
     const auto bytes = static_cast<uint32_t>(packed_bytes(count, width) + 2 + patches + (patches * extra + 7) / 8);
     if (bytes < best.bytes) {
@@ -366,24 +400,37 @@ uint8_t* write_runs(const MiniPlan& plan, const uint64_t* values, size_t count, 
   return out + (runs * plan.run_value_width + 7) / 8;
 }
 
-// Cuts what stands above the width off the integers and writes it. kCount: as many as there are, if that is known.
-template <size_t kCount>
-LAMBDA_INLINE uint8_t* write_patches(const MiniPlan& plan, uint64_t* work, size_t count, uint8_t* out) {
-  const size_t all = kCount != 0 ? kCount : count;
-  uint64_t above[kMini + 1];
-  size_t patches = 0;
+// Cuts what is above `width` bits, fewer than 64, off 64 integers. Returns which ones were longer, a bit each.
+LAMBDA_INLINE uint64_t cut_off(unsigned width, uint64_t* integers, uint64_t* above) {
+  const uint64_t within = low_bits(width);
+  Four longer{};
+  Four bit = {1, 2, 4, 8};
+  for (size_t i = 0; i < 64; i += 4, bit <<= 4) {
+    Four four;
+    load_four(integers + i, &four);
+    const Four rest = four >> static_cast<int>(width);
+    store_four(rest, above + i);
+    store_four(four & within, integers + i);
+    longer |= bit & reinterpret_cast<Four>(rest != 0);
+  }
+  return longer[0] | longer[1] | longer[2] | longer[3];
+}
+
+// Cuts what stands above the width off 128 integers and writes it.
+LAMBDA_INLINE uint8_t* write_patches(const MiniPlan& plan, uint64_t* work, uint8_t* out) {
+  alignas(32) uint64_t above[kMini];
+  uint64_t longer[2];
+  for (size_t half = 0; half < 2; ++half) longer[half] = cut_off(plan.width, work + 64 * half, above + 64 * half);
   *out++ = plan.patches;
   *out++ = plan.extra;
-  // Each is put where the next patch goes, and stays there if it is one: a branch would be guessed wrong.
-  const uint64_t within = low_bits(plan.width);  // less than 64: that width has no patches
-  for (size_t i = 0; i < all; ++i) {
-    out[patches] = static_cast<uint8_t>(i);
-    above[patches] = work[i] >> plan.width;
-    patches += work[i] > within ? 1 : 0;
+  size_t patches = 0;
+  for (size_t half = 0; half < 2; ++half) {
+    for (uint64_t left = longer[half]; left != 0; left &= left - 1) {
+      const size_t at = 64 * half + static_cast<size_t>(__builtin_ctzll(left));
+      *out++ = static_cast<uint8_t>(at);
+      above[patches++] = above[at];
+    }
   }
-  out += patches;
-  *out = 0;
-  for (size_t i = 0; i < all; ++i) work[i] &= within;
   pack_line(above, patches, plan.extra, out);
   return out + (patches * plan.extra + 7) / 8;
 }
@@ -408,11 +455,11 @@ LAMBDA_INLINE uint8_t* write_pieces(const ColumnPlan& plan, const uint64_t* valu
     }
     if (n == kMini) {
       take_off<kMini>(plan.form, mini, from, n, plan.slope, work);
-      if (mini.patches > 0) out = write_patches<kMini>(mini, work, n, out);
     } else {
       take_off<0>(plan.form, mini, from, n, plan.slope, work);
-      if (mini.patches > 0) out = write_patches<0>(mini, work, n, out);
+      for (size_t i = n; i < kMini; ++i) work[i] = 0;
     }
+    if (mini.patches > 0) out = write_patches(mini, work, out);
     pack(work, n, mini.width, out);
     out += packed_bytes(n, mini.width);
   }

@@ -119,6 +119,18 @@ struct ColumnReader {
     return true;
   }
 
+  // Whether each integer of a piece is known to be greater than the one before it, and less than 2^33 greater, by the
+  // piece's head alone. They may wrap at 2^64.
+  bool rises(size_t at) const {
+    constexpr unsigned kLongest = 32;
+    if (form != ColumnForm::kDelta && form != ColumnForm::kSlope) return false;
+    const Piece& piece = pieces[at];
+    const unsigned longest = piece.width + (piece.count > 0 ? piece.extra_width : 0u);  // of runs: too long
+    const uint64_t step = form == ColumnForm::kDelta ? piece.delta : slope >> kSlopeShift;
+    const uint64_t least = form == ColumnForm::kDelta ? 1 : uint64_t{1} << (longest % 64);
+    return longest <= kLongest && step >= least && step >> kLongest == 0;
+  }
+
  private:
   // `piece` is the one before.
   LAMBDA_INLINE void read_head(Input* in, size_t count, Piece* piece) const {

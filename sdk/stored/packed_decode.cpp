@@ -20,7 +20,13 @@ struct TimeCheck {
   bool unordered = false;
 
   explicit TimeCheck(bool flag) : order_flag(flag) {}
-  LAMBDA_INLINE void add(const uint64_t* ticks, size_t n) {
+  // `rise`: that each is greater than the one before it is known, and that only the first could be near 2^64.
+  LAMBDA_INLINE void add(const uint64_t* ticks, size_t n, bool rise) {
+    if (rise && !order_flag) {
+      all |= ticks[0] | ticks[n - 1];
+      go_on(ticks, n);
+      return;
+    }
     Four alls{};
     Four behinds{};
     size_t at = 1;
@@ -37,14 +43,18 @@ struct TimeCheck {
       all |= ticks[at];
       behind |= ticks[at] - ticks[at - 1] - 1;
     }
-    unordered |= (behind >> 63) != 0 || (begun && ticks[0] <= last);
-    if (!begun) first = ticks[0];
-    last = ticks[n - 1];
-    begun = true;
+    unordered |= (behind >> 63) != 0;
+    go_on(ticks, n);
     for (size_t i = 0; order_flag && i < n; ++i) {
       low = ticks[i] < low ? ticks[i] : low;
       high = ticks[i] > high ? ticks[i] : high;
     }
+  }
+  LAMBDA_INLINE void go_on(const uint64_t* ticks, size_t n) {
+    unordered |= begun && ticks[0] <= last;
+    if (!begun) first = ticks[0];
+    last = ticks[n - 1];
+    begun = true;
   }
   bool fits(uint32_t span) const {
     if (all >> 32 != 0 || unordered != order_flag) return false;
@@ -215,12 +225,13 @@ LAMBDA_INLINE bool decode_timed(PackedReader* reader, TimeCheck* check, Sink* si
   size_t left = reader->info.count;
   for (size_t piece = 0; left >= kMini; left -= kMini, ++piece) {
     if (!reader->times.read(piece, kMini, ticks) || !values->read(reader, kMini, bits)) return false;
-    check->add(ticks, kMini);
+    check->add(ticks, kMini, reader->times.rises(piece));
     sink->take(reader, ticks, bits, kMini, values);
   }
   if (left == 0) return true;
-  if (!reader->times.read(reader->index / kMini, left, ticks) || !values->read(reader, left, bits)) return false;
-  check->add(ticks, left);
+  const size_t rest = reader->index / kMini;
+  if (!reader->times.read(rest, left, ticks) || !values->read(reader, left, bits)) return false;
+  check->add(ticks, left, reader->times.rises(rest));
   sink->take(reader, ticks, bits, left, values);
   return true;
 }

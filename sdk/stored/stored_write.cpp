@@ -277,9 +277,9 @@ std::span<const uint8_t> write_packed(BlockInfo info, const Aggregates* aggregat
                                       Columns* columns, std::span<uint8_t> space) {
   constexpr size_t kTouchedBehind = 32;  // bytes that the encoder may clear behind what it writes
   info.codec = Codec::kPacked;
-  if (!columns->is_even) {
+  const auto before = static_cast<uint64_t>(points[0].time_ms) - static_cast<uint64_t>(info.t_min);
+  if (!columns->is_even && (info.tick_ms != 1 || before != 0)) {
     const ExactDivision by_tick(info.tick_ms);
-    const auto before = static_cast<uint64_t>(points[0].time_ms) - static_cast<uint64_t>(info.t_min);
     for (size_t i = 0; i < points.size(); ++i) columns->ticks[i] = by_tick(columns->ticks[i] + before);
   }
   const size_t head = write_stored_head(info, points[0], aggregates, space.data());

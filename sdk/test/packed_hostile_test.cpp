@@ -261,6 +261,35 @@ TEST(PackedHostile, TimesFillTheSpanAndKeepTheOrderThatTheHeadStates) {
   EXPECT_EQ(times(always(-1), 2), "times");
 }
 
+// Pieces that say in their heads that they rise, and do not fit the block for all that.
+TEST(PackedHostile, TimesThatCannotButRiseAreStillWithinTheSpanAndBehindThoseBefore) {
+  constexpr uint8_t kUnordered = 1 << 5;
+  const auto delta = [](int64_t first, int64_t step) {
+    return joined({{0}, reference::zigzag(first), reference::zigzag(step)});
+  };
+  const auto three = [&](int64_t first, int64_t step) { return joined({{kDelta}, delta(first, step)}); };
+  EXPECT_EQ(times(three(0, 1), 2), "ok");
+  EXPECT_EQ(times(three(0, 1), 2, kUnordered), "times");
+  EXPECT_EQ(times(three(0, 2), 2), "times") << "behind the span";
+  EXPECT_EQ(times(three(1, 1), 3), "times") << "does not begin at t_min";
+  EXPECT_EQ(times(three(-1, 1), 1), "times") << "wraps";
+  EXPECT_EQ(times(three(-1, 1), 1, kUnordered), "times");
+  EXPECT_EQ(times(three(-(int64_t{1} << 32), int64_t{1} << 31), 0), "times") << "wraps to the right end";
+  EXPECT_EQ(times(three(0, int64_t{1} << 31), 2), "times") << "beyond 32 bits";
+  EXPECT_EQ(times({kSlope, 128, 4, 0, 0}, 2), "ok") << "256 / 256 a point";
+  EXPECT_EQ(times({kSlope, 128, 4, 1, 0, 0b010}, 2), "times") << "0, 2, 2";
+  EXPECT_EQ(times({kSlope, 128, 8, 1, 0, 0b010}, 4), "ok") << "0, 3, 4";
+
+  const auto pieces = [&](int64_t second, int64_t step, uint64_t span) {  // 128 points a millisecond apart, two more
+    const Bytes column = joined({{kDelta}, delta(0, 1), delta(second, step - 1)});
+    return verdict(block_of(ValueType::kI64, 130, joined({column, {kInteger}, always(0)}), span));
+  };
+  EXPECT_EQ(pieces(128, 1, 129), "ok");
+  EXPECT_EQ(pieces(127, 1, 128), "times") << "the time of the point before";
+  EXPECT_EQ(pieces(128, 1, 128), "times");
+  EXPECT_EQ(pieces(-1, 130, 129), "times") << "wraps to the right end";
+}
+
 TEST(PackedHostile, AFormThatNobodyKnowsIsRefused) {
   EXPECT_EQ(floats(joined({{kInteger}, always(5)})), "ok");
   EXPECT_EQ(floats(joined({{4}, always(5)})), "bits");

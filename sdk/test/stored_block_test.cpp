@@ -175,6 +175,30 @@ TEST(StoredBlock, PackedDecimalsAreSmall) {
   EXPECT_LE(packed({}, sensible(2, 1024, 7)).size() * 8, 1024u * 5);
 }
 
+// 128 integers of which a few are longer than the others: those are patched, whatever the two lengths are.
+TEST(StoredBlock, AFewLongIntegersDoNotWidenTheOthers) {
+  constexpr size_t kCount = 128, kHead = 60, kLongOnes = 8;
+  for (unsigned width = 1; width < 40; ++width) {
+    for (unsigned longest = width + 12; longest <= 63; ++longest) {
+      std::mt19937_64 random(width * 100 + longest);
+      std::vector<Point> points;
+      for (size_t i = 0; i < kCount; ++i) {
+        const unsigned bits = i % (kCount / kLongOnes) == 5 ? longest : width;
+        // Of that many bits exactly, but for a zero, which makes the base.
+        const uint64_t value = i == 0 ? 0 : uint64_t{1} << (bits - 1) | random() >> 1 >> (64 - bits);
+        points.push_back({static_cast<int64_t>(i) * 1000, value});
+      }
+      StoredOptions options;
+      options.block.type = ValueType::kI64;
+      const size_t best = (width * kCount + (longest - width) * kLongOnes) / 8 + kLongOnes;
+      const Bytes block = packed(options, points);
+      ASSERT_LE(block.size(), kHead + best) << width << " and " << longest;
+      BlockInfo info;
+      ASSERT_EQ(read(block, &info), points);
+    }
+  }
+}
+
 // This test is in two programs, of which one does without vectors: what it expects is one and the same.
 TEST(StoredBlock, WhatIsPackedDoesNotDependOnTheProcessor) {
   uint32_t crc = 0;

@@ -157,6 +157,10 @@ struct ReadState {
   int32_t now;
   unsigned window_lead;
   unsigned window_bits;
+  bool saw_start =
+      false;  // of times that do not rise: that one is the block's first, its last, not behind the one before
+  bool saw_end = false;
+  bool saw_back = false;
 };
 struct ReadRun {
   const uint8_t* bytes;
@@ -177,13 +181,13 @@ inline uint64_t bits_far(const ReadRun& run, uint64_t at, unsigned count) {
   return peek_far(run, at) >> 32 << (count - 32) | peek_far(run, at + 32) >> (96 - count);
 }
 
-// Reads points where all is as it nearly always is: far from the end, times rise, nothing is wrong. Points up to
-// `count`, the first `made` being there; returns how many there are now. If something is not so, that is `made`,
+// Reads points where all is as it nearly always is: far from the end, and nothing is wrong; kRising: times rise. Points
+// up to `count`, the first `made` being there; returns how many there are now. If something is not so, that is `made`,
 // nothing is done, and the careful reader is asked, who says what is wrong if something is.
-template <Codec codec>
-LAMBDA_HOT inline size_t read_rising(const ReadRun& run, ReadState* state, Point* points, size_t made, size_t count) {
+template <Codec codec, bool kRising>
+LAMBDA_HOT inline size_t read_far(const ReadRun& run, ReadState* state, Point* points, size_t made, size_t count) {
   ReadState at = *state;
-  if (at.bit > run.bit_last || (at.step <= 0 && peek_far(run, at.bit) >> 62 != 0b11)) return made;
+  if (at.bit > run.bit_last || (kRising && at.step <= 0 && peek_far(run, at.bit) >> 62 != 0b11)) return made;
   int64_t time = run.t_min + at.now * run.tick;
   int64_t step_ms = at.step * run.tick;
   const size_t before = made;
@@ -196,7 +200,7 @@ LAMBDA_HOT inline size_t read_rising(const ReadRun& run, ReadState* state, Point
       } else {
         const int32_t change = take_step_change(&window);
         at.step += change;
-        if (change == 0 || at.step <= 0) [[unlikely]]
+        if (change == 0 || (kRising && at.step <= 0)) [[unlikely]]
           return before;
         step_ms = at.step * run.tick;
         changed = window.flag();
@@ -240,6 +244,11 @@ LAMBDA_HOT inline size_t read_rising(const ReadRun& run, ReadState* state, Point
     at.now += at.step;
     if (static_cast<uint32_t>(at.now) > run.span) [[unlikely]]
       return before;
+    if constexpr (!kRising) {
+      at.saw_start |= at.now == 0;
+      at.saw_end |= static_cast<uint32_t>(at.now) == run.span;
+      at.saw_back |= at.step <= 0;
+    }
     points[made] = {time += step_ms, at.value};
   }
   *state = at;
@@ -247,19 +256,19 @@ LAMBDA_HOT inline size_t read_rising(const ReadRun& run, ReadState* state, Point
 }
 
 #ifdef LAMBDA_BMI
-template <Codec codec>
-LAMBDA_BMI size_t read_rising_bmi(const ReadRun& run, ReadState* state, Point* points, size_t made, size_t count) {
-  return read_rising<codec>(run, state, points, made, count);
+template <Codec codec, bool kRising>
+LAMBDA_BMI size_t read_far_bmi(const ReadRun& run, ReadState* state, Point* points, size_t made, size_t count) {
+  return read_far<codec, kRising>(run, state, points, made, count);
 }
 #endif
-template <Codec codec>
-size_t read_rising_here(const ReadRun& run, ReadState* state, Point* points, size_t made, size_t count) {
+template <Codec codec, bool kRising>
+size_t read_far_here(const ReadRun& run, ReadState* state, Point* points, size_t made, size_t count) {
 #ifdef LAMBDA_BMI
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) {
-    return read_rising_bmi<codec>(run, state, points, made, count);
+    return read_far_bmi<codec, kRising>(run, state, points, made, count);
   }
 #endif
-  return read_rising<codec>(run, state, points, made, count);
+  return read_far<codec, kRising>(run, state, points, made, count);
 }
 
 #endif
@@ -340,21 +349,40 @@ size_t BlockReader::decode(std::span<Point> points) {
   size_t made = 0;
 #ifdef LAMBDA_WIDE_CODES
   if (taken_ == 0) points[made++] = here();
-  constexpr size_t kWorthRising = 8;
-  if (points.size() - made >= kWorthRising && size_ >= kLooksAtBytes && bit_end_ >= kCodeBitsMax) {
-    const uint64_t within = (static_cast<uint64_t>(size_) - kLooksAtBytes) * 8;
-    const uint64_t whole = bit_end_ - kCodeBitsMax;
-    const ReadRun run{bytes_, within < whole ? within : whole, info_.t_min, static_cast<int64_t>(info_.tick_ms),
-                      static_cast<uint32_t>(span_)};
-    ReadState state{bit_, code_.last_bits, code_.step, now_, code_.window_lead, code_.window_bits};
-    made = read_rising_here<codec>(run, &state, points.data(), made, points.size());
-    bit_ = state.bit;
+  constexpr size_t kWorthReadingFar = 8, kWorthCopying = 2;
+  ReadRun run{bytes_, 0, info_.t_min, static_cast<int64_t>(info_.tick_ms), static_cast<uint32_t>(span_)};
+  const auto read_on = [&](uint64_t begin) {  // the bit of the block at which run.bytes begins
+    ReadState state{bit_ - begin, code_.last_bits, code_.step, now_, code_.window_lead, code_.window_bits};
+    const size_t all = points.size();
+    const size_t now_made = info_.unordered ? read_far_here<codec, false>(run, &state, points.data(), made, all)
+                                            : read_far_here<codec, true>(run, &state, points.data(), made, all);
+    if (begin + state.bit > bit_end_) return;
+    made = now_made;
+    bit_ = begin + state.bit;
     code_.last_bits = state.value;
     code_.step = state.step;
     now_ = state.now;
     code_.window_lead = static_cast<uint8_t>(state.window_lead);
     code_.window_bits = static_cast<uint8_t>(state.window_bits);
-    if (now_ == span_) seen_ |= kEnd;
+    if (state.saw_start) seen_ |= kStart;
+    if (state.saw_end || now_ == span_) seen_ |= kEnd;
+    if (state.saw_back) seen_ |= kBack;
+  };
+  if (points.size() - made >= kWorthReadingFar && size_ >= kLooksAtBytes && bit_end_ >= kCodeBitsMax) {
+    const uint64_t within = (static_cast<uint64_t>(size_) - kLooksAtBytes) * 8;
+    const uint64_t whole = bit_end_ - kCodeBitsMax;
+    run.bit_last = within < whole ? within : whole;
+    read_on(0);
+  }
+  // The last codes, out of a copy: what is looked at behind the end are zeros.
+  const size_t begin = bit_ >> 3;
+  const size_t left = ((bit_end_ + 7) >> 3) - begin;
+  if (points.size() - made >= kWorthCopying && left > 0 && left <= kLooksAtBytes) {
+    uint8_t last[2 * kLooksAtBytes] = {};
+    __builtin_memcpy(last, bytes_ + begin, left);
+    run.bytes = last;
+    run.bit_last = bit_end_ - begin * 8 - 1;
+    read_on(uint64_t{begin} * 8);
   }
 #endif
   return decode_carefully(codec, points.data(), made, points.size());

@@ -37,7 +37,7 @@ constexpr ByWidth kAvx2 = avx2(Widths());
 
 const UnpackRows* unpack_rows_here() {
 #ifdef LAMBDA_AVX2
-  if (__builtin_cpu_supports("avx2")) return kAvx2.rows;
+  if (has_avx2()) return kAvx2.rows;
 #endif
   return kAnywhere.rows;
 }

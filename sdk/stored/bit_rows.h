@@ -10,14 +10,21 @@
 #include <utility>
 
 #define LAMBDA_INLINE [[gnu::always_inline]] inline
-// What is compiled a second time for x86 with vectors of 32 bytes; taken where __builtin_cpu_supports("avx2") says so.
+// What is compiled a second time for x86 with vectors of 32 bytes; taken where has_avx2() says so.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(LAMBDA_PORTABLE)
-#define LAMBDA_AVX2 __attribute__((target("avx2")))
+#define LAMBDA_AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt")))
 // The same with "fma" beside it.
-#define LAMBDA_AVX2_FMA __attribute__((target("avx2,fma")))
+#define LAMBDA_AVX2_FMA __attribute__((target("avx2,bmi,bmi2,lzcnt,fma")))
 #endif
 
 namespace lambda::packed {
+
+#ifdef LAMBDA_AVX2
+// All processors with bmi2 have bmi and lzcnt.
+LAMBDA_INLINE bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+}
+#endif
 
 inline constexpr size_t kMini = 128;
 

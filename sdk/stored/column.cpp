@@ -486,7 +486,7 @@ void plan_even_column(uint64_t first, uint64_t step, ColumnPlan* plan) {
 
 void plan_column(const uint64_t* values, size_t count, ColumnPlan* plan, bool try_slope) {
 #ifdef LAMBDA_AVX2
-  if (__builtin_cpu_supports("avx2")) return plan_avx2(values, count, plan, try_slope);
+  if (has_avx2()) return plan_avx2(values, count, plan, try_slope);
 #endif
   plan_anywhere(values, count, plan, try_slope);
 }
@@ -499,7 +499,7 @@ uint8_t* write_column(const ColumnPlan& plan, const uint64_t* values, size_t cou
   }
   if (plan.form == ColumnForm::kSlope) out = put_varint(out, zigzag(plan.slope));
 #ifdef LAMBDA_AVX2
-  if (__builtin_cpu_supports("avx2")) return write_pieces_avx2(plan, values, count, out);
+  if (has_avx2()) return write_pieces_avx2(plan, values, count, out);
 #endif
   return write_pieces_anywhere(plan, values, count, out);
 }

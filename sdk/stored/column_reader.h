@@ -86,11 +86,14 @@ struct ColumnReader {
     if (form == ColumnForm::kEven) base = in->integer();
     if (form == ColumnForm::kEven || form == ColumnForm::kSlope) slope = in->integer();
     if (form == ColumnForm::kEven) return;
-    Piece last{};
+    uint64_t last = 0, last_delta = 0;
     for (Piece* piece = pieces; count > 0 && in->good; ++piece) {
       const size_t n = count < kMini ? count : kMini;
-      read_head(in, n, &last);
-      *piece = last;
+      piece->base = last;
+      piece->delta = last_delta;
+      read_head(in, n, piece);
+      last = piece->base;
+      last_delta = piece->delta;
       count -= n;
     }
   }
@@ -132,7 +135,7 @@ struct ColumnReader {
   }
 
  private:
-  // `piece` is the one before.
+  // `piece` has the base and the delta of the one before.
   LAMBDA_INLINE void read_head(Input* in, size_t count, Piece* piece) const {
     const uint8_t head = in->u8();
     piece->base += in->integer();

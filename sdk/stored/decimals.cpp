@@ -89,7 +89,7 @@ bool split_decimals(ValueType type, const uint64_t* bits, double power, uint64_t
                     uint64_t* wrong) {
   const bool is_f32 = type == ValueType::kF32;
 #ifdef LAMBDA_AVX2
-  if (__builtin_cpu_supports("avx2")) {
+  if (has_avx2()) {
     return is_f32 ? split_avx2<true>(bits, power, integers, ulps, wrong)
                   : split_avx2<false>(bits, power, integers, ulps, wrong);
   }
@@ -101,7 +101,7 @@ bool split_decimals(ValueType type, const uint64_t* bits, double power, uint64_t
 DecimalSample sample_decimals(ValueType type, const uint64_t* bits, double power) {
   const bool is_f32 = type == ValueType::kF32;
 #ifdef LAMBDA_AVX2
-  if (__builtin_cpu_supports("avx2")) return is_f32 ? sample_avx2<true>(bits, power) : sample_avx2<false>(bits, power);
+  if (has_avx2()) return is_f32 ? sample_avx2<true>(bits, power) : sample_avx2<false>(bits, power);
 #endif
   return is_f32 ? sample<true>(bits, power) : sample<false>(bits, power);
 }

@@ -278,8 +278,7 @@ LAMBDA_AVX2_FMA bool decode_avx2(PackedReader* reader, uint32_t span, Sink* sink
 template <class Sink>
 bool decode_here(PackedReader* reader, uint32_t span, Sink* sink, bool* times_wrong) {
 #ifdef LAMBDA_AVX2_FMA
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return decode_avx2(reader, span, sink, times_wrong);
+  if (has_avx2() && __builtin_cpu_supports("fma")) return decode_avx2(reader, span, sink, times_wrong);
 #endif
   return decode_anywhere(reader, span, sink, times_wrong);
 }

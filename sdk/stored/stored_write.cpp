@@ -115,7 +115,7 @@ LAMBDA_AVX2 Order take_apart_avx2(std::span<const Point> points, Columns* column
 
 Order take_apart(std::span<const Point> points, Columns* columns) {
 #ifdef LAMBDA_AVX2
-  if (__builtin_cpu_supports("avx2")) return take_apart_avx2(points, columns);
+  if (packed::has_avx2()) return take_apart_avx2(points, columns);
 #endif
   return take_apart_anywhere(points, columns);
 }

@@ -222,7 +222,7 @@ double one_by_one_speed(std::vector<Run> runs, size_t points) {
 }
 
 // One point of each of 10,000 series in turn: what a server does, and what the caches feel. `ahead`: where the writer
-// so many places farther on will write is fetched by now, as who has a batch of points can. 0: nothing is.
+// so many places farther on will write is fetched by now, as who has a batch of points can. 0: none is.
 double in_turn_speed(size_t ahead) {
   constexpr size_t kSeries = 10'000, kPoints = 100;
   const size_t block_bytes = block_bytes_max(kPoints);
@@ -236,9 +236,7 @@ double in_turn_speed(size_t ahead) {
     }
     for (size_t p = 0; p < kPoints; ++p) {
       for (size_t i = 0; i < kSeries; ++i) {
-        if (ahead > 0 && i + ahead < kSeries) {
-          __builtin_prefetch(&space[(i + ahead) * block_bytes] + writers[i + ahead].bytes(), 1);
-        }
+        if (ahead > 0 && i + ahead < kSeries) writers[i + ahead].fetch();
         const double value = static_cast<double>((i * 31 + p * 7) % 200) / 10;
         const Point point{static_cast<int64_t>(p) * 1000, std::bit_cast<uint64_t>(value)};
         require(writers[i].append(point) == AppendResult::kOk, "append");

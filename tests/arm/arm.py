@@ -113,7 +113,7 @@ def series(generator):
     yield "f64", [repr(value) for value in walk] + ends
     yield "auto", [repr(value) for value in walk] + ends
     yield "auto", [f"{value:.1f}" for value in walk]
-    yield "dec:2", [f"{value:.2f}" for value in walk]
+    yield "dec:2", [f"{round(value, 2) + 0.0:.2f}" for value in walk]  # a decimal has no negative zero
     yield "f32", [repr(struct.unpack("<f", struct.pack("<f", value))[0]) for value in walk]
     yield "i64", counters
     yield "state", [str(generator.choice((0, 0, 0, 0, 0, 1, 3))) for _ in range(PACKED_POINTS)]

@@ -251,7 +251,7 @@ TEST(FeederModel, WhatIsAcceptedIsMadeOnceWhateverTheJournalDoes) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     std::mt19937_64 random(seed);
     TestJournal journal;
-    Feeder feeder({.append_points_max = 1 + random() % 3}, journal.ports());
+    Feeder feeder({.append_points_max = static_cast<size_t>(1 + random() % 3)}, journal.ports());
     std::map<std::pair<SeriesRef, int64_t>, bool> accepted;
     uint64_t open = 0;
     for (int step = 0; step < 60; ++step) {

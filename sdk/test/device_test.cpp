@@ -266,6 +266,26 @@ TEST(Device, BeginsANewBootWhenToldToAndBringsTheOldOneHome) {
   world.expect_balance();
 }
 
+TEST(Device, AnAckOfMoreThanThereCanBeDoesNotMakeItCountFromZero) {
+  DeviceWorld world;
+  lam_series count = 0;
+  ASSERT_EQ(lam_declare(world.device, &kCount, &count), LAM_OK);
+  world.connect();
+  for (const uint64_t seq : {UINT64_MAX - 1, UINT64_MAX, UINT64_MAX / 2}) {
+    const std::string message = AckOf{.boot = lam_boot(world.device), .contiguous = seq}.write();
+    lam_incoming(world.device, LAM_DOWN, bytes_of(message).data(), message.size());
+    for (int i = 0; i < 3; ++i) {
+      world.append(count, i);
+      lam_flush(world.device);
+      world.pass(3000);
+    }
+  }
+  EXPECT_EQ(world.gateway.bytes_of_parcel.size(), 9u);
+  for (const auto& [key, bytes] : world.gateway.bytes_of_parcel) EXPECT_NE(key.second, 0u) << "0 stands for the hello";
+  EXPECT_EQ(world.gateway.points.size(), 9u);
+  world.expect_balance();
+}
+
 TEST(Device, AResetWithoutMemoryIsANewBootAndCountsNothingTwice) {
   DeviceWorld world;
   lam_series count = 0;

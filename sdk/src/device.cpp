@@ -283,7 +283,9 @@ void Device::begin_clock(int64_t offset_ms, int64_t mono) {
 
 // What lies behind in a segment without a clock, placed by one that says it is `utc_ms` now.
 void Device::note_past(int64_t utc_ms) {
-  note_clock(true, utc_ms - (mono_ms() + clock_offset_ms_), true);
+  // A gateway may say any time.
+  const auto relative_ms = static_cast<uint64_t>(mono_ms() + clock_offset_ms_);
+  note_clock(true, static_cast<int64_t>(static_cast<uint64_t>(utc_ms) - relative_ms), true);
 }
 
 // Keeps the present segment's record for the next parcel, in place of what was known of it. When there is no place,

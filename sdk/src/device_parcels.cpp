@@ -486,8 +486,9 @@ void Device::settled(ParcelKey key) {
 void Device::settled_through(uint64_t id, uint64_t seq) {
   settled_between(id, {0, seq});
   const int place = find_boot(id);
-  const uint64_t next_seq = seq + 1;  // 0 where there is none
-  if (place >= 0 && boots_[place].next_seq < next_seq) boots_[place].next_seq = next_seq;
+  const uint64_t next_seq = seq + 1;
+  // Not so far that the parcels made from here on came round to 0; nobody counted up to there.
+  if (place >= 0 && boots_[place].next_seq < next_seq && next_seq <= INT64_MAX) boots_[place].next_seq = next_seq;
 }
 
 void Device::settled_between(uint64_t id, const SeqRange& range) {

@@ -10,6 +10,11 @@ namespace {
 
 constexpr uint32_t kSeqsOfAStart = 32;      // an earlier boot's numbers go on at starts << 32
 constexpr uint32_t kNotesRoomWanted = 512;  // bytes; with less a snapshot is made at once
+// What lies behind these was not written by a device. Parcels' numbers may be high, driven up by starts and gateways,
+// but must not come round to 0 in this start.
+constexpr uint64_t kOrdinalsEnd = uint64_t{1} << 63;
+constexpr uint64_t kSeqsEnd = UINT64_MAX << 31;
+constexpr uint64_t kAgeMsMax = uint64_t{1} << 40;  // 34 years: what is said to be older is taken for that old
 
 uint8_t bit(int place) {
   return static_cast<uint8_t>(1u << place);
@@ -162,7 +167,9 @@ void DeviceFlash::read_boot(Reading* reading) {
   read.needed = (flags & snapshot_flag::kNeeded) != 0;
   read.has_digest = (flags & snapshot_flag::kHasDigest) != 0;
   if (read.has_digest) reading->in.bytes(read.digest, kDigestBytes);
-  if (reading->boots == SeriesStore::kBootsMax || read.id == 0 || read.id == device_.boot()) {
+  const bool twice = !reading->taking && find_candidate(read.id) != nullptr;
+  if (reading->boots == SeriesStore::kBootsMax || read.id == 0 || read.id == device_.boot() || twice ||
+      read.next_seq >= kSeqsEnd) {
     reading->found = LAM_FLASH_DAMAGED;
     return;
   }
@@ -230,7 +237,8 @@ void DeviceFlash::read_gap(Reading* reading) {
   const uint64_t ref = reading->in.varint();
   const uint64_t first = reading->in.varint();
   const uint64_t count = reading->in.varint();
-  if (ref == 0 || ref > device_.store_.series_count()) reading->found = LAM_FLASH_DAMAGED;
+  const bool is_gap = first < kOrdinalsEnd && count <= kOrdinalsEnd - first;
+  if (!is_gap || ref == 0 || ref > device_.store_.series_count()) reading->found = LAM_FLASH_DAMAGED;
   if (of != nullptr && reading->taking && of->place >= 0) lose(of->id, static_cast<uint32_t>(ref), first, count);
 }
 
@@ -242,6 +250,11 @@ void DeviceFlash::read_parcel(Reading* reading) {
   const uint64_t bytes = reading->in.varint();
   if (bytes > device_.config_.parcel_bytes_max || reading->slots == device_.config_.parcels_max) {
     reading->found = LAM_FLASH_OTHER_LIMITS;
+    return;
+  }
+  // One without a number, or without bytes, would be begun with again and again when it is its turn to be sent.
+  if (seq == 0 || seq >= kSeqsEnd || bytes == 0 || points > UINT32_MAX) {
+    reading->found = LAM_FLASH_DAMAGED;
     return;
   }
   Device::Slot& slot = device_.slots_[reading->slots++];
@@ -262,7 +275,8 @@ void DeviceFlash::read_parcel(Reading* reading) {
 void DeviceFlash::read_block(Reading* reading, uint32_t thinned) {
   const Candidate* of = candidate(reading->in.u8(), reading);
   const bool settled = reading->in.u8() == kBlockSettled;
-  const uint64_t age_ms = reading->in.varint();
+  uint64_t age_ms = reading->in.varint();
+  if (age_ms > kAgeMsMax) age_ms = kAgeMsMax;
   const uint64_t bytes = reading->in.varint();
   if (bytes > device_.config_.block_bytes_max) {
     reading->found = LAM_FLASH_OTHER_LIMITS;
@@ -272,9 +286,9 @@ void DeviceFlash::read_block(Reading* reading, uint32_t thinned) {
   if (!reading->in.bytes(device_.scratch_, bytes) || of == nullptr) return;
   BlockReader reader;
   SeriesShape shape;
-  const bool known = reader.open(block, of->id, device_.codings()).ok() && thinned <= reader.info().first_ordinal &&
-                     device_.store_.shape(reader.info().ref, &shape) && shape.type == reader.info().type &&
-                     shape.scale == reader.info().scale;
+  const bool known = reader.open(block, of->id, device_.codings()).ok() && !reader.info().has_boot &&
+                     thinned <= reader.info().first_ordinal && device_.store_.shape(reader.info().ref, &shape) &&
+                     shape.type == reader.info().type && shape.scale == reader.info().scale;
   if (!known) {
     reading->found = LAM_FLASH_DAMAGED;
     return;
@@ -314,6 +328,7 @@ void DeviceFlash::read_notes() {
     if (!in.ok() || began.id == 0) continue;
     ++starts_noted_;
     last_boot_ = began.id;
+    if (began.id == device_.boot() || find_candidate(began.id) != nullptr) continue;
     // A boot that said nothing leaves nothing behind.
     if (candidate_count_ > boots_in_snapshot_ && !candidates_[candidate_count_ - 1].needed) --candidate_count_;
     if (candidate_count_ < kCandidatesMax) candidates_[candidate_count_++] = began;
@@ -338,7 +353,7 @@ void DeviceFlash::read_made(BankReader* in) {
   while (in->left() > 0) {
     const uint64_t ref = in->varint();
     const uint64_t end = in->varint();
-    if (!in->ok() || ref == 0 || ref > device_.store_.series_count() || of->place < 0) continue;
+    if (!in->ok() || ref == 0 || ref > device_.store_.series_count() || end > kOrdinalsEnd || of->place < 0) continue;
     const uint64_t first = of->noted ? 0 : marked_[ref - 1];
     if (end > first) lose(id, static_cast<uint32_t>(ref), first, end - first);
   }

@@ -216,7 +216,9 @@ bool UplinkMachine::peek(Lane lane, Candidate* next) {
   ParcelKey& key = next->key;
   for (size_t step = 0; step < kPeekStepsMax; ++step) {
     size_t bytes = 0;
-    if (!shelf_.next(lane, cursor, &key, &bytes)) {
+    const bool any = shelf_.next(lane, cursor, &key, &bytes);
+    // A shelf that gives the same one again would be asked for ever; a device's, the only one with one lane, does not.
+    if (!any || (kUplinkLanes > 1 && key == cursor)) {
       exhausted_[index_of(lane)] = true;
       return false;
     }

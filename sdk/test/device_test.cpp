@@ -266,6 +266,26 @@ TEST(Device, BeginsANewBootWhenToldToAndBringsTheOldOneHome) {
   world.expect_balance();
 }
 
+TEST(Device, AnAckOfMoreThanThereCanBeDoesNotMakeItCountFromZero) {
+  DeviceWorld world;
+  lam_series count = 0;
+  ASSERT_EQ(lam_declare(world.device, &kCount, &count), LAM_OK);
+  world.connect();
+  for (const uint64_t seq : {UINT64_MAX / 2 - 1, UINT64_MAX - 1, UINT64_MAX}) {
+    const std::string message = AckOf{.boot = lam_boot(world.device), .contiguous = seq}.write();
+    lam_incoming(world.device, LAM_DOWN, bytes_of(message).data(), message.size());
+    for (int i = 0; i < 3; ++i) {
+      world.append(count, i);
+      lam_flush(world.device);
+      world.pass(3000);
+    }
+  }
+  EXPECT_EQ(world.gateway.bytes_of_parcel.size(), 9u);
+  for (const auto& [key, bytes] : world.gateway.bytes_of_parcel) EXPECT_NE(key.second, 0u) << "0 stands for the hello";
+  EXPECT_EQ(world.gateway.points.size(), 9u);
+  world.expect_balance();
+}
+
 TEST(Device, AResetWithoutMemoryIsANewBootAndCountsNothingTwice) {
   DeviceWorld world;
   lam_series count = 0;
@@ -309,6 +329,26 @@ TEST(Device, WithoutAClockSendsTimesSinceTheBootAndTheirOffsetOnceAGatewayTellsT
   EXPECT_TRUE(clock.relative());
   ASSERT_TRUE(clock.known());
   EXPECT_EQ(clock.offset_ms() + 2000, 1'800'000'000'000) << "it heard so when it connected";
+}
+
+// The difference may lie outside of 64 bits, which a sanitizer sees.
+TEST(Device, AGatewayMaySayAnyTime) {
+  for (const int64_t time_ms : {INT64_MIN, INT64_MAX}) {
+    DeviceWorld world;
+    world.has_utc = false;
+    world.start(world.memory.size() * 8);
+    lam_series count = 0;
+    ASSERT_EQ(lam_declare(world.device, &kCount, &count), LAM_OK);
+    world.gateway.clock_ms = time_ms;
+    world.connect();
+    for (int value = 1; value <= 2; ++value) {
+      world.append(count, value);
+      lam_flush(world.device);
+      world.pass(10);
+    }
+    EXPECT_EQ(world.gateway.points.size(), 2u);
+    EXPECT_TRUE(world.gateway.clocks.at({lam_boot(world.device), 0}).known());
+  }
 }
 
 TEST(Device, AStepOfTheClockBeginsASegmentAndSmallErrorsAreFollowedWithoutGoingBack) {

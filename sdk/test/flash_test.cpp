@@ -497,6 +497,121 @@ TEST(Flash, RefusesASnapshotThatSaysNonsenseUnderARightChecksum) {
     }
   }
 }
+// A body of our own under right checksums: what nobody wrote, but somebody who can write to the flash might.
+struct Forged {
+  static constexpr uint64_t kBoot = 0xB007;
+  static constexpr uint64_t kAnother = 0xB008;
+
+  Forged() : body(refusal.model.bytes.data() + refusal.bank + 32, refusal.model.bytes.data() + refusal.bank + 48) {}
+  void u64(uint64_t value) {
+    for (int shift = 0; shift < 64; shift += 8) body.push_back(static_cast<uint8_t>(value >> shift));
+  }
+  void varint(uint64_t value) {
+    for (; value >= 0x80; value >>= 7) body.push_back(static_cast<uint8_t>(value | 0x80));
+    body.push_back(static_cast<uint8_t>(value));
+  }
+  Forged& boot(uint64_t id = kBoot, uint64_t next_seq = 9) {
+    body.push_back(1);
+    u64(id);
+    u64(0);
+    u64(1'700'000'000'000);
+    varint(next_seq);
+    body.push_back(2);
+    return *this;
+  }
+  Forged& gap(uint64_t first, uint64_t count) {
+    body.insert(body.end(), {4, 0, 1});
+    varint(first);
+    varint(count);
+    return *this;
+  }
+  Forged& parcel(uint8_t of_boot, uint64_t seq, uint64_t points, const std::string& message) {
+    body.insert(body.end(), {5, of_boot, 1});
+    varint(seq);
+    varint(points);
+    varint(message.size());
+    body.insert(body.end(), message.begin(), message.end());
+    return *this;
+  }
+  // A settled point of the first series.
+  Forged& block(uint64_t age_ms, bool names_its_boot = false) {
+    std::vector<uint8_t> space(block_bytes_max(1));
+    BlockOptions options;
+    options.ref = 1;
+    options.boot = kBoot;
+    options.type = ValueType::kI64;
+    options.write_boot = names_its_boot;
+    BlockWriter writer(space, options);
+    EXPECT_EQ(writer.append({1'700'000'000'000, 5}), AppendResult::kOk);
+    const auto bytes = writer.seal();
+    body.insert(body.end(), {6, 0, 1});
+    varint(age_ms);
+    varint(bytes.size());
+    body.insert(body.end(), bytes.begin(), bytes.end());
+    return *this;
+  }
+  // Is there at the next reset.
+  void write() {
+    body.push_back(0);
+    uint8_t* const head = refusal.model.bytes.data() + refusal.bank;
+    std::fill(head + 32, head + 12 * 1024, uint8_t{0xFF});
+    std::copy(body.begin(), body.end(), head + 32);
+    const uint32_t sum = crc32c(body);
+    for (int i = 0; i < 4; ++i) head[16 + i] = static_cast<uint8_t>(body.size() >> (8 * i));
+    for (int i = 0; i < 4; ++i) head[20 + i] = static_cast<uint8_t>(sum >> (8 * i));
+    refusal.write_head_checksum();
+  }
+  void expect_damaged() {
+    write();
+    refusal.expect(LAM_FLASH_DAMAGED);
+  }
+  Refusal refusal;
+  std::vector<uint8_t> body;
+};
+
+TEST(Flash, TakesWhatWasWrittenByHandWhenItIsRight) {
+  Forged forged;
+  forged.boot().boot(Forged::kAnother).gap(0, 7).parcel(0, 3, 2, "as it was").block(5).write();
+  forged.refusal.world.reset();
+  EXPECT_EQ(forged.refusal.world.report.found, LAM_FLASH_RESTORED);
+  EXPECT_EQ(forged.refusal.world.report.points_named, 7u);
+  EXPECT_EQ(forged.refusal.world.report.points_waiting, 2u);
+  EXPECT_EQ(forged.refusal.world.report.points_readable, 1u);
+}
+// The numbers of parcels begin at 1 and no parcel is empty: such a one would be looked for again and again.
+TEST(Flash, RefusesAParcelWithoutANumberOrWithoutBytes) {
+  Forged().boot().parcel(0, 0, 2, "of no number").expect_damaged();
+  Forged().boot().parcel(0, 3, 2, "").expect_damaged();
+  Forged().boot().parcel(0, UINT64_MAX, 2, "none is so high").expect_damaged();
+  Forged().boot(Forged::kBoot, UINT64_MAX).expect_damaged();
+}
+TEST(Flash, RefusesABootThatIsThereTwice) {
+  Forged().boot().boot().parcel(1, 3, 2, "whose?").expect_damaged();
+}
+TEST(Flash, RefusesMorePointsThanAParcelCanHave) {
+  Forged().boot().parcel(0, 3, uint64_t{1} << 32, "so many").expect_damaged();
+}
+TEST(Flash, RefusesAGapBehindTheLastOrdinal) {
+  Forged().boot().gap(UINT64_MAX, 5).expect_damaged();
+  Forged().boot().gap(1, uint64_t{1} << 63).expect_damaged();
+}
+// All is looked at before any of it is taken: it may not turn out later that the store does not take it.
+TEST(Flash, RefusesABlockThatNamesItsBoot) {
+  Forged().boot().block(5, true).expect_damaged();
+}
+TEST(Flash, ABlockOfAnImpossibleAgeIsAnOldOne) {
+  for (const uint64_t age_ms : {uint64_t{0} - (uint64_t{1} << 40), uint64_t{1} << 63, uint64_t{INT64_MAX}}) {
+    Forged forged;
+    forged.boot().block(age_ms).write();
+    FlashWorld& world = forged.refusal.world;
+    world.reset();
+    ASSERT_EQ(world.report.found, LAM_FLASH_RESTORED);
+    EXPECT_EQ(world.report.points_readable, 1u);
+    world.turn();
+    EXPECT_EQ(world.read().count(), 0u) << "its time was over, age " << age_ms;
+    EXPECT_EQ(lam_flash_save(world.flash), LAM_OK);
+  }
+}
 TEST(Flash, RefusesTheSnapshotOfAnotherDevice) {
   Refusal refusal;
   refusal.world.config.device = "press-8";

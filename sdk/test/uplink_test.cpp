@@ -557,6 +557,16 @@ TEST(Uplink, PassesOverWhatCannotBeRead) {
   EXPECT_EQ(world.seqs_sent(), (Seqs{1, 3, 2})) << "it comes up again";
 }
 
+TEST(Uplink, AShelfThatGivesOneParcelAgainAndAgainDoesNotHoldItForEver) {
+  World world;
+  world.shelf.put(1, 0);  // no number: what is asked for next begins at the start
+  world.shelf.put(1, 1);
+  world.shelf.parcels[0].readable = false;
+  world.connect();
+  EXPECT_LT(world.shelf.calls, 100u);
+  EXPECT_GT(world.wake, world.now);
+}
+
 TEST(Uplink, AParcelNumberedLikeAnAckedOneIsFreedToo) {
   // A restored copy makes a parcel whose number the gateway has seen: no endless sending.
   World world;

@@ -4,6 +4,7 @@
 
 #include "expect.h"
 #include "lambda/block.h"
+#include "planted.h"
 
 namespace lambda {
 namespace {
@@ -130,7 +131,8 @@ FlashBanks::Look FlashBanks::look(uint32_t* torn) {
       if (!blank || !is_blank(bank_at(bank) + kHeadBytes, port_.page_bytes - kHeadBytes)) ++*torn;
       continue;
     }
-    if (newest != kNoBank && found.generation < head_.generation) continue;
+    const bool older = found.generation < head_.generation;
+    if (newest != kNoBank && older != planted("flash_takes_the_older")) continue;
     newest = bank;
     head_ = found;
   }
@@ -276,6 +278,7 @@ bool FlashBanks::begin() {
   while (erase_one()) {
   }
   written_ = checksum_ = buffered_ = 0;
+  if (planted("flash_gives_up_the_old_first") && current_ != kNoBank) erase(bank_at(current_) / port_.page_bytes);
   return next_ != kNoBank;
 }
 

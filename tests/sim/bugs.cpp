@@ -66,6 +66,12 @@ constexpr sim::Bug kBugs[] = {
     {"uplink_settles_what_it_sends", "a parcel is gone when the transport took it"},
     {"uplink_takes_acks_of_any_boot", "an ack of one boot settles parcels of others"},
     {"uplink_drops_what_is_nacked", "a parcel that was asked to wait is dropped"},
+    // A device's flash.
+    {"flash_gives_up_the_old_first", "the snapshot in force is erased before the next one is whole"},
+    {"flash_takes_the_older", "of two snapshots that are whole the older one is taken"},
+    {"flash_notes_nothing", "what goes into parcels after a snapshot is not noted"},
+    {"flash_starts_unnoted", "a start from a snapshot is not noted"},
+    {"flash_numbers_go_on", "parcels of a restored boot go on with the numbers of the snapshot"},
     // The live lane.
     {"live_twice", "hands out again what a live message repeats"},
     {"live_block_again", "hands out with a block what came live"},

@@ -142,6 +142,7 @@ DeviceMachine::DeviceMachine(World& world, Oracle& oracle, std::string name, Opt
     spec.kind = LAM_GAUGE;
     spec.type = i % 2 == 0 ? LAM_I64 : LAM_F64;
   }
+  if (options_.flash) keeper_ = std::make_unique<Keeper>(*options_.flash, oracle_, name_, [this] { lose_power(); });
 }
 
 lam_port DeviceMachine::port() {
@@ -166,7 +167,7 @@ lam_port DeviceMachine::port() {
   };
   port.publish = [](void* context, lam_topic, const uint8_t* bytes, size_t size) {
     auto* self = static_cast<DeviceMachine*>(context);
-    return self->bus_ &&
+    return self->bus_ && self->has_power() &&
            self->bus_->publish(self->up_topic_, std::as_bytes(std::span(bytes, size)), 1, false).has_value();
   };
   return port;
@@ -186,6 +187,7 @@ void DeviceMachine::start() {
   const lam_port made = port();
   LAMBDA_ASSERT(lam_init(memory_.data(), memory_.size() * 8, &config, &made, &device_) == LAM_OK);
   for (auto& series : series_) LAMBDA_ASSERT(lam_declare(device_, &series.spec, &series.id) == LAM_OK);
+  if (keeper_) keeper_->start(device_, config, run_->log);
 
   BusOptions options;
   options.urls = {kBrokerUrl};
@@ -223,9 +225,19 @@ void DeviceMachine::kill() {
   if (!run_) return;
   run_->disk.die();
   bus_.reset();
+  if (keeper_) keeper_->end();
   device_ = nullptr;
   poll_timer_ = 0;
   end_run();
+}
+
+// From inside the SDK, which ends what it was doing, to no effect: it is gone before anything else happens.
+void DeviceMachine::lose_power() {
+  world_.scheduler.after(0, [this, run = run_.get()] {
+    if (run_.get() != run) return;
+    kill();
+    power_lost_();
+  });
 }
 
 void DeviceMachine::connect() {
@@ -234,7 +246,7 @@ void DeviceMachine::connect() {
 
 void DeviceMachine::sample() {
   run_->loop.after(options_.interval_ms, [this] { sample(); });
-  if (!making_) return;
+  if (!making_ || !has_power()) return;
   for (auto& series : series_) {
     const uint64_t value = ++value_ * 64 + series.id;
     const lam_status status = series.spec.type == LAM_I64
@@ -244,18 +256,22 @@ void DeviceMachine::sample() {
     lam_point last{};
     LAMBDA_ASSERT(lam_last(device_, series.id, &last) == LAM_OK);
     const uint64_t bits = series.spec.type == LAM_I64 ? value : std::bit_cast<uint64_t>(static_cast<double>(value));
-    oracle_.made({name_, lam_boot(device_), series.id, last.ordinal}, {last.time_ms, bits});
+    const Identity identity{name_, lam_boot(device_), series.id, last.ordinal};
+    oracle_.made(identity, {last.time_ms, bits});
+    if (keeper_) keeper_->made(identity);
   }
   poll();
 }
 
 void DeviceMachine::poll() {
+  if (!has_power()) return;
   run_->loop.cancel(poll_timer_);
-  poll_timer_ = run_->loop.after(std::max<uint32_t>(1, lam_poll(device_)), [this] { poll(); });
+  const uint32_t wait_ms = keeper_ ? keeper_->poll() : lam_poll(device_);
+  poll_timer_ = run_->loop.after(std::max<uint32_t>(1, wait_ms), [this] { poll(); });
 }
 
 void DeviceMachine::flush() {
-  if (device_ == nullptr) return;
+  if (device_ == nullptr || !has_power()) return;
   lam_flush(device_);
   poll();
 }

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "base/env/env.h"
 #include "gateway/node.h"
 #include "lambda/lambda.h"
+#include "tests/sim/keeper.h"
 #include "tests/sim/live_witness.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/sim_disk.h"
@@ -97,7 +100,7 @@ class GatewayMachine final : public Machine {
   bool stopping_ = false;
 };
 
-// A microcontroller: the SDK through its C interface, RAM and nothing else.
+// A microcontroller: the SDK through its C interface, RAM, and flash where it is told to have some.
 class DeviceMachine final : public Machine {
  public:
   struct Options {
@@ -105,11 +108,12 @@ class DeviceMachine final : public Machine {
     int64_t interval_ms = 250;
     size_t memory_bytes = 64u << 10;
     bool knows_time = true;
+    std::optional<SimRandom> flash;  // its geometry and its luck; none: there is only RAM
   };
   DeviceMachine(World& world, Oracle& oracle, std::string name, Options options);
   ~DeviceMachine() override { kill(); }
   void start() override;
-  void kill() override;  // a reset: its memory is gone
+  void kill() override;  // a reset: what was in RAM is gone
 
   const PublicKey& public_key() const { return public_key_; }
   void sign_with_another_key() { key_ = SigningKey::make(key_random_); }
@@ -117,6 +121,16 @@ class DeviceMachine final : public Machine {
   void flush();
   uint64_t waiting() const;
   uint64_t boot() const { return device_ == nullptr ? 0 : lam_boot(device_); }
+
+  // Null: it has no flash.
+  Keeper* keeper() { return keeper_.get(); }
+  const Keeper* keeper() const { return keeper_.get(); }
+  // Who starts it again when power went in the middle of what it did with its flash.
+  void on_power_lost(std::function<void()> then) { power_lost_ = std::move(then); }
+  // As firmware does when it is told that power is about to go.
+  void save() {
+    if (running() && keeper_ && keeper_->has_power()) keeper_->save();
+  }
 
  private:
   struct Series {
@@ -127,6 +141,8 @@ class DeviceMachine final : public Machine {
   void connect();
   void sample();
   void poll();
+  void lose_power();
+  bool has_power() const { return !keeper_ || keeper_->has_power(); }
   lam_port port();
 
   Oracle& oracle_;
@@ -138,6 +154,8 @@ class DeviceMachine final : public Machine {
   std::vector<uint64_t> memory_;
   std::vector<Series> series_;
   lam_device* device_ = nullptr;
+  std::unique_ptr<Keeper> keeper_;
+  std::function<void()> power_lost_ = [] {};
   std::unique_ptr<MessageBus> bus_;
   EventLoop::TimerId poll_timer_ = 0;
   bool making_ = true;

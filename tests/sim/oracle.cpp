@@ -180,11 +180,24 @@ void Oracle::saw_up(const std::string& device, std::string_view payload) {
   const v1::Parcel& parcel = up.parcel();
   BootState& boot = boots_[{device, parcel.boot()}];
   boot.floor_seq = std::max(boot.floor_seq, parcel.floor_seq());
-  if (used_again_.count({{device, parcel.boot()}, parcel.seq()}) != 0) return;
+  const BootKey key{device, parcel.boot()};
+  const auto heard = [&](uint32_t ref, uint64_t end) {
+    uint64_t& known = published_[{key, ref}];
+    known = std::max(known, end);
+  };
+  for (const auto& gap : parcel.gaps()) heard(gap.ref(), gap.first_ordinal() + gap.count());
+  if (used_again_.count({key, parcel.seq()}) != 0) return;
+  const auto [first, fresh] = published_parcels_.try_emplace({key, parcel.seq()}, payload);
+  if (!fresh && first->second != payload) {
+    violation("two parcels of one number: " + device + " seq " + std::to_string(parcel.seq()));
+  }
   auto& identities = boot.waiting[parcel.seq()];
   if (!identities.empty()) return;  // sent again
   for (const auto& block : parcel.blocks()) {
-    for (const auto& [identity, point] : points_of(device, parcel.boot(), block)) identities.push_back(identity);
+    for (const auto& [identity, point] : points_of(device, parcel.boot(), block)) {
+      identities.push_back(identity);
+      heard(identity.ref, identity.ordinal + 1);
+    }
   }
 }
 
@@ -377,6 +390,11 @@ void Oracle::check_balance(const std::function<bool(const Identity&)>& must_be_s
       violation("refused for good: " + to_text(identity));
       break;
     }
+  }
+  for (const auto& [identity, reasons] : content.gaps) {
+    if (elsewhere_.count(identity.device) + inventors_.count(identity.device) + made_.count(identity) != 0) continue;
+    violation("named as gone, and never made: " + to_text(identity));
+    break;
   }
   // What a gap named stays named, or came after all.
   for (const auto& [identity, reasons] : gaps_synced_) {

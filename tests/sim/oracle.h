@@ -67,6 +67,13 @@ class Oracle {
     read_synced();
     return synced_.count(identity) != 0;
   }
+  // Ordinals of its series and boot below this one left the device, or parcels spoke of them.
+  uint64_t published_end(const Identity& identity) const {
+    const auto end = published_.find({{identity.device, identity.boot}, identity.ref});
+    return end == published_.end() ? 0 : end->second;
+  }
+  // A device whose gaps may name what it never made.
+  void gaps_are_invented_by(const std::string& device) { inventors_.insert(device); }
   // Something a machine saw itself.
   void complain(std::string text) { violation(std::move(text)); }
 
@@ -104,13 +111,15 @@ class Oracle {
   const std::string folder_;
   std::map<Identity, Point> made_;
   std::set<Identity> acked_;
-  std::set<std::string> forbidden_, elsewhere_;
+  std::set<std::string> forbidden_, elsewhere_, inventors_;
   std::set<Identity> late_;  // made when it was forbidden
   std::map<std::pair<BootKey, uint64_t>, std::optional<Identity>> never_ack_;
   std::set<std::pair<BootKey, uint64_t>> used_again_;
   std::map<Identity, int64_t> gaps_seen_;  // when the parcel came that told them first
   std::set<std::pair<BootKey, uint32_t>> declared_;
   std::map<BootKey, BootState> boots_;
+  std::map<std::pair<BootKey, uint32_t>, uint64_t> published_;             // see published_end()
+  std::map<std::pair<BootKey, uint64_t>, std::string> published_parcels_;  // their bytes, by seq
   // What was seen on the part of the disk that a power cut cannot take.
   std::set<Identity> synced_;
   std::map<Identity, uint32_t> gaps_synced_;       // reasons, as in SegmentContent

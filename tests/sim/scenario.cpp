@@ -20,7 +20,11 @@ constexpr int64_t kFreshUs = 8 * kSecond;
 class Scenario {
  public:
   Scenario(uint64_t seed, bool verbose)
-      : world_(seed, verbose), gateway_(world_), oracle_(gateway_.media, gateway_.store_folder()), witness_(oracle_) {
+      : world_(seed, verbose),
+        gateway_(world_),
+        oracle_(gateway_.media, gateway_.store_folder()),
+        witness_(oracle_),
+        flash_random_(SimRandom(seed ^ 0x61).next()) {
     gateway_.watch(witness_);
     world_.broker.on_publish = [this](const std::string&, const std::string& topic, std::string_view payload) {
       oracle_.published(topic, payload, now());
@@ -30,6 +34,7 @@ class Scenario {
   Outcome run() {
     build();
     world_.scheduler.after(kSecond, [this] { fault(); });
+    if (!keepers_.empty()) world_.scheduler.after(kSecond, [this] { flash_fault(); });
     look();
     world_.scheduler.run_until(kFaultsUs);
     heal();
@@ -49,14 +54,20 @@ class Scenario {
     agents_first_ = random().chance(0.5);
     theme_ = random().chance(0.3) ? AgentFault::kCrashesAtSpool : any_agent_fault();
     const int64_t count = agents_first_ ? 1 : random().between(1, 3);
+    const bool with_flash = flash_random_.chance(0.35);
     for (int64_t i = 0; i < count; ++i) {
       DeviceMachine::Options options;
       options.series = static_cast<uint32_t>(random().between(1, 4));
       options.interval_ms = random().between(100, 600);
       options.memory_bytes = random().chance(0.3) ? 24u << 10 : 128u << 10;
       options.knows_time = random().chance(0.7);
+      if (with_flash && (i == 0 || flash_random_.chance(0.5))) options.flash = SimRandom(flash_random_.next());
       devices_.push_back(std::make_unique<DeviceMachine>(world_, oracle_, "press-" + std::to_string(i), options));
       gateway_.enroll(devices_.back()->name(), devices_.back()->public_key());
+      if (options.flash) keepers_.push_back(devices_.back().get());
+    }
+    for (DeviceMachine* device : keepers_) {
+      device->on_power_lost([this, device] { start_again(*device); });
     }
     for (int64_t i = agents_first_ ? 2 : random().between(0, 2); i > 0; --i) {
       agents_.push_back(std::make_unique<AgentMachine>(world_, oracle_, "host-" + std::to_string(i),
@@ -66,6 +77,7 @@ class Scenario {
     }
     packer_ = std::make_unique<PackerMachine>(world_, oracle_, "packer");
     gateway_.enroll("packer", packer_->public_key());
+    oracle_.gaps_are_invented_by("packer");
     // Its key is not the one that was enrolled: nothing of it may ever be stored.
     forger_ = std::make_unique<DeviceMachine>(world_, oracle_, "forger", DeviceMachine::Options{});
     gateway_.enroll("forger", forger_->public_key());
@@ -223,6 +235,36 @@ class Scenario {
         gateway_.media.faults.sync_us_max = random().between(1'000, 300'000);
         break;
     }
+  }
+
+  // Power that goes in the middle of what a device does with its flash, is announced, or just goes. Such faults have
+  // their luck to themselves: worlds without flash are as they would be if there were none.
+  void flash_fault() {
+    if (healed_ || now() >= kFaultsUs) return;
+    world_.scheduler.after(flash_random_.between(kSecond / 5, 5 * kSecond), [this] { flash_fault(); });
+    DeviceMachine& device = *keepers_[flash_random_.below(keepers_.size())];
+    if (!device.running() || !device.keeper()->has_power()) return;
+    static constexpr uint64_t kSteps[] = {4, 40, 400, 4'000};
+    if (flash_random_.chance(0.6)) device.keeper()->lose_power_within(kSteps[flash_random_.below(std::size(kSteps))]);
+    const uint64_t kind = flash_random_.below(4);
+    if (kind == 0) return;  // whenever it writes next
+    if (kind == 1) return reset(device);
+    device.save();
+    if (kind == 2) return;  // a false alarm
+    world_.scheduler.after(flash_random_.between(0, kSecond / 2), [this, &device] {
+      if (!healed_ && device.running()) reset(device);
+    });
+  }
+
+  void reset(DeviceMachine& device) {
+    device.kill();
+    start_again(device);
+  }
+
+  void start_again(DeviceMachine& device) {
+    world_.scheduler.after(flash_random_.between(1'000, 2 * kSecond), [&device] {
+      if (!device.running()) device.start();
+    });
   }
 
   enum class AgentFault {
@@ -390,6 +432,7 @@ class Scenario {
     if (!gateway_.running()) gateway_.start();
     for (auto& device : devices_) {
       if (!device->running()) device->start();
+      if (device->keeper() != nullptr) device->keeper()->power_is_safe();
       device->make_no_more();
     }
     for (auto& agent : agents_) {
@@ -438,21 +481,30 @@ class Scenario {
     extra_.push_back("not drained: " + std::to_string(waiting) + " points still wait 900 s after all was healed");
   }
 
+  void check_machines() {
+    const SegmentContent content = oracle_.read_segments();
+    for (const auto& agent : agents_) agent->check(content);
+    for (const DeviceMachine* device : keepers_) device->keeper()->check(content);
+  }
+
   void finish() {
     const auto rest = [this](const Identity& identity) {
-      // What a device held in RAM when it was reset is gone with it; acked points are checked apart.
+      // What a device held in RAM when it was reset is gone with it, but for what flash kept; acked points are checked
+      // apart.
       for (const auto& device : devices_) {
-        if (device->name() == identity.device) return device->boot() == identity.boot;
+        if (device->name() != identity.device) continue;
+        return device->boot() == identity.boot ||
+               (device->keeper() != nullptr && device->keeper()->accounts_for(identity));
       }
       return identity.device == "packer";
     };
     oracle_.check_balance(rest);
-    for (const auto& agent : agents_) agent->check(oracle_.read_segments());
+    check_machines();
     witness_.check(before_, oracle_.read_segments());
     check_totals();
     power_cut_gateway();
     oracle_.check_balance(rest);
-    for (const auto& agent : agents_) agent->check(oracle_.read_segments());
+    check_machines();
     gateway_.start();
     world_.scheduler.run_until(now() + 5 * kSecond);
     check_totals();
@@ -473,6 +525,8 @@ class Scenario {
   std::vector<std::unique_ptr<AgentMachine>> agents_;
   std::unique_ptr<PackerMachine> packer_;
   std::unique_ptr<DeviceMachine> forger_, revoked_;
+  SimRandom flash_random_;
+  std::vector<DeviceMachine*> keepers_;  // of the devices, those with flash
   bool healed_ = false;
   bool agents_first_ = false;
   AgentFault theme_ = AgentFault::kKill;  // what most faults of such a seed are

@@ -2,7 +2,7 @@
 """Gives a device its identity: makes its keys, asks the site for it, writes the image of its identity region.
 
   provision.py request --device ID --keys DIR --out FILE.request
-      makes both keys in DIR (once; they are kept) and the request of proto/enrolment.md
+      makes both keys in DIR (once; they are kept; a folder for each device) and the request of proto/enrolment.md
   lambda enroll FILE.request --site SITE --out FILE.bundle
   provision.py image --keys DIR --bundle FILE.bundle --broker-address A.B.C.D --out identity.bin
       the image for the identity region (boards/firmware/identity.h); what else it takes: provision.py image --help
@@ -41,6 +41,16 @@ def make_key(path, curve):
         file.write(made)
 
 
+def claim_keys(keys, device):
+    """A folder of keys is of one device: two with the same keys could speak for each other."""
+    owner = keys / "device"
+    keys.mkdir(parents=True, exist_ok=True)
+    if not owner.exists():
+        owner.write_text(device + "\n")
+    elif owner.read_text().strip() != device:
+        sys.exit(f"{keys}: these are the keys of {owner.read_text().strip()}: give {device} a folder of its own")
+
+
 def secret_of(path):
     """32 bytes: the private number of an EC key (RFC 5915: SEQUENCE, version 1, OCTET STRING)."""
     der = openssl("ec", "-in", path, "-outform", "DER")
@@ -72,6 +82,7 @@ def sized(text):
 def request(options):
     if not re.fullmatch(r"[a-z0-9-]{1,64}", options.device):
         sys.exit(f"--device {options.device}: an id is 1 to 64 of a-z, 0-9 and -")
+    claim_keys(options.keys, options.device)
     tls, signing = options.keys / "tls.key", options.keys / "signing.key"
     make_key(tls, "prime256v1")
     make_key(signing, "secp256k1")
@@ -125,8 +136,20 @@ def broker_of(bundle, options):
     return name, port
 
 
+def bundle_in(path):
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        sys.exit(f"{path}: not a bundle, as lambda enroll writes it: {error}")
+
+
 def image(options):
-    bundle = json.loads(options.bundle.read_text())
+    bundle = bundle_in(options.bundle)
+    tls = options.keys / "tls.key"
+    if not tls.exists():
+        sys.exit(f"{tls}: there is no key; provision.py request makes it")
+    if openssl("x509", "-noout", "-pubkey", given=bundle["certificate"].encode()) != openssl("ec", "-in", tls, "-pubout"):
+        sys.exit(f"{options.bundle}: its certificate, of {bundle['device']}, is not for the keys in {options.keys}")
     name, port = broker_of(bundle, options)
     items = {
         "site": bundle["site"].encode() + b"\0",
@@ -140,7 +163,7 @@ def image(options):
         "router": options.router,
         "authority": der_of(bundle["ca"]),
         "certificate": der_of(bundle["certificate"]),
-        "tls_key": openssl("ec", "-in", options.keys / "tls.key", "-outform", "DER"),
+        "tls_key": openssl("ec", "-in", tls, "-outform", "DER"),
         "signing_key": secret_of(options.keys / "signing.key"),
     }
     for field in ("seal_age_ms", "memory_bytes", "flash_save_s"):
@@ -167,9 +190,10 @@ def main():
     write.add_argument("--broker-address", required=True, type=address, help="where the broker is, IPv4")
     write.add_argument("--broker-name", help="what its certificate must say; default: of the bundle's first gateway")
     write.add_argument("--broker-port", type=between(1, 65_535), help="default: of the bundle's first gateway")
-    write.add_argument("--own-address", type=address, default=address("10.0.2.15"))
-    write.add_argument("--mask", type=address, default=address("255.255.255.0"))
-    write.add_argument("--router", type=address, default=address("10.0.2.2"))
+    write.add_argument("--own-address", type=address, default=address("10.0.2.15"),
+                       help="the device's, IPv4; default: 10.0.2.15, as in QEMU's network")
+    write.add_argument("--mask", type=address, default=address("255.255.255.0"), help="default: 255.255.255.0")
+    write.add_argument("--router", type=address, default=address("10.0.2.2"), help="default: 10.0.2.2, QEMU's")
     write.add_argument("--mac", type=mac, help="default: made from the device's id")
     write.add_argument("--seal-age-ms", type=between(1, 600_000),
                        help="points are sent at the latest so long after they were made")
@@ -181,7 +205,7 @@ def main():
     try:
         options.run(options)
     except (OSError, ValueError, KeyError, IndexError) as error:
-        sys.exit(f"provision.py: {type(error).__name__}: {error}")
+        sys.exit(f"provision.py: {error if isinstance(error, OSError) else repr(error)}")
 
 
 if __name__ == "__main__":

@@ -96,6 +96,9 @@ Result<Block> block_of(const BlockOptions& options, Disk& disk) {
   block.bytes = std::move(*bytes);
   block.points.resize(kBlockPointsMax);
   const BlockStatus status = lambda::read_block(block.bytes, 0, &block.info, block.points, kLongSpanMsMax);
+  if (!status.ok() && is_archive({reinterpret_cast<const char*>(block.bytes.data()), block.bytes.size()})) {
+    return fail(ErrorCode::kInvalid, options.file + ": a file of blocks, not one block: lambda block unpack prints it");
+  }
   if (!status.ok()) {
     return fail(ErrorCode::kInvalid, options.file + ": not a good block: " + block_error_name(status.error) +
                                          ", noticed at byte " + std::to_string(status.offset) + " of " +

@@ -279,7 +279,9 @@ class CommandLine {
         cli::block_stat);
     auto* pack = command->add_subcommand("pack", "Write a series from CSV (timestamp_ms,value) as a file of blocks");
     pack->add_option("in", pack_.in, "CSV, or CSV packed with gzip")->required()->type_name("IN.csv[.gz]");
-    pack->add_option("out", pack_.out, "The file to write")->required()->type_name("OUT");
+    pack->add_option("out", pack_.out, "The file to write; one that is there is replaced")
+        ->required()
+        ->type_name("OUT");
     pack->add_option("--type", pack_.type,
                      "f64, f32, i64, dec:K (K decimals), state, or auto: the smallest that is exact")
         ->capture_default_str();

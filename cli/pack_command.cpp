@@ -54,6 +54,16 @@ std::optional<Type> parse_type(const std::string& text) {
   return Type{ValueType::kDec, static_cast<uint8_t>(scale), F32Text::kDouble};
 }
 
+bool is_float(ValueType type) {
+  return type == ValueType::kF64 || type == ValueType::kF32;
+}
+
+// How many values are rounded when they become floats.
+uint64_t rounded_of(const std::vector<CsvPoint>& rows) {
+  return static_cast<uint64_t>(
+      std::count_if(rows.begin(), rows.end(), [](const CsvPoint& row) { return !row.is_double; }));
+}
+
 // The bits of a value in a type; false: the type does not hold it exactly.
 bool bits_in(const Type& type, const CsvPoint& point, uint64_t* bits) {
   if (type.type == ValueType::kF64) {
@@ -125,17 +135,20 @@ std::vector<uint8_t> packed_file(const Type& type, bool seal, std::span<const Po
 }
 
 // Of the types that hold every value, the one with the smallest file. Floats of 32 bits only where the values are such
-// to the last bit: a sum of them is another number otherwise.
+// to the last bit: a sum of them is another number otherwise. Floats at all only where they have the digits that the
+// text has, or where no other type holds every value.
 std::vector<uint8_t> smallest_file(const std::vector<CsvPoint>& rows, bool seal) {
   const auto by_places = [](const CsvPoint& a, const CsvPoint& b) { return a.places < b.places; };
   const uint8_t places = std::max_element(rows.begin(), rows.end(), by_places)->places;
   const std::vector<Type> types{{places == 0 ? ValueType::kI64 : ValueType::kDec, places, F32Text::kDouble},
                                 {ValueType::kF64, 0, F32Text::kDouble},
                                 {ValueType::kF32, 0, F32Text::kDouble}};
+  const bool are_doubles = rounded_of(rows) == 0;
   std::vector<uint8_t> best;
   std::vector<Point> points;
   for (const Type& type : types) {
     uint32_t line = 0;
+    if (!are_doubles && is_float(type.type) && !best.empty()) break;
     if (!points_in(type, rows, &points, &line)) continue;
     std::vector<uint8_t> file = packed_file(type, seal, points);
     if (best.empty() || file.size() < best.size()) best = std::move(file);
@@ -196,6 +209,39 @@ Result<ArchiveFacts> facts_of(const std::string& file, std::span<const uint8_t> 
   }
 }
 
+// `rounded`: values of which a float has other digits; told where the file has floats.
+int show_facts(Output& output, const std::string& file, uint64_t rounded, Disk& disk) {
+  const auto bytes = read_file(file, disk);
+  if (!bytes) return report(output, bytes.error());
+  const auto facts = facts_of(file, *bytes);
+  if (!facts) return report(output, facts.error());
+  const double bits = static_cast<double>(bytes->size()) * 8 / static_cast<double>(facts->points);
+  const double bits_per_point = std::round(bits * 1000) / 1000;
+  const bool is_rounded = rounded > 0 && (facts->type == "f64" || facts->type == "f32");
+  if (output.json) {
+    ordered_json json;
+    json["points"] = facts->points;
+    json["bytes"] = bytes->size();
+    json["bits_per_point"] = bits_per_point;
+    json["encodings"] = facts->encodings;
+    json["blocks"] = facts->blocks;
+    json["type"] = facts->type;
+    if (is_rounded) json["rounded"] = rounded;
+    output.out << json.dump() << "\n";
+    return kExitDone;
+  }
+  Table table({"FACT", "VALUE"});
+  table.add({"points", std::to_string(facts->points)});
+  table.add({"bytes", std::to_string(bytes->size())});
+  table.add({"bits_per_point", ordered_json(bits_per_point).dump()});
+  table.add({"type", facts->type});
+  if (is_rounded) table.add({"rounded", std::to_string(rounded)});
+  table.add({"blocks", std::to_string(facts->blocks)});
+  for (const auto& [name, blocks] : facts->encodings) table.add({"blocks in " + name, std::to_string(blocks)});
+  table.print(output.out);
+  return kExitDone;
+}
+
 }  // namespace
 
 bool is_archive(std::string_view bytes) {
@@ -210,7 +256,7 @@ int block_pack(Output& output, const PackOptions& options, Disk& disk) {
   if (const Status written = disk.replace(options.out, std::as_bytes(std::span(*bytes))); !written) {
     return report(output, written.error());
   }
-  return archive_stat(output, options.out, disk);
+  return show_facts(output, options.out, rounded_of(*rows), disk);
 }
 
 int block_unpack(Output& output, const std::string& file, Disk& disk) {
@@ -239,32 +285,7 @@ int block_unpack(Output& output, const std::string& file, Disk& disk) {
 }
 
 int archive_stat(Output& output, const std::string& file, Disk& disk) {
-  const auto bytes = read_file(file, disk);
-  if (!bytes) return report(output, bytes.error());
-  const auto facts = facts_of(file, *bytes);
-  if (!facts) return report(output, facts.error());
-  const double bits = static_cast<double>(bytes->size()) * 8 / static_cast<double>(facts->points);
-  const double rounded = std::round(bits * 1000) / 1000;
-  if (output.json) {
-    ordered_json json;
-    json["points"] = facts->points;
-    json["bytes"] = bytes->size();
-    json["bits_per_point"] = rounded;
-    json["encodings"] = facts->encodings;
-    json["blocks"] = facts->blocks;
-    json["type"] = facts->type;
-    output.out << json.dump() << "\n";
-    return kExitDone;
-  }
-  Table table({"FACT", "VALUE"});
-  table.add({"points", std::to_string(facts->points)});
-  table.add({"bytes", std::to_string(bytes->size())});
-  table.add({"bits_per_point", ordered_json(rounded).dump()});
-  table.add({"type", facts->type});
-  table.add({"blocks", std::to_string(facts->blocks)});
-  for (const auto& [name, blocks] : facts->encodings) table.add({"blocks in " + name, std::to_string(blocks)});
-  table.print(output.out);
-  return kExitDone;
+  return show_facts(output, file, 0, disk);
 }
 
 }  // namespace lambda::cli

@@ -17,7 +17,9 @@ struct PackOptions {
 };
 
 // Writes `out` anew, as a whole or not at all. A value that the type does not hold bit for bit is an error that names
-// file and line.
+// file and line. Text that no 64-bit float is, 9007199254740993 or 1e400, is rounded to one where the type is a float:
+// by its name, or in auto because some value is neither an integer nor a decimal. How many were is in the answer
+// (`rounded`).
 int block_pack(Output& output, const PackOptions& options, Disk& disk);
 
 // The points of a file of blocks, or of one bare block, as CSV: timestamp_ms,value. Every block is checked, and nothing

@@ -14,6 +14,7 @@
 
 #include "base/os/disk.h"
 #include "base/os/loop.h"
+#include "cli/block_command.h"
 #include "cli/points_csv.h"
 
 namespace lambda::cli {
@@ -138,6 +139,62 @@ TEST_F(Pack, AutoTakesTheTypeThatIsSmallest) {
   };
   EXPECT_EQ(type_of(whole), "i64");
   EXPECT_EQ(type_of(tenths), "dec:1");
+}
+
+TEST_F(Pack, AutoKeepsTheDigitsOfIntegersThatAreNoDoubles) {
+  for (const char* text : {"1000,9223372036854775807\n2000,-9223372036854775807\n", "1000,-9223372036854775808\n",
+                           "1000,9007199254740993\n2000,9007199254740993\n", "1000,0.123456789012345678\n"}) {
+    SCOPED_TRACE(text);
+    for (const bool seal : {false, true}) {
+      ASSERT_EQ(pack(csv(text), "auto", seal), kExitDone) << err_;
+      EXPECT_EQ(out_.find("rounded"), std::string::npos) << out_;
+      ASSERT_EQ(unpack(), kExitDone) << err_;
+      EXPECT_EQ(out_, std::string("timestamp_ms,value\n") + text);
+    }
+  }
+  expect_back("1000,-9223372036854775808\n2000,0\n", "i64");
+  expect_back("1000,-92233720368547758.08\n", "dec:2");
+}
+
+TEST_F(Pack, WhatIsRoundedToAFloatIsCounted) {
+  const auto rounded = [&](const std::string& text, const std::string& type) {
+    const std::string in = csv(text);
+    with_output(
+        [&](Output& output) { return block_pack(output, {.in = in, .out = path("out.blocks"), .type = type}, disk_); },
+        true);
+    return json::parse(out_).value("rounded", 0);
+  };
+  EXPECT_EQ(rounded("1,9007199254740993\n2,NaN\n3,1\n", "auto"), 1);
+  EXPECT_EQ(rounded("1,9007199254740993\n2,9007199254740992\n", "f64"), 1);
+  EXPECT_EQ(rounded("1,1e400\n2,-1e400\n3,1e-400\n4,1e99999999999\n", "f64"), 4);
+  EXPECT_EQ(rounded("1,123456789012345678901234567890\n", "auto"), 1);
+  EXPECT_EQ(rounded("1,0.12345678901234567891\n2,0.5\n", "auto"), 1);
+  // Doubles, however many of their digits are written.
+  EXPECT_EQ(rounded("1,0.1\n2,0.10000000000000001\n3,0.1000000000000000055511151231257827\n4,5e-324\n5,1e22\n"
+                    "6,Inf\n7,nan\n8,-0\n9,0.000\n10,4.9406564584124654e-324\n11,1.7976931348623157e+308\n",
+                    "auto"),
+            0);
+}
+
+TEST_F(Pack, AByteOrderMarkIsNoPartOfTheFirstLine) {
+  for (const char* text : {"\xEF\xBB\xBFtimestamp_ms,value\r\n1,2\r\n",
+                           "\xEF\xBB\xBF"
+                           "1,2"}) {
+    ASSERT_EQ(pack(csv(text), "auto", false), kExitDone) << err_;
+    ASSERT_EQ(unpack(), kExitDone) << err_;
+    EXPECT_EQ(out_, "timestamp_ms,value\n1,2\n");
+  }
+  EXPECT_EQ(pack(csv("1,2\n\xEF\xBB\xBF"
+                     "3,4\n"),
+                 "auto", false),
+            kExitFailed);
+}
+
+TEST_F(Pack, WhatShowsOneBlockSaysWhoShowsMany) {
+  ASSERT_EQ(pack(csv("1,2\n"), "auto", false), kExitDone);
+  with_output([&](Output& output) { return block_cat(output, {.file = path("out.blocks")}, disk_); });
+  EXPECT_NE(err_.find("out.blocks: a file of blocks, not one block: lambda block unpack prints it"), std::string::npos)
+      << err_;
 }
 
 TEST_F(Pack, StatCountsWhatIsThere) {

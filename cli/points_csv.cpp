@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 
 #include "base/gzip.h"
 #include "query/number.h"
@@ -50,6 +51,7 @@ bool take_nan(std::string_view text, uint64_t* bits) {
 bool take_decimal(std::string_view text, CsvPoint* point) {
   const bool negative = text.starts_with('-');
   if (negative) text.remove_prefix(1);
+  const uint64_t most = uint64_t{INT64_MAX} + (negative ? 1 : 0);
   uint64_t digits = 0;
   int places = 0;
   bool behind = false;
@@ -62,7 +64,7 @@ bool take_decimal(std::string_view text, CsvPoint* point) {
     }
     if (c < '0' || c > '9') break;
     const auto digit = static_cast<uint64_t>(c - '0');
-    if (digits > (static_cast<uint64_t>(INT64_MAX) - digit) / 10) return false;
+    if (digits > (most - digit) / 10) return false;
     digits = digits * 10 + digit;
     places += behind ? 1 : 0;
   }
@@ -76,14 +78,63 @@ bool take_decimal(std::string_view text, CsvPoint* point) {
     places -= exponent;
   }
   for (; places < 0; ++places) {
-    if (digits > static_cast<uint64_t>(INT64_MAX) / 10) return false;
+    if (digits > most / 10) return false;
     digits *= 10;
   }
   for (; places > 0 && digits % 10 == 0; --places) digits /= 10;  // 21.50 is 21.5
   if (places > kScaleMax || (negative && digits == 0)) return false;
-  point->digits = negative ? -static_cast<int64_t>(digits) : static_cast<int64_t>(digits);
+  point->digits = static_cast<int64_t>(negative ? 0 - digits : digits);
   point->places = static_cast<uint8_t>(places);
   return true;
+}
+
+// A number's text as 0.DIGITS x 10^power, without zeros around the digits. None: it is zero, or no digits but a word.
+struct Significant {
+  std::string digits;
+  int64_t power = 0;
+  friend bool operator==(const Significant&, const Significant&) = default;
+};
+
+Significant significant(std::string_view text) {
+  Significant found;
+  if (text.starts_with('-')) text.remove_prefix(1);
+  bool behind = false;
+  size_t i = 0;
+  for (; i < text.size() && (text[i] == '.' || (text[i] >= '0' && text[i] <= '9')); ++i) {
+    if (text[i] == '.') {
+      behind = true;
+    } else if (found.digits.empty() && text[i] == '0') {
+      found.power -= behind ? 1 : 0;
+    } else {
+      found.digits += text[i];
+      found.power += behind ? 0 : 1;
+    }
+  }
+  found.digits.resize(found.digits.find_last_not_of('0') + 1);
+  if (found.digits.empty()) return {};
+  if (i < text.size()) {
+    std::string_view power = text.substr(i + 1);
+    if (power.starts_with('+')) power.remove_prefix(1);
+    int exponent = 0;  // one that is too large for this belongs to no double
+    std::from_chars(power.data(), power.data() + power.size(), exponent);
+    found.power += exponent;
+  }
+  return found;
+}
+
+// Whether `value`, read from `text`, has the digits of `text` when it is written with as many. So 0.1 and
+// 0.10000000000000001 are the same double, and 9007199254740993 is none.
+bool keeps_digits(double value, std::string_view text) {
+  constexpr size_t kDigitsMax = 800;  // no double has more that are not zero
+  if (std::isnormal(value) && text.size() <= std::numeric_limits<double>::digits10) return true;
+  const Significant asked = significant(text);
+  if (asked.digits.empty()) return true;
+  if (!std::isfinite(value) || asked.digits.size() > kDigitsMax) return false;
+  char written[kDigitsMax + 16];
+  const auto end = std::to_chars(written, written + sizeof written, value, std::chars_format::scientific,
+                                 static_cast<int>(asked.digits.size()) - 1)
+                       .ptr;
+  return significant({written, end}) == asked;
 }
 
 bool take_value(std::string_view text, CsvPoint* point) {
@@ -105,6 +156,7 @@ bool take_value(std::string_view text, CsvPoint* point) {
   }
   point->f64 = std::isnan(value) ? kUsualNan : std::bit_cast<uint64_t>(value);
   point->is_decimal = std::isfinite(value) && take_decimal(text, point);
+  point->is_double = keeps_digits(value, text);
   return true;
 }
 
@@ -155,6 +207,7 @@ bool as_f32(uint64_t f64, F32Text text, uint32_t* bits) {
 }
 
 Result<std::vector<CsvPoint>> parse_points_csv(const std::string& file, std::string_view text) {
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   std::vector<CsvPoint> points;
   points.reserve(static_cast<size_t>(std::count(text.begin(), text.end(), '\n')) + 1);
   uint32_t number = 0;

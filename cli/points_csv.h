@@ -23,9 +23,11 @@ struct CsvPoint {
   uint32_t line = 0;   // 1 is the first
   uint8_t places = 0;
   bool is_decimal = false;  // -0 is none: an integer does not tell it from 0
+  bool is_double = true;    // f64, written with as many digits as the text has, gives those digits
 };
 
-// Reads the file, unpacking it if it is gzip's. Its first line may be a heading. Errors name file and line.
+// Reads the file, unpacking it if it is gzip's. Its first line may be a heading, and a byte order mark before it.
+// Errors name file and line.
 Result<std::vector<CsvPoint>> read_points_csv(const std::string& file, Disk& disk);
 Result<std::vector<CsvPoint>> parse_points_csv(const std::string& file, std::string_view text);
 

@@ -149,7 +149,8 @@ int enroll(SiteWorld& world, const EnrollOptions& options) {
   } else {
     world.out << "enrolled " << device.device << " at site " << site->site() << ", certificate until "
               << iso_time(certificate->facts.not_after_ms) << "\nbundle: " << file
-              << "\non the device: lambda-agent --config FILE --install " << file << "\n";
+              << "\non the device: lambda-agent --config FILE --install " << file
+              << "\nfor firmware: boards/provision.py image --bundle " << file << " ...\n";
     if (bundle.gateways.empty()) world.out << "the bundle names no gateway: the device's configuration must\n";
   }
   return 0;

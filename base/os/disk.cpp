@@ -369,6 +369,11 @@ Status OsDisk::truncate(const std::string& path, uint64_t bytes) {
 }
 
 Status OsDisk::replace(const std::string& path, std::span<const std::byte> bytes) {
+  // A device, /dev/null for one, would be gone for everybody.
+  struct stat facts {};
+  if (retry([&] { return ::stat(path.c_str(), &facts); }) == 0 && !S_ISREG(facts.st_mode)) {
+    return fail(ErrorCode::kInvalid, path + ": not a file that can be replaced; nothing was written");
+  }
   const std::string temporary = path + ".tmp";
   {
     const Fd fd(retry([&] { return ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600); }));
@@ -382,7 +387,11 @@ Status OsDisk::replace(const std::string& path, std::span<const std::byte> bytes
       return status;
     }
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return os_error(errno, temporary, "rename");
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(temporary.c_str());
+    return os_error(error, temporary, "rename");
+  }
   return sync_folder(folder_of(path));
 }
 

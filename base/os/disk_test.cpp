@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -199,6 +200,25 @@ TEST_F(OsDiskTest, ReplaceLeavesOldOrNewAndNoTemporaryFile) {
   EXPECT_EQ(content(path), "");
   EXPECT_EQ(disk_.list(folder_.path())->size(), 1u);
   EXPECT_FALSE(disk_.replace(folder_ / "no/such/folder", bytes_of("x")));
+}
+
+TEST_F(OsDiskTest, ReplaceLeavesWhatIsNoFileAsItIs) {
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  ASSERT_EQ(::symlink("pipe", (folder_ / "link").c_str()), 0);
+  ASSERT_TRUE(disk_.make_dirs(folder_ / "folder"));
+  for (const char* name : {"pipe", "link", "folder"}) {
+    SCOPED_TRACE(name);
+    const auto replaced = disk_.replace(folder_ / name, bytes_of("x"));
+    ASSERT_FALSE(replaced);
+    EXPECT_EQ(replaced.error().code, ErrorCode::kInvalid) << replaced.error().text;
+    EXPECT_NE(replaced.error().text.find(std::string("/") + name + ": "), std::string::npos) << replaced.error().text;
+    EXPECT_FALSE(disk_.size(folder_ / (std::string(name) + ".tmp")));
+  }
+  struct stat facts {};
+  ASSERT_EQ(::lstat((folder_ / "pipe").c_str(), &facts), 0);
+  EXPECT_TRUE(S_ISFIFO(facts.st_mode));
+  ASSERT_EQ(::lstat((folder_ / "link").c_str(), &facts), 0);
+  EXPECT_TRUE(S_ISLNK(facts.st_mode));
 }
 
 TEST_F(OsDiskTest, AFileThatCannotBeLookedAtIsNotLeftOutOfAListInSilence) {

@@ -17,6 +17,8 @@
  *   on a message:  lam_incoming(device, LAM_DOWN, bytes, size)
  *   each second:   lam_append_dec(device, temperature, 2153);      21.53 degrees with a scale of 2
  *   in the loop:   sleep_ms(lam_poll(device));
+ *
+ * On a new connection hellos go first, again and again; parcels follow once a gateway has answered one.
  */
 #ifndef LAMBDA_LAMBDA_H
 #define LAMBDA_LAMBDA_H
@@ -81,7 +83,7 @@ typedef struct lam_port {
 
 /* How blocks may be written, beside what every device has: 64-bit floats by XOR and integers by difference. An image
  * holds those that are named in its configuration and no others. A device uses one as soon as the gateways have said
- * that they take it. Their cost is in sdk/README.md, their form in proto/block.md. */
+ * that they take it. Their cost is in sdk/SIZES.md, their form in proto/block.md. */
 extern const lam_codec lam_codec_xor32;   /* LAM_F32, which needs it: its points wait until a gateway takes them */
 extern const lam_codec lam_codec_slope64; /* integers of a LAM_COUNTER: a steady rate costs a bit a point */
 extern const lam_codec lam_codec_runs64;  /* LAM_STATE64, integers of a LAM_STATE: cost per change, not per point */

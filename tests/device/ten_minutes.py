@@ -14,7 +14,8 @@ from harness import case, wait_until
 from sensors import SERIES, TICKS_PER_SECOND
 
 KEPT_S = 600
-ALL = '{__name__=~"device_.+"}[20m]'
+# Ten minutes of the device: where an emulator gets few turns its clock falls far behind, until a gateway sets it.
+ALL = '{__name__=~"device_.+"}[2h]'
 AWAY_S = KEPT_S + 15
 POINTS_PER_S = sum(TICKS_PER_SECOND / ticks for ticks, _ in SERIES.values())
 # So much of the ten minutes may be gone: a block goes ten minutes after it was sealed, the point that began the next one

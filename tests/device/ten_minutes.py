@@ -10,7 +10,7 @@ import time
 from shared import LONG_S, ask, end_and_check, enrolled_device, run, summaries
 
 from balance import STORED_PARCEL, files
-from harness import case, wait_until
+from harness import case
 from sensors import SERIES, TICKS_PER_SECOND
 
 KEPT_S = 600
@@ -77,14 +77,14 @@ def check_memory(world, device, promised_s):
         newest = newest_time(world, "--device", device.name)
         folded.append((text, newest, ask(world, text, newest, "--device", device.name)))
 
-    wait_until("the gateway storing all of it", lambda: count_of(in_store(world, held)) >= count_of(held), 180, step=2)
+    device.wait("the gateway storing all of it", lambda: count_of(in_store(world, held)) >= count_of(held), 2 * LONG_S)
     stored = in_store(world, held)
     for name in SERIES:
         different = [pair for pair in zip(held[name], stored[name]) if pair[0] != pair[1]]
         assert held[name] == stored[name], (f"{name}: {len(held[name])} points in memory, {len(stored[name])} stored; memory "
                                             f"and store differ in {different[:3]}")
-    wait_until("the gateway storing what was folded", lambda: min(values[-1][0] for values in by_name(
-        ask(world, ALL, "now")).values()) > folded[-1][1], 180, step=2)
+    device.wait("the gateway storing what was folded", lambda: min(values[-1][0] for values in by_name(
+        ask(world, ALL, "now")).values()) > folded[-1][1], 2 * LONG_S)
     for text, newest, answer in folded:
         again = ask(world, text, newest)
         assert again == answer, f"{text}\n  device  {answer}\n  gateway {again}"

@@ -2,86 +2,26 @@
 """The firmware against a real gateway: in QEMU, or as a process (--board host).
 
   firmware.py --board mps2-an385 --firmware build/mcu-mps2-an385/bin/firmware.elf --bin build/dev/bin [CASE ...]
-
-Every value that a gateway stored is compared with what the sensor must have said, every signature is verified, and
-what is missing must be named by gap records (tests/check/balance.py).
 """
-import argparse
 import json
-import os
 import pathlib
-import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "fault"))
-from harness import Mqtt, Skip, case, main, wait_until, worlds  # noqa: E402
+# First: it knows where harness and what that finds are.
+from shared import LONG_S, MINE, ask, end_and_check, enrolled_device, run, size, summaries
 
-import balance  # noqa: E402  (found by harness)
-import device as scripted  # noqa: E402
-import lambda_writer as writer  # noqa: E402
-from machine import Device, skip  # noqa: E402
-from sensors import SERIES  # noqa: E402
-
-def own_options():
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--board", required=True)
-    parser.add_argument("--firmware", required=True)
-    mine, rest = parser.parse_known_args()
-    sys.argv = sys.argv[:1] + rest
-    if not os.path.exists(mine.firmware):
-        skip(f"there is no {mine.firmware}: its sources or its compiler are missing (./dev setup)")
-    if mine.board != "host" and shutil.which("qemu-system-arm") is None:
-        skip("qemu-system-arm is not installed (packages/device.txt)")
-    return mine
+import balance
+import device as scripted
+import lambda_writer as writer
+from harness import Mqtt, Skip, case, wait_until, worlds
 
 
 def device_of(world, **identity):
     """An enrolled device that seals every two seconds, not started."""
-    device = Device(world, MINE.board, MINE.firmware)
-    world.enrol(device)
-    device.write_identity(seal_age_ms=2000, **identity)
-    return device
-
-
-def end_and_check(world, device, boots=1):
-    """Ends device and gateway; what the gateway stored must be what was made. Returns the balance's totals."""
-    device.stop()
-    world.gateway.stop()
-    found, totals = balance.run([world.gateway_store], [], False, [world.folder / "site"])
-    print(json.dumps(totals), flush=True)
-    for complaint in found.complaints:
-        print("  " + complaint)
-    assert balance.holds(totals, 0), f"the balance does not hold: {totals}"
-    assert totals["signatures"] > 0 and totals["unverified"] == 0, totals
-    seen = {boot for boot, _ in found.stored}
-    assert seen == set(device.boots()) and len(seen) == boots, f"boots stored {seen}, begun {device.boots()}"
-    for stats in device.events("stats"):
-        assert stats["missed"] == "0" and stats["rejected"] == "0", f"samples were missed: {stats}"
-    compared = sum(compare(found, boot, ref, name) for boot in seen for ref, name in enumerate(SERIES, 1))
-    assert compared == totals["stored"] > 0, f"{compared} points compared, {totals['stored']} stored"
-    return totals
-
-
-def compare(found, boot, ref, name):
-    """Each point's value, and the time between neighbours of a block; returns how many points there were."""
-    ticks, value_of = SERIES[name]
-    count = 0
-    for first, times, bits in found.stored[(boot, ref)].pieces:
-        for index, (time_ms, value) in enumerate(zip(times, bits)):
-            ordinal = first + index
-            assert value == value_of(ordinal), f"{name} {ordinal}: {value:#x}, made was {value_of(ordinal):#x}"
-            # A block is of one clock segment, in which time is slewed by a hundredth at most; a loop that got no turn for
-            # seconds does so at once.
-            step_ms = index * ticks * 10
-            assert abs(time_ms - times[0] - step_ms) <= 500 + step_ms // 50, f"{name} {ordinal} at {time_ms}"
-        count += len(times)
-    return count
-
-LONG_S = 120   # of the device's own time
+    return enrolled_device(world, seal_age_ms=2000, **identity)
 
 
 @case
@@ -316,41 +256,18 @@ EXPRESSIONS = [
     'device_temperature_celsius',
     'device_vibration_steps{axis="z"}',
     'device_vibration_steps{axis=""}',
-    *(f"{what}_over_time({name}[10m])" for what in ("min", "max", "avg", "count", "sum", "last", "first") for name in SERIES),
+    *summaries("10m"),
     'avg_over_time(device_supply_volts[17s])',
     'rate(device_samples_total[30s])',
     'quantile_over_time(0.9, device_vibration_steps[30s])',
 ]
 
 
-# What a gateway says of a device that got no turn for ten seconds, as an emulated one on a busy machine may not.
-ASK_AGAIN = ("does not answer", "did not end its answer in time", "is not connected", "cannot be asked now",
-             "the connection to the broker ended")
-
-
-def ask(world, expression, time_s, *more, code=0):
-    """The data of the answer, or with another exit status what the command line said."""
-    for _ in range(3):
-        done = world.call(world.binaries / "lambda", "query", "--gateway", f"http://127.0.0.1:{world.gateway_port}", "--json",
-                          "--time", time_s, *more, expression, code=None)
-        if code != 0 or done.returncode == 0 or not any(text in done.stderr for text in ASK_AGAIN):
-            break
-        print(f"asked again: {done.stderr.strip()}", flush=True)
-    assert code in (None, done.returncode), f"{expression}: exit {done.returncode}, expected {code}\n{done.stdout}{done.stderr}"
-    return json.loads(done.stdout)["data"] if done.returncode == 0 and code == 0 else done.stdout + done.stderr
-
-
-def size(matrix):
-    return sum(len(series["values"]) for series in matrix["result"])
-
-
 @case
 def its_last_minutes_give_the_same_numbers_from_its_memory_and_from_the_gateway_afterwards(options):
     with options.world("device-asked") as world:
         world.start_gateway()
-        device = Device(world, MINE.board, MINE.firmware)
-        world.enrol(device)
-        device.write_identity(seal_age_ms=20_000)
+        device = enrolled_device(world, seal_age_ms=20_000)
         device.start()
         minutes = 10 if options.full else 0.75
         device.wait("minutes of points", lambda: device.last("stats")["made"] >= minutes * 60 * 105, minutes * 60 + LONG_S)
@@ -563,5 +480,4 @@ def the_dates_are_looked_at_again_when_the_time_is_learned(options):
 
 
 if __name__ == "__main__":
-    MINE = own_options()
-    sys.exit(main())
+    run()

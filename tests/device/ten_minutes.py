@@ -151,7 +151,7 @@ def ten_minutes_without_a_gateway_are_stored_whole_and_asked_from_its_memory(opt
 
 @case
 def what_a_small_memory_keeps_is_told_and_what_it_cannot_keep_is_named(options):
-    """24 KB, as a chip of 64 KB may have beside the firmware's own."""
+    """24 KB, as a chip of 64 KB has at most beside the firmware's own."""
     with options.world("device-small-memory") as world:
         world.start_gateway()
         device = enrolled_device(world, memory_bytes=24 * 1024)

@@ -177,8 +177,9 @@ typedef struct lam_counters {
 
 typedef struct lam_device lam_device;
 
-/* The least memory lam_init() takes for this configuration (points get what is above that minimum: give 1 to 2 KB for
- * each series and ten minutes at 1 Hz). 0: the configuration is not valid. */
+/* The least memory lam_init() takes for this configuration. Points get what is above that minimum: ten minutes at 1 Hz
+ * in blocks of a minute take 1.3 KB for a counter or a state, 2.5 KB for a decimal or a float. 0: the configuration is
+ * not valid. */
 size_t lam_memory_min(const lam_config* config);
 
 /* Makes a device in `memory` (aligned to 8), which it uses up whole and which must outlive it, as must the texts of

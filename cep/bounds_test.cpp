@@ -408,9 +408,9 @@ TEST(Bounds, RulesThatWouldLeaveNoRoomForTheirStateAreRefusedWithTheirPlace) {
 constexpr size_t kManyRules = 10'000;
 
 // Over a stream (k INT, v INT): alerts of each key.
-std::string many_rules() {
+std::string many_rules(size_t count = kManyRules) {
   std::string rules = "CREATE STREAM a (k INT, v INT);\n";
-  for (size_t i = 0; i < kManyRules; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const std::string n = std::to_string(i);
     rules += "CREATE RULE r" + n + " AS SELECT k, v FROM a WHERE v >= 0 PARTITION BY k ALERT ON v > " + n +
              " FOR 3 SAMPLES CLEAR v < " + n + " FOR 10s DO mqtt('alarms');\n";
@@ -437,6 +437,28 @@ TEST(Bounds, TenThousandIdleRulesTakeAtMostFourKilobytesEach) {
     const size_t grown = resident() - resident_before;
     std::printf("an idle rule takes %zu bytes, %zu of the process\n", took / kRules, grown / kRules);
     EXPECT_LE(grown, kRules * 4096);
+  }
+}
+
+// Of all of them in the same line, as each of them gets the same keys: whatever the room is, that does not go beyond
+// it.
+TEST(Bounds, TablesOfManyRulesDoubleOnlyWhereThereIsRoomForAllOfThem) {
+  constexpr size_t kRules = 200;
+  const std::string rules = many_rules(kRules);
+  for (uint64_t most = 1'500'000; most < 20'000'000; most += most / 7) {
+    SCOPED_TRACE("of " + std::to_string(most) + " bytes");
+    EngineSettings settings;
+    settings.state_bytes_max = most;
+    CountingEngine counting(rules, settings);
+    Engine& engine = counting.engine();
+    uint64_t greatest = 0;
+    for (int64_t t = 0; t < 600; ++t) {
+      counting.push("a", t, Value::of_int(t), kRules);
+      greatest = std::max(greatest, engine.state_bytes());
+    }
+    EXPECT_LE(greatest, most);
+    EXPECT_GE(greatest, most / 3) << "much of the room is for nobody";
+    EXPECT_GT(engine.counters(0).state_refused, 0u) << "the bound was not hit";
   }
 }
 

@@ -56,10 +56,10 @@ void RuleRunner::at_clock(Item item) {
 
 // An event that arrived by `clock` and is still held, by this rule or by one that it reads; of the timeline, if that is
 // all that can matter. Cost: rules of the site's horizon look at each device with events that wait.
-std::optional<RuleRunner::Held> RuleRunner::held_by(int64_t clock, std::optional<TimelineId> timeline) {
+std::optional<RuleRunner::HeldEvent> RuleRunner::held_by(int64_t clock, std::optional<TimelineId> timeline) {
   const auto last = reorder.last_by(clock, site() ? std::nullopt : timeline);
   if (last) {
-    return Held{this, last->timeline, last->t};
+    return HeldEvent{this, last->timeline, last->t};
   }
   for (const StreamUse& use : plan.streams) {
     if (RuleRunner* source = host_.source_of(use.stream); source != nullptr) {

@@ -1,6 +1,7 @@
 // One rule at work: its machine, its results, its keys, what waits for its horizon. Between engine and machine.
 #pragma once
 
+#include <bit>
 #include <memory>
 #include <span>
 
@@ -133,14 +134,20 @@ class RuleRunner final : public RuleHost {
     return keys.bytes() + machine->state_bytes() + results.state_bytes() + reorder.bytes() +
            (waits_ ? keys.count() * kTimerBytes : 0);
   }
-  // What it holds now, by state_bytes(). Returns how much more or less that is than at the last call.
-  int64_t count_state() {
-    const size_t before = counted_;
-    counted_ = state_bytes();
+  // What it held when it was counted last.
+  struct Held {
+    uint64_t bytes = 0;     // by state_bytes()
+    uint64_t tables = 0;    // of these, in tables by key, which double
+    uint64_t doubling = 0;  // how much more that is with the next key: the tables once more if they are full, or 0
+  };
+  const Held& count_state() {
+    held_.bytes = state_bytes();
+    held_.tables = keys.bytes() + results.state_bytes();
+    held_.doubling = std::has_single_bit(keys.count()) ? held_.tables : 0;
     is_touched_ = false;
-    return static_cast<int64_t>(counted_) - static_cast<int64_t>(before);
+    return held_;
   }
-  size_t counted() const { return counted_; }
+  const Held& counted() const { return held_; }
   // May it hold more? Decided by the engine, for all rules together.
   void set_may_grow(bool may_grow) {
     may_grow_ = may_grow;
@@ -165,13 +172,13 @@ class RuleRunner final : public RuleHost {
   StreamId together_of = kNoStream;
 
  private:
-  struct Held {  // an event in the reorder buffer of `rule`
+  struct HeldEvent {  // in the reorder buffer of `rule`
     RuleRunner* rule;
     TimelineId timeline;
     int64_t t;
   };
   OutputQueue::Place place_of(const Moment& moment) const;
-  std::optional<Held> held_by(int64_t clock, std::optional<TimelineId> timeline);
+  std::optional<HeldEvent> held_by(int64_t clock, std::optional<TimelineId> timeline);
   void hold_back(const Event& event, const Moment& moment);
   void come_due(const Item& item, const Moment& moment);
   void run_clock_timer(Item item, Moment moment);
@@ -191,7 +198,7 @@ class RuleRunner final : public RuleHost {
   bool started_ = false;
   bool is_touched_ = false;
   bool may_grow_ = true;
-  size_t counted_ = 0;
+  Held held_;
   std::optional<int64_t> behind_;  // the time of the held event that is being done, or that a timer waited for
   LimitCount limits_[kBounds];
 };

@@ -6,7 +6,9 @@
 // ones. What only adds up goes on.
 //
 // Who may grow is decided for some lines ahead, between two lines, by how fast the room could be gone: so it does not
-// depend on how many events are handed over at once. One thread.
+// depend on how many events are handed over at once. Tables that double may do so in the same line in all rules: where
+// there is no room for that, every line is looked at, and who has full tables then may not grow as if it were tight.
+// One thread.
 #pragma once
 
 #include <algorithm>
@@ -41,12 +43,15 @@ class StateBudget {
   void load(StateReader& in);
 
  private:
+  void add(const RuleRunner::Held& held);
+  void take_off(const RuleRunner::Held& held);
+
   static constexpr uint64_t kLinesMax = OutputQueue::kLinesMax;
   static constexpr uint64_t kLinesWhenFull = 64;  // nothing grows then
 
   uint64_t bytes_max_;
   uint64_t own_bytes_ = 0;
-  uint64_t held_bytes_ = 0;
+  RuleRunner::Held held_;  // by all rules
   uint64_t growth_bytes_ = 0;
   bool is_tight_ = false;
   uint64_t next_look_ = 0;

@@ -46,7 +46,7 @@ class Keeper {
   void made(const Identity& identity);
   void end();
 
-  // Whether it may be neither stored nor named.
+  // Whether it must be stored in the end, or named as gone.
   bool accounts_for(const Identity& identity) const;
   void check(const SegmentContent& content) const;
 

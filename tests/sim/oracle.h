@@ -87,7 +87,7 @@ class Oracle {
   void check_acked(const char* when);
   // Devices whose points are checked by their machine: check_balance() passes them over.
   void leave_to_its_machine(const std::string& device) { elsewhere_.insert(device); }
-  // At rest. `must_be_stored` says whether a point of this identity may be neither stored nor a gap.
+  // At rest. `must_be_stored` says whether a point of this identity must be stored, or named in a gap.
   void check_balance(const std::function<bool(const Identity&)>& must_be_stored);
 
   const std::vector<std::string>& violations() const { return violations_; }

@@ -17,7 +17,7 @@ function(lambda_vendor_missing variable)
 endfunction()
 
 # lambda_vendor(SOCKETS ON|OFF): targets device_mbedtls and device_lwip. With SOCKETS lwIP's TCP gives its place to the
-# operating system's (boards/host/altcp_socket.cpp), and its MQTT and TLS parts stay.
+# operating system's (boards/host/altcp_stream.cpp), and its MQTT and TLS parts stay.
 function(lambda_vendor)
   cmake_parse_arguments(ARG "" "SOCKETS" "" ${ARGN})
   set(settings ${PROJECT_SOURCE_DIR}/boards/firmware)

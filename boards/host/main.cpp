@@ -11,8 +11,8 @@
 #include <time.h>
 
 #include "boards/firmware/board.h"
-#include "boards/host/altcp_socket.h"
 #include "boards/host/flash_file.h"
+#include "boards/host/sockets.h"
 
 namespace lambda::boards {
 namespace {

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "boards/host/altcp_socket.h"
+#include "boards/host/sockets.h"
 
 namespace lambda::boards {
 namespace {

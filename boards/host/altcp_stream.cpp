@@ -1,58 +1,43 @@
-#include "boards/host/altcp_socket.h"
+#include "boards/host/altcp_stream.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <lwip/altcp.h>
 #include <lwip/altcp_tcp.h>
 #include <lwip/mem.h>
 #include <lwip/pbuf.h>
 #include <lwip/priv/altcp_priv.h>
 #include <lwip/tcp.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <new>
 
 namespace lambda::boards {
 namespace {
 
-constexpr size_t kSocketsMax = 4;
+constexpr size_t kConnectionsMax = 4;
 constexpr size_t kOutBytesMax = TCP_SND_BUF;
 constexpr int64_t kPollStepMs = 500;  // lwIP counts its poll callback's interval in these
 
 // One connection: the `state` of its altcp_pcb.
 struct Connection {
   altcp_pcb* pcb = nullptr;
-  int file = -1;
+  std::unique_ptr<Stream> stream;
   bool connecting = false;
   bool peer_done = false;
+  bool blocked = false;     // the stream took less than there was
   pbuf* waiting = nullptr;  // the application would not take it yet
   size_t out_size = 0;
-  size_t told_later = 0;  // bytes that the kernel took and the application was not told of yet
+  size_t told_later = 0;  // bytes that the stream took and the application was not told of yet
   int64_t poll_due_ms = 0;
   uint8_t out[kOutBytesMax];
 };
 
-Connection* g_connections[kSocketsMax];
-
-int64_t now_ms() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
-}
+Connection* g_connections[kConnectionsMax];
 
 Connection* of(altcp_pcb* pcb) {
   return pcb != nullptr ? static_cast<Connection*>(pcb->state) : nullptr;
 }
 
-// Ends the socket; the altcp_pcb stays.
+// Ends the connection; the altcp_pcb stays.
 void drop(altcp_pcb* pcb) {
   Connection* connection = of(pcb);
   if (connection == nullptr) return;
@@ -60,7 +45,6 @@ void drop(altcp_pcb* pcb) {
   for (Connection*& place : g_connections) {
     if (place == connection) place = nullptr;
   }
-  if (connection->file >= 0) close(connection->file);
   if (connection->waiting != nullptr) pbuf_free(connection->waiting);
   delete connection;
 }
@@ -84,19 +68,9 @@ err_t begin_connect(altcp_pcb* pcb, const ip_addr_t* address, u16_t port, altcp_
   Connection* connection = of(pcb);
   if (connection == nullptr) return ERR_VAL;
   pcb->connected = connected;
-  connection->file = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (connection->file < 0) return ERR_MEM;
-  const int on = 1;
-  setsockopt(connection->file, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  sockaddr_in to = {};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(port);
-  to.sin_addr.s_addr = ip_addr_get_ip4_u32(address);
-  // A refusal that comes at once is told by the next poll, like one that comes later.
+  connection->stream = open_stream(*address, port);
+  if (connection->stream == nullptr) return ERR_MEM;
   connection->connecting = true;
-  if (connect(connection->file, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS) {
-    shutdown(connection->file, SHUT_RDWR);
-  }
   return ERR_OK;
 }
 
@@ -112,14 +86,12 @@ err_t close_connection(altcp_pcb* pcb) {
 }
 
 void flush(Connection* connection) {
-  if (connection->connecting || connection->file < 0) return;
-  while (connection->out_size > 0) {
-    const ssize_t sent = send(connection->file, connection->out, connection->out_size, MSG_NOSIGNAL);
-    if (sent <= 0) return;  // full, or broken: then reading says so
-    connection->out_size -= static_cast<size_t>(sent);
-    connection->told_later += static_cast<size_t>(sent);
-    memmove(connection->out, connection->out + sent, connection->out_size);
-  }
+  if (connection->connecting || connection->stream == nullptr || connection->out_size == 0) return;
+  const size_t sent = connection->stream->send({connection->out, connection->out_size});
+  connection->out_size -= sent;
+  connection->told_later += sent;
+  memmove(connection->out, connection->out + sent, connection->out_size);
+  connection->blocked = connection->out_size > 0;
 }
 
 err_t write_bytes(altcp_pcb* pcb, const void* bytes, u16_t size, u8_t) {
@@ -171,12 +143,9 @@ const altcp_functions kFunctions = make_functions();
 // The pcb may be gone after each of these, when they return false.
 
 bool finish_connect(altcp_pcb* pcb, Connection* connection) {
-  int error = 0;
-  socklen_t size = sizeof error;
-  sockaddr_in peer;
-  socklen_t peer_size = sizeof peer;
-  getsockopt(connection->file, SOL_SOCKET, SO_ERROR, &error, &size);
-  if (error != 0 || getpeername(connection->file, reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) {
+  const Stream::Dial went = connection->stream->dial();
+  if (went == Stream::Dial::kPending) return false;
+  if (went == Stream::Dial::kFailed) {
     fail(pcb, ERR_RST);
     return false;
   }
@@ -206,15 +175,18 @@ bool receive(altcp_pcb* pcb, Connection* connection) {
     if (!hand_on(pcb, connection, packet) || connection->waiting != nullptr) return false;
   }
   uint8_t bytes[TCP_MSS];
-  const ssize_t got = recv(connection->file, bytes, sizeof bytes, 0);
-  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return true;
-  if (got < 0) {
-    fail(pcb, ERR_RST);
-    return false;
-  }
-  if (got == 0) {
-    connection->peer_done = true;
-    return hand_on(pcb, connection, nullptr);
+  size_t got = 0;
+  switch (connection->stream->receive(bytes, &got)) {
+    case Stream::Got::kNothing:
+      return true;
+    case Stream::Got::kBroken:
+      fail(pcb, ERR_RST);
+      return false;
+    case Stream::Got::kEnd:
+      connection->peer_done = true;
+      return hand_on(pcb, connection, nullptr);
+    case Stream::Got::kBytes:
+      break;
   }
   pbuf* packet = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(got), PBUF_RAM);
   if (packet == nullptr) {
@@ -225,44 +197,42 @@ bool receive(altcp_pcb* pcb, Connection* connection) {
   return hand_on(pcb, connection, packet);
 }
 
-void serve(Connection* connection, short events) {
+void serve(Connection* connection) {
   altcp_pcb* pcb = connection->pcb;
-  if (connection->connecting) {
-    if ((events & (POLLOUT | POLLERR | POLLHUP)) == 0 || !finish_connect(pcb, connection)) return;
-  }
+  if (connection->connecting && !finish_connect(pcb, connection)) return;
   flush(connection);
-  if ((events & (POLLIN | POLLERR | POLLHUP)) != 0 && !connection->peer_done && !receive(pcb, connection)) return;
+  if (!connection->peer_done && !receive(pcb, connection)) return;
   const size_t told = std::min(connection->told_later, size_t{UINT16_MAX});
   connection->told_later -= told;
   if (told > 0 && pcb->sent != nullptr) {  // lwIP's MQTT takes this as a sign of life, and sends what else there is
     pcb->sent(pcb->arg, pcb, static_cast<u16_t>(told));
     if (of(pcb) != connection) return;
   }
-  if (pcb->poll == nullptr || connection->connecting || now_ms() < connection->poll_due_ms) return;
-  connection->poll_due_ms = now_ms() + kPollStepMs * (pcb->pollinterval > 0 ? pcb->pollinterval : 1);
+  if (pcb->poll == nullptr || stream_clock_ms() < connection->poll_due_ms) return;
+  connection->poll_due_ms = stream_clock_ms() + kPollStepMs * (pcb->pollinterval > 0 ? pcb->pollinterval : 1);
   pcb->poll(pcb->arg, pcb);
 }
 
 }  // namespace
 
-void poll_sockets(int wait_ms_max) {
-  pollfd files[kSocketsMax];
-  Connection* asked[kSocketsMax];
-  nfds_t count = 0;
-  for (Connection* connection : g_connections) {
-    if (connection == nullptr || connection->file < 0) continue;
-    short events = connection->peer_done ? 0 : POLLIN;
-    if (connection->connecting || connection->out_size > 0) events |= POLLOUT;
-    if (connection->told_later > 0) wait_ms_max = 0;
-    asked[count] = connection;
-    files[count++] = {connection->file, events, 0};
-  }
-  if (poll(files, count, wait_ms_max) < 0) return;
-  for (nfds_t i = 0; i < count; ++i) {
+void serve_streams() {
+  Connection* asked[kConnectionsMax];
+  std::copy(std::begin(g_connections), std::end(g_connections), asked);
+  for (Connection* one : asked) {
+    if (one == nullptr) continue;
     bool still_here = false;
-    for (const Connection* connection : g_connections) still_here = still_here || connection == asked[i];
-    if (still_here) serve(asked[i], files[i].revents);
+    for (const Connection* connection : g_connections) still_here = still_here || connection == one;
+    if (still_here && one->stream != nullptr) serve(one);
   }
+}
+
+bool streams_are_due() {
+  bool due = false;
+  for (const Connection* connection : g_connections) {
+    if (connection == nullptr || connection->connecting) continue;
+    due = due || connection->told_later > 0 || (connection->out_size > 0 && !connection->blocked);
+  }
+  return due;
 }
 
 }  // namespace lambda::boards

@@ -72,6 +72,10 @@ constexpr sim::Bug kBugs[] = {
     {"flash_notes_nothing", "what goes into parcels after a snapshot is not noted"},
     {"flash_starts_unnoted", "a start from a snapshot is not noted"},
     {"flash_numbers_go_on", "parcels of a restored boot go on with the numbers of the snapshot"},
+    // The firmware's board.
+    {"board_same_entropy", "each start draws the same random numbers"},
+    {"board_believes_silence", "questions that nobody answers do not end a session"},
+    {"board_forgets_flash", "the loop never comes to what the flash needs"},
     // The live lane.
     {"live_twice", "hands out again what a live message repeats"},
     {"live_block_again", "hands out with a block what came live"},
@@ -97,6 +101,10 @@ bool plant(std::string_view name) {
   g_reached = 0;
   return name.empty() ||
          std::any_of(std::begin(kBugs), std::end(kBugs), [&](const Bug& bug) { return bug.name == name; });
+}
+
+const std::string& planted_bug() {
+  return g_planted;
 }
 
 uint64_t planted_bug_was_met() {

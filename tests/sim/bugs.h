@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace lambda::sim {
@@ -16,6 +17,8 @@ std::span<const Bug> bugs();
 
 // Switches one on; empty: none. False: there is none of that name.
 bool plant(std::string_view name);
+// Its name.
+const std::string& planted_bug();
 // How often the code asked for the planted bug: a bug whose hook is gone shows nothing.
 uint64_t planted_bug_was_met();
 

@@ -1,94 +1,39 @@
-// What a simulated microcontroller keeps over a reset: its flash, the SDK's work on it, and which of the points that
-// died with a RAM may be missing in the end.
-//
-// What may be missing is told from outside of the SDK: by what was made, when a save was whole, and what was published.
-// 1. What a whole snapshot has is stored in the end, or named as gone.
-// 2. So is every ordinal below one that left the device: there is no hole that nobody named.
-// 3. What was made behind both is gone with the RAM, as on a device without flash.
-// 4. A gap names points that were made; of those in a snapshot no more than memory had no room for.
+// What a simulated microcontroller keeps over a reset: the SDK's work on its flash, in place of lam_poll().
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <map>
-#include <set>
 #include <string>
-#include <tuple>
-#include <utility>
 #include <vector>
 
-#include "lambda/flash.h"
-#include "sdk/test/nor_flash.h"
-#include "tests/sim/oracle.h"
-#include "tests/sim/sim_loop.h"
+#include "tests/sim/flash_ledger.h"
 
 namespace lambda::sim {
 
 class Keeper {
  public:
-  // Its luck comes from `random` and takes nothing of the world's. `power_lost` is called from inside of a save, a note
-  // or an erase: what the program does from then on must have no effect.
   Keeper(SimRandom random, Oracle& oracle, std::string device, std::function<void()> power_lost);
 
-  bool has_power() const { return !flash_.dead; }
-  // It goes at one of the next `steps` words and erases.
-  void lose_power_within(uint64_t steps) { flash_.steps_left = random_.below(steps); }
-  // From now on it stays.
-  void power_is_safe() {
-    power_is_safe_ = true;
-    flash_.steps_left = UINT64_MAX;
-  }
+  FlashLedger& ledger() { return ledger_; }
+  const FlashLedger& ledger() const { return ledger_; }
+  bool has_power() const { return ledger_.has_power(); }
 
   // One run of the program, from its last declaration to its reset.
   void start(lam_device* device, const lam_config& config, Log& log);
-  uint32_t poll();  // in place of lam_poll()
+  uint32_t poll();
   void save();
-  void made(const Identity& identity);
+  void made(const Identity& identity) { ledger_.made(identity); }
   void end();
 
-  // Whether it must be stored in the end, or named as gone.
-  bool accounts_for(const Identity& identity) const;
-  void check(const SegmentContent& content) const;
-
  private:
-  // (boot, ref) -> ordinals below it.
-  using Extent = std::map<std::pair<uint64_t, uint32_t>, uint64_t>;
+  void count();
 
-  class Flash final : public test::NorFlash {
-   public:
-    Flash(Oracle& oracle, uint32_t page_bytes, uint32_t pages, uint32_t write_bytes)
-        : NorFlash(page_bytes, pages, write_bytes), oracle_(oracle) {}
-
-   private:
-    void broken(const std::string& rule) override { oracle_.complain(rule); }
-    Oracle& oracle_;
-  };
-
-  static Flash make_flash(SimRandom& random, Oracle& oracle, uint32_t banks);
-  void complain(const std::string& text) const;
-  void note_saves();
-  void all_made_is_saved();
-  void check_report(const lam_flash_report& report);
-  uint64_t dropped() const;
-
-  SimRandom random_;
-  Oracle& oracle_;
-  const std::string name_;
   const lam_flash_config config_;
-  Flash flash_;
-  bool power_is_safe_ = false;
+  FlashLedger ledger_;
   std::vector<uint64_t> memory_;
   // Of this run. Null: there is none.
   lam_device* device_ = nullptr;
   lam_flash* sdk_ = nullptr;
-  uint64_t saves_ = 0;
-  Extent made_;
-  // Of all of them.
-  std::vector<uint64_t> boots_;  // in their order
-  std::set<uint64_t> given_up_;  // perhaps: the SDK says that memory had no room for as many boots
-  Extent saved_;                 // by the snapshot that is in force, or by one before it
-  uint32_t generation_ = 0;      // of that snapshot
-  uint64_t dropped_before_ = 0;  // points, in runs that ended
 };
 
 }  // namespace lambda::sim

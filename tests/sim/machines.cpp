@@ -122,8 +122,16 @@ void GatewayMachine::revoke(const std::string& device) {
   file->synced = file->data.size();
 }
 
+void Microcontroller::lose_power() {
+  world_.scheduler.after(0, [this, run = run_.get()] {
+    if (run_.get() != run) return;
+    kill();
+    power_lost_();
+  });
+}
+
 DeviceMachine::DeviceMachine(World& world, Oracle& oracle, std::string name, Options options)
-    : Machine(world, std::move(name)),
+    : Microcontroller(world, std::move(name)),
       oracle_(oracle),
       options_(options),
       key_random_(seed_of(name_)),
@@ -229,15 +237,6 @@ void DeviceMachine::kill() {
   device_ = nullptr;
   poll_timer_ = 0;
   end_run();
-}
-
-// From inside the SDK, which ends what it was doing, to no effect: it is gone before anything else happens.
-void DeviceMachine::lose_power() {
-  world_.scheduler.after(0, [this, run = run_.get()] {
-    if (run_.get() != run) return;
-    kill();
-    power_lost_();
-  });
 }
 
 void DeviceMachine::connect() {

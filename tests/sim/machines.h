@@ -100,8 +100,33 @@ class GatewayMachine final : public Machine {
   bool stopping_ = false;
 };
 
-// A microcontroller: the SDK through its C interface, RAM, and flash where it is told to have some.
-class DeviceMachine final : public Machine {
+// A microcontroller, whatever its program is.
+class Microcontroller : public Machine {
+ public:
+  using Machine::Machine;
+  virtual const PublicKey& public_key() const = 0;
+  virtual uint64_t boot() const = 0;     // of the run there is; 0: there is none
+  virtual uint64_t waiting() const = 0;  // points, for a gateway to have them
+  virtual void make_no_more() = 0;
+  virtual void flush() = 0;
+  // Null: it has none.
+  virtual FlashLedger* flash() = 0;
+  // As when power says that it is about to go.
+  virtual void save() = 0;
+  // Who starts it again when power went in the middle of what it did with its flash.
+  void on_power_lost(std::function<void()> then) { power_lost_ = std::move(then); }
+
+ protected:
+  bool has_power() { return flash() == nullptr || flash()->has_power(); }
+  // From inside what the program does with its flash: it is gone before anything else happens.
+  void lose_power();
+
+ private:
+  std::function<void()> power_lost_ = [] {};
+};
+
+// The SDK through its C interface, RAM, and flash where it is told to have some.
+class DeviceMachine final : public Microcontroller {
  public:
   struct Options {
     uint32_t series = 3;
@@ -115,20 +140,14 @@ class DeviceMachine final : public Machine {
   void start() override;
   void kill() override;  // a reset: what was in RAM is gone
 
-  const PublicKey& public_key() const { return public_key_; }
+  const PublicKey& public_key() const override { return public_key_; }
   void sign_with_another_key() { key_ = SigningKey::make(key_random_); }
-  void make_no_more() { making_ = false; }
-  void flush();
-  uint64_t waiting() const;
-  uint64_t boot() const { return device_ == nullptr ? 0 : lam_boot(device_); }
-
-  // Null: it has no flash.
-  Keeper* keeper() { return keeper_.get(); }
-  const Keeper* keeper() const { return keeper_.get(); }
-  // Who starts it again when power went in the middle of what it did with its flash.
-  void on_power_lost(std::function<void()> then) { power_lost_ = std::move(then); }
-  // As firmware does when it is told that power is about to go.
-  void save() {
+  uint64_t boot() const override { return device_ == nullptr ? 0 : lam_boot(device_); }
+  uint64_t waiting() const override;
+  void make_no_more() override { making_ = false; }
+  void flush() override;
+  FlashLedger* flash() override { return keeper_ ? &keeper_->ledger() : nullptr; }
+  void save() override {
     if (running() && keeper_ && keeper_->has_power()) keeper_->save();
   }
 
@@ -141,8 +160,6 @@ class DeviceMachine final : public Machine {
   void connect();
   void sample();
   void poll();
-  void lose_power();
-  bool has_power() const { return !keeper_ || keeper_->has_power(); }
   lam_port port();
 
   Oracle& oracle_;
@@ -155,7 +172,6 @@ class DeviceMachine final : public Machine {
   std::vector<Series> series_;
   lam_device* device_ = nullptr;
   std::unique_ptr<Keeper> keeper_;
-  std::function<void()> power_lost_ = [] {};
   std::unique_ptr<MessageBus> bus_;
   EventLoop::TimerId poll_timer_ = 0;
   bool making_ = true;

@@ -4,6 +4,9 @@
 #include <memory>
 
 #include "tests/sim/agent_machine.h"
+#ifdef LAMBDA_SIM_FIRMWARE
+#include "tests/sim/firmware_machine.h"
+#endif
 #include "tests/sim/machines.h"
 #include "tests/sim/packer_machine.h"
 
@@ -24,7 +27,8 @@ class Scenario {
         gateway_(world_),
         oracle_(gateway_.media, gateway_.store_folder()),
         witness_(oracle_),
-        flash_random_(SimRandom(seed ^ 0x61).next()) {
+        flash_random_(SimRandom(seed ^ 0x61).next()),
+        firmware_random_(SimRandom(seed ^ 0x62).next()) {
     gateway_.watch(witness_);
     world_.broker.on_publish = [this](const std::string&, const std::string& topic, std::string_view payload) {
       oracle_.published(topic, payload, now());
@@ -66,7 +70,8 @@ class Scenario {
       gateway_.enroll(devices_.back()->name(), devices_.back()->public_key());
       if (options.flash) keepers_.push_back(devices_.back().get());
     }
-    for (DeviceMachine* device : keepers_) {
+    add_firmware();
+    for (Microcontroller* device : keepers_) {
       device->on_power_lost([this, device] { start_again(*device); });
     }
     for (int64_t i = agents_first_ ? 2 : random().between(0, 2); i > 0; --i) {
@@ -109,6 +114,24 @@ class Scenario {
     });
   }
 
+  // In a quarter of the worlds a device runs the firmware itself, in half of those with flash.
+  void add_firmware() {
+#ifdef LAMBDA_SIM_FIRMWARE
+    if (!firmware_random_.chance(0.25)) return;
+    FirmwareMachine::Options options;
+    options.seal_age_ms = static_cast<uint32_t>(firmware_random_.between(500, 5'000));
+    options.memory_bytes = static_cast<uint32_t>(firmware_random_.between(24, 160)) << 10;
+    options.after_49_days = firmware_random_.chance(0.25);
+    if (firmware_random_.chance(0.5)) options.flash = SimRandom(firmware_random_.next());
+    options.flash_save_s = static_cast<uint32_t>(firmware_random_.between(1, 30));
+    auto made =
+        std::make_unique<FirmwareMachine>(world_, oracle_, "board-1", SimRandom(firmware_random_.next()), options);
+    gateway_.enroll(made->name(), made->public_key());
+    if (options.flash) keepers_.push_back(made.get());
+    devices_.push_back(std::move(made));
+#endif
+  }
+
   std::vector<std::string> names() const {
     std::vector<std::string> all = {"gateway-1", "forger", "revoked", "packer"};
     for (const auto& agent : agents_) all.push_back(agent->name());
@@ -122,7 +145,9 @@ class Scenario {
     });
   }
 
-  DeviceMachine& any_device() { return *devices_[random().below(devices_.size())]; }
+  Microcontroller& any_device() {
+    return *devices_[random().below(devices_.size())];
+  }
   std::string any_name() {
     const auto all = names();
     return all[random().below(all.size())];
@@ -199,7 +224,7 @@ class Scenario {
         });
         break;
       case 6: {
-        DeviceMachine& device = any_device();
+        Microcontroller& device = any_device();
         device.kill();
         start_soon(device);
         break;
@@ -242,10 +267,10 @@ class Scenario {
   void flash_fault() {
     if (healed_ || now() >= kFaultsUs) return;
     world_.scheduler.after(flash_random_.between(kSecond / 5, 5 * kSecond), [this] { flash_fault(); });
-    DeviceMachine& device = *keepers_[flash_random_.below(keepers_.size())];
-    if (!device.running() || !device.keeper()->has_power()) return;
+    Microcontroller& device = *keepers_[flash_random_.below(keepers_.size())];
+    if (!device.running() || !device.flash()->has_power()) return;
     static constexpr uint64_t kSteps[] = {4, 40, 400, 4'000};
-    if (flash_random_.chance(0.6)) device.keeper()->lose_power_within(kSteps[flash_random_.below(std::size(kSteps))]);
+    if (flash_random_.chance(0.6)) device.flash()->lose_power_within(kSteps[flash_random_.below(std::size(kSteps))]);
     const uint64_t kind = flash_random_.below(4);
     if (kind == 0) return;  // whenever it writes next
     if (kind == 1) return reset(device);
@@ -256,12 +281,12 @@ class Scenario {
     });
   }
 
-  void reset(DeviceMachine& device) {
+  void reset(Microcontroller& device) {
     device.kill();
     start_again(device);
   }
 
-  void start_again(DeviceMachine& device) {
+  void start_again(Microcontroller& device) {
     world_.scheduler.after(flash_random_.between(1'000, 2 * kSecond), [&device] {
       if (!device.running()) device.start();
     });
@@ -432,7 +457,7 @@ class Scenario {
     if (!gateway_.running()) gateway_.start();
     for (auto& device : devices_) {
       if (!device->running()) device->start();
-      if (device->keeper() != nullptr) device->keeper()->power_is_safe();
+      if (device->flash() != nullptr) device->flash()->power_is_safe();
       device->make_no_more();
     }
     for (auto& agent : agents_) {
@@ -484,7 +509,7 @@ class Scenario {
   void check_machines() {
     const SegmentContent content = oracle_.read_segments();
     for (const auto& agent : agents_) agent->check(content);
-    for (const DeviceMachine* device : keepers_) device->keeper()->check(content);
+    for (Microcontroller* device : keepers_) device->flash()->check(content);
   }
 
   void finish() {
@@ -494,7 +519,7 @@ class Scenario {
       for (const auto& device : devices_) {
         if (device->name() != identity.device) continue;
         return device->boot() == identity.boot ||
-               (device->keeper() != nullptr && device->keeper()->accounts_for(identity));
+               (device->flash() != nullptr && device->flash()->accounts_for(identity));
       }
       return identity.device == "packer";
     };
@@ -521,12 +546,13 @@ class Scenario {
   Oracle oracle_;
   LiveWitness witness_;
   SegmentContent before_;  // stored when all was healed
-  std::vector<std::unique_ptr<DeviceMachine>> devices_;
+  std::vector<std::unique_ptr<Microcontroller>> devices_;
   std::vector<std::unique_ptr<AgentMachine>> agents_;
   std::unique_ptr<PackerMachine> packer_;
   std::unique_ptr<DeviceMachine> forger_, revoked_;
   SimRandom flash_random_;
-  std::vector<DeviceMachine*> keepers_;  // of the devices, those with flash
+  SimRandom firmware_random_;
+  std::vector<Microcontroller*> keepers_;  // of the devices, those with flash
   bool healed_ = false;
   bool agents_first_ = false;
   AgentFault theme_ = AgentFault::kKill;  // what most faults of such a seed are

@@ -50,7 +50,7 @@ class SimBus final : public MessageBus {
     broker_.scheduler_.after(wait_us, [this, alive = alive_, attempt = attempt_] {
       if (!*alive || attempt != attempt_ || state_ != State::kConnecting) return;
       const LinkFaults& now = broker_.links[machine_];
-      if (now.up_cut || now.down_cut || broker_.scheduler_.now_us() < broker_.down_until_us_) {
+      if (now.up_cut || now.down_cut || broker_.is_down()) {
         return lost("no broker at " + options_.urls.front());
       }
       broker_.open(this);

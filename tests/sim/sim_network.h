@@ -34,6 +34,7 @@ class SimBroker {
   std::map<std::string, LinkFaults> links;  // by machine
   // All sessions end; retained messages are kept or not. For `down_us` nobody can connect.
   void restart(bool keep_retained, int64_t down_us);
+  bool is_down() const { return scheduler_.now_us() < down_until_us_; }
   // Ends the connections of one machine, with wills.
   void cut(const std::string& machine);
   // Sees every message when it is handed to the network, before any fault.

@@ -1,0 +1,161 @@
+#include "tests/sim/mqtt_door.h"
+
+namespace lambda::sim {
+namespace {
+
+enum Type : uint8_t {
+  kConnect = 1,
+  kConnack = 2,
+  kPublish = 3,
+  kPuback = 4,
+  kSubscribe = 8,
+  kSuback = 9,
+  kPingreq = 12,
+  kPingresp = 13,
+  kDisconnect = 14,
+};
+constexpr const char* kBroker = "mqtt://broker:1883";
+
+std::string number16(size_t number) {
+  return {static_cast<char>(number >> 8), static_cast<char>(number)};
+}
+
+}  // namespace
+
+// What is left of a packet. `bad`: it ended too soon.
+struct MqttDoor::Packet {
+  std::string_view rest;
+  bool bad = false;
+
+  std::string_view bytes(size_t count) {
+    bad = bad || count > rest.size();
+    if (bad) return {};
+    const std::string_view out = rest.substr(0, count);
+    rest.remove_prefix(count);
+    return out;
+  }
+  uint8_t byte() {
+    const std::string_view one = bytes(1);
+    return bad ? 0 : static_cast<uint8_t>(one[0]);
+  }
+  uint16_t number() {
+    const unsigned high = byte();
+    return static_cast<uint16_t>(high << 8 | byte());
+  }
+  std::string text() { return std::string(bytes(number())); }
+};
+
+void MqttDoor::received(std::string_view bytes) {
+  waiting_ += bytes;
+  while (!ended_) {
+    size_t size = 0, at = 1;
+    bool whole = false;
+    for (; at < waiting_.size() && at <= 4 && !whole; ++at) {
+      size |= (static_cast<size_t>(waiting_[at]) & 0x7F) << (7 * (at - 1));
+      whole = (waiting_[at] & 0x80) == 0;
+    }
+    if (!whole && at > 4) return handlers_.client_broke("a length of more than four bytes");
+    if (!whole || waiting_.size() < at + size) return;
+    const std::string packet = waiting_.substr(0, at + size);
+    waiting_.erase(0, at + size);
+    take(static_cast<uint8_t>(packet[0]), std::string_view(packet).substr(at));
+  }
+}
+
+void MqttDoor::take(uint8_t head, std::string_view body) {
+  const Packet packet{body};
+  const uint8_t type = head >> 4;
+  if ((type == kConnect) == (bus_ != nullptr)) return handlers_.client_broke("a second CONNECT, or none");
+  if (type != kConnect && type != kDisconnect && !open_) return handlers_.client_broke("it did not wait for CONNACK");
+  switch (type) {
+    case kConnect:
+      return connect(packet);
+    case kPublish:
+      return published(head, packet);
+    case kPuback:
+      return;
+    case kSubscribe:
+      return subscribe(packet);
+    case kPingreq:
+      return send(kPingresp << 4, "");
+    case kDisconnect:
+      ended_ = true;
+      return bus_->disconnect();
+    default:
+      return handlers_.client_broke("packet type " + std::to_string(type));
+  }
+}
+
+void MqttDoor::connect(Packet packet) {
+  BusOptions options;
+  options.urls = {kBroker};
+  const bool named = packet.text() == "MQTT" && packet.byte() == 4;
+  const uint8_t flags = packet.byte();
+  options.connect_timeout_ms = 3'000;
+  (void)packet.number();  // how long it may be silent
+  options.client_id = packet.text();
+  if ((flags & 4) != 0) {
+    options.will_topic = packet.text();
+    options.will_payload = packet.text();
+  }
+  if (packet.bad || !named || !packet.rest.empty()) return handlers_.client_broke("CONNECT is malformed");
+  MessageBus::Handlers handlers;
+  handlers.connected = [this](const std::string&) {
+    open_ = true;
+    send(kConnack << 4, std::string(2, '\0'));
+  };
+  handlers.disconnected = [this](const Error&) {
+    ended_ = true;
+    handlers_.broken();
+  };
+  handlers.subscribed = [this](const std::string& filter) {
+    const auto asked = subscriptions_.find(filter);
+    if (asked == subscriptions_.end()) return;
+    send(kSuback << 4, number16(asked->second) + '\1');
+    subscriptions_.erase(asked);
+  };
+  handlers.message = [this](std::string_view topic, std::span<const std::byte> payload) {
+    deliver(topic, {reinterpret_cast<const char*>(payload.data()), payload.size()});
+  };
+  bus_ = network_.bus(std::move(options), std::move(handlers));
+  bus_->connect();
+}
+
+// Acknowledged at once: what a broker says of a message says nothing of a gateway.
+void MqttDoor::published(uint8_t head, Packet packet) {
+  const std::string topic = packet.text();
+  const uint16_t number = (head & 6) != 0 ? packet.number() : 0;
+  if (packet.bad || topic.empty()) return handlers_.client_broke("PUBLISH is malformed");
+  const auto sent = bus_->publish(topic, std::as_bytes(std::span(packet.rest)), 1, (head & 1) != 0);
+  if (sent && number != 0) send(kPuback << 4, number16(number));
+}
+
+void MqttDoor::subscribe(Packet packet) {
+  const uint16_t number = packet.number();
+  const std::string filter = packet.text();
+  (void)packet.byte();
+  if (packet.bad || !packet.rest.empty()) return handlers_.client_broke("SUBSCRIBE is malformed, or for several");
+  subscriptions_.emplace(filter, number);
+  (void)bus_->subscribe(filter, 1);
+}
+
+void MqttDoor::deliver(std::string_view topic, std::string_view payload) {
+  if (++last_number_ == 0) ++last_number_;
+  std::string body = number16(topic.size());
+  body += topic;
+  body += number16(last_number_);
+  body += payload;
+  send(kPublish << 4 | 2, body);
+}
+
+void MqttDoor::send(uint8_t head, const std::string& body) {
+  std::string packet(1, static_cast<char>(head));
+  size_t size = body.size();
+  do {
+    packet += static_cast<char>((size & 0x7F) | (size > 0x7F ? 0x80 : 0));
+    size >>= 7;
+  } while (size > 0);
+  handlers_.send(packet + body);
+}
+
+}  // namespace lambda::sim

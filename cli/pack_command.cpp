@@ -4,11 +4,13 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 #include <span>
+#include <system_error>
 #include <vector>
 
 #include "cli/block_archive.h"
@@ -249,6 +251,11 @@ bool is_archive(std::string_view bytes) {
 }
 
 int block_pack(Output& output, const PackOptions& options, Disk& disk) {
+  std::error_code unknown;
+  if (std::filesystem::equivalent(options.in, options.out, unknown)) {
+    return report(output,
+                  {ErrorCode::kInvalid, options.out + " is what would be packed: name another file for the blocks"});
+  }
   const auto rows = read_points_csv(options.in, disk);
   if (!rows) return report(output, rows.error());
   const auto bytes = file_of(options, *rows);

@@ -227,6 +227,15 @@ TEST_F(Pack, WhatDoesNotFitTheTypeIsRefusedByFileAndLine) {
   EXPECT_NE(refused("1,1\n", "string").find("--type string"), std::string::npos);
 }
 
+TEST_F(Pack, ItsOwnInputIsNotWrittenOver) {
+  const std::string file = csv("1,1\n");
+  fs::create_symlink(file, path("out.blocks"));
+  EXPECT_EQ(pack(file, "auto", false), kExitFailed);
+  EXPECT_NE(err_.find("is what would be packed"), std::string::npos) << err_;
+  EXPECT_TRUE(fs::is_symlink(path("out.blocks")));
+  EXPECT_EQ(fs::file_size(file), 4u);
+}
+
 TEST_F(Pack, LinesThatAreNoPointsAreRefusedByFileAndLine) {
   for (const char* line : {"x", "1", "1,", ",1", "1;2", "1,2,3", "1.5,2", "1,2x", "1,++2", "1, 2",
                            "9223372036854775808,1", "1,NaN(0x1)", "1,nan(12)"}) {

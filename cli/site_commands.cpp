@@ -84,6 +84,11 @@ Status may_enroll(const gateway::EnrolmentRequest& request, const Site& site, co
     return fail(ErrorCode::kDenied,
                 "\"" + request.device + "\" is the name of this site's gateway; choose another device id");
   }
+  // Also of a revoked one: whoever has the key could speak for both.
+  for (const auto& [name, other] : registry.devices()) {
+    if (name == request.device || other.public_key != request.public_key) continue;
+    return fail(ErrorCode::kDenied, "this key is of \"" + name + "\"; \"" + request.device + "\" needs one of its own");
+  }
   const Enrolled* before = registry.find(request.device);
   if (before == nullptr || replace) return {};
   if (before->revoked) {

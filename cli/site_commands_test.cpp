@@ -101,6 +101,18 @@ TEST_F(SiteCommands, AnotherKeyNeedsReplace) {
   EXPECT_EQ(registry().find("press-7")->public_key, other_key.public_key());
 }
 
+TEST_F(SiteCommands, AKeyIsOfOneDeviceAlsoWhenThatIsRevoked) {
+  ASSERT_EQ(run_enroll(request("press-7", key)), 0);
+  for (const bool replace : {false, true}) {
+    EXPECT_EQ(run_enroll(request("press-8", key), replace), 1);
+    EXPECT_NE(err.str().find("this key is of \"press-7\""), std::string::npos) << err.str();
+    EXPECT_EQ(registry().find("press-8"), nullptr);
+  }
+  ASSERT_EQ(run_revoke("press-7"), 0);
+  EXPECT_EQ(run_enroll(request("press-8", key), true), 1);
+  EXPECT_EQ(run_enroll(request("press-8", other_key)), 0) << err.str();
+}
+
 TEST_F(SiteCommands, ARevokedDeviceComesBackByReplaceOnly) {
   ASSERT_EQ(run_enroll(request("press-7", key)), 0);
   ASSERT_EQ(run_revoke("press-7"), 0);

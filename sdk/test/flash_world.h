@@ -169,4 +169,16 @@ struct FlashWorld : DeviceWorld {
   lam_flash_report report{};
 };
 
+inline constexpr int kMinute = 60;
+
+// Three minutes in which the first were settled, the rest not.
+inline void fill(FlashWorld* world, int64_t* value) {
+  world->go_online();
+  world->live(2 * kMinute + 20, value);
+  world->linked = false;
+  world->outgoing.clear();
+  lam_disconnected(world->device);
+  world->live(kMinute + 10, value);
+}
+
 }  // namespace lambda::test

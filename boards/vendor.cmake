@@ -16,8 +16,8 @@ function(lambda_vendor_missing variable)
   set(${variable} "${missing}" PARENT_SCOPE)
 endfunction()
 
-# lambda_vendor(SOCKETS ON|OFF): targets device_mbedtls and device_lwip. With SOCKETS lwIP's TCP gives its place to the
-# operating system's (boards/host/altcp_stream.cpp), and its MQTT and TLS parts stay.
+# lambda_vendor(SOCKETS ON|OFF): targets device_mbedtls and device_lwip. With SOCKETS lwIP's TCP gives its place to
+# somebody else's connections (boards/host/altcp_stream.h), and its MQTT and TLS parts stay.
 function(lambda_vendor)
   cmake_parse_arguments(ARG "" "SOCKETS" "" ${ARGN})
   set(settings ${PROJECT_SOURCE_DIR}/boards/firmware)
@@ -28,11 +28,14 @@ function(lambda_vendor)
   target_compile_definitions(device_mbedtls PUBLIC MBEDTLS_CONFIG_FILE="mbedtls_config.h")
   # What nobody calls is left out by the linker; among it is what wants a C library.
   target_compile_options(device_mbedtls PRIVATE -w -ffunction-sections -fdata-sections)
+  target_link_options(device_mbedtls INTERFACE -Wl,--gc-sections)
 
   file(GLOB lwip_sources ${lwip}/src/core/*.c ${lwip}/src/core/ipv4/*.c)
   list(APPEND lwip_sources ${lwip}/src/netif/ethernet.c ${lwip}/src/apps/mqtt/mqtt.c
     ${lwip}/src/apps/altcp_tls/altcp_tls_mbedtls.c ${lwip}/src/apps/altcp_tls/altcp_tls_mbedtls_mem.c)
   set_source_files_properties(${lwip}/src/apps/altcp_tls/altcp_tls_mbedtls.c PROPERTIES COMPILE_DEFINITIONS LAMBDA_LWIP_TLS)
+  # boards/firmware/mqtt_packets.h
+  set_source_files_properties(${lwip}/src/apps/mqtt/mqtt.c PROPERTIES COMPILE_DEFINITIONS altcp_recv=lambda_mqtt_recv)
   if(ARG_SOCKETS)
     list(REMOVE_ITEM lwip_sources ${lwip}/src/core/altcp_tcp.c)
   endif()

@@ -6,6 +6,7 @@
 
 #include "boards/firmware/crypto.h"
 #include "boards/firmware/line.h"
+#include "boards/firmware/mqtt_packets.h"
 #include "boards/firmware/platform.h"
 
 namespace lambda::boards {
@@ -155,20 +156,19 @@ void Link::on_subscribed(void* context, err_t outcome) {
 void Link::on_topic(void* context, const char* topic, u32_t bytes) {
   Link& link = *static_cast<Link*>(context);
   const bool down = strcmp(topic, link.down_) == 0, interest = strcmp(topic, link.interest_) == 0;
-  link.incoming_wanted_ = (down || interest) && bytes <= kMessageBytesMax;
-  if ((down || interest) && !link.incoming_wanted_) ++link.counters_.messages_too_long;
+  const bool too_long = bytes > kMessageBytesMax || mqtt_packet().cut_short;
+  link.incoming_wanted_ = (down || interest) && !too_long;
+  if ((down || interest) && too_long) ++link.counters_.messages_too_long;
   link.incoming_topic_ = down ? LAM_DOWN : LAM_INTEREST;
-  link.incoming_size_ = 0;
+  link.incoming_bytes_ = bytes;
 }
 
-void Link::on_data(void* context, const u8_t* data, u16_t bytes, u8_t flags) {
+// mqtt.c hands a message on piece by piece, and all of it lies at the end of the packet.
+void Link::on_data(void* context, const u8_t*, u16_t, u8_t flags) {
   Link& link = *static_cast<Link*>(context);
-  if (!link.incoming_wanted_ || link.incoming_size_ + bytes > kMessageBytesMax) return;
-  memcpy(link.incoming_ + link.incoming_size_, data, bytes);
-  link.incoming_size_ += bytes;
-  if ((flags & MQTT_DATA_FLAG_LAST) == 0) return;
+  if (!link.incoming_wanted_ || (flags & MQTT_DATA_FLAG_LAST) == 0) return;
   link.incoming_wanted_ = false;
-  link.listener_.message(link.incoming_topic_, {link.incoming_, link.incoming_size_});
+  link.listener_.message(link.incoming_topic_, mqtt_packet().bytes.last(link.incoming_bytes_));
 }
 
 bool Link::publish(std::span<const uint8_t> bytes) {

@@ -83,8 +83,7 @@ class Link {
   char up_[kTopicBytesMax], down_[kTopicBytesMax], state_topic_[kTopicBytesMax], interest_[kTopicBytesMax];
   lam_topic incoming_topic_ = LAM_DOWN;
   bool incoming_wanted_ = false;
-  size_t incoming_size_ = 0;
-  uint8_t incoming_[kMessageBytesMax];
+  size_t incoming_bytes_ = 0;
   LinkCounters counters_ = {};
 };
 

@@ -2,7 +2,6 @@
 
 #include <lwip/altcp.h>
 #include <lwip/altcp_tcp.h>
-#include <lwip/mem.h>
 #include <lwip/pbuf.h>
 #include <lwip/priv/altcp_priv.h>
 #include <lwip/tcp.h>
@@ -140,7 +139,7 @@ altcp_functions make_functions() {
 }
 const altcp_functions kFunctions = make_functions();
 
-// The pcb may be gone after each of these, when they return false.
+// False: there is no more to do for this one now, and the pcb may be gone.
 
 bool finish_connect(altcp_pcb* pcb, Connection* connection) {
   const Stream::Dial went = connection->stream->dial();
@@ -230,7 +229,8 @@ bool streams_are_due() {
   bool due = false;
   for (const Connection* connection : g_connections) {
     if (connection == nullptr || connection->connecting) continue;
-    due = due || connection->told_later > 0 || (connection->out_size > 0 && !connection->blocked);
+    due = due || connection->told_later > 0 || (connection->out_size > 0 && !connection->blocked) ||
+          (!connection->peer_done && connection->stream->has_more());
   }
   return due;
 }

@@ -1,6 +1,7 @@
 // Somebody else's connections in place of lwIP's TCP, behind lwIP's altcp interface: mqtt.c and altcp_tls stand on them
 // as they stand on altcp_tcp.c on a board. Nothing here waits; callbacks come from serve_streams() only, never from
-// inside a call. Whose connections they are is told at link time by open_stream() and stream_clock_ms().
+// inside a call, but for altcp_abort(), which tells err() as lwIP does. Whose connections they are is told at link time
+// by open_stream() and stream_clock_ms().
 #pragma once
 
 #include <lwip/ip_addr.h>
@@ -24,6 +25,8 @@ class Stream {
   virtual size_t send(std::span<const uint8_t> bytes) = 0;
   // kBytes: the first `*count` of `into`. After kEnd it is not asked again.
   virtual Got receive(std::span<uint8_t> into, size_t* count) = 0;
+  // Whether receive() has something now that no wait for an event would tell of.
+  virtual bool has_more() const { return false; }
 };
 
 // Begins to connect. Null: there is no room for another one.
@@ -33,7 +36,7 @@ int64_t stream_clock_ms();
 
 // Hands on what came, sends what waits, and tells lwIP's timers.
 void serve_streams();
-// True: there is something to do for serve_streams() already, whatever comes.
+// True: there is something to do for serve_streams() already, without any event.
 bool streams_are_due();
 
 }  // namespace lambda::boards

@@ -1,7 +1,6 @@
 #include "boards/host/sockets.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>

@@ -4,13 +4,11 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
-#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 #include <span>
-#include <system_error>
 #include <vector>
 
 #include "cli/block_archive.h"
@@ -251,8 +249,7 @@ bool is_archive(std::string_view bytes) {
 }
 
 int block_pack(Output& output, const PackOptions& options, Disk& disk) {
-  std::error_code unknown;
-  if (std::filesystem::equivalent(options.in, options.out, unknown)) {
+  if (options.in == options.out) {
     return report(output,
                   {ErrorCode::kInvalid, options.out + " is what would be packed: name another file for the blocks"});
   }

@@ -229,11 +229,10 @@ TEST_F(Pack, WhatDoesNotFitTheTypeIsRefusedByFileAndLine) {
 
 TEST_F(Pack, ItsOwnInputIsNotWrittenOver) {
   const std::string file = csv("1,1\n");
-  fs::create_symlink(file, path("out.blocks"));
-  EXPECT_EQ(pack(file, "auto", false), kExitFailed);
+  fs::rename(file, path("out.blocks"));
+  EXPECT_EQ(pack(path("out.blocks"), "auto", false), kExitFailed);
   EXPECT_NE(err_.find("is what would be packed"), std::string::npos) << err_;
-  EXPECT_TRUE(fs::is_symlink(path("out.blocks")));
-  EXPECT_EQ(fs::file_size(file), 4u);
+  EXPECT_EQ(fs::file_size(path("out.blocks")), 4u);
 }
 
 TEST_F(Pack, LinesThatAreNoPointsAreRefusedByFileAndLine) {

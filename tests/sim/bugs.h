@@ -21,5 +21,6 @@ bool plant(std::string_view name);
 const std::string& planted_bug();
 // How often the code asked for the planted bug: a bug whose hook is gone shows nothing.
 uint64_t planted_bug_was_met();
+void planted_bug_was_met_elsewhere(uint64_t times);  // in another process
 
 }  // namespace lambda::sim

@@ -1,24 +1,25 @@
 #include "tests/sim/firmware_machine.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "tests/sim/bugs.h"
 
 namespace lambda::sim {
 namespace {
 
+constexpr uint32_t kBanks = 2;      // of its flash: what the SDK makes of it when it is not told
 constexpr int64_t kDialTries = 20;  // one a second, as long as nobody answers
 constexpr int kPatienceS = 120;     // a turn of the firmware takes milliseconds: this one hangs
+constexpr double kTurnsKept = 0.002, kConnectionsMute = 0.15, kPacketsCut = 0.2, kEndsInOrder = 0.5;
 constexpr int64_t kWrapMs = int64_t{1} << 32;
 
 void append_item(std::string* region, uint16_t tag, std::string_view item) {
@@ -40,7 +41,7 @@ std::span<const uint8_t> bytes_of(std::string_view text) {
 }
 
 template <class Value>
-bool read_value(const std::string& bytes, Value* value) {
+bool read_value(const std::vector<uint8_t>& bytes, Value* value) {
   if (bytes.size() != sizeof *value) return false;
   std::memcpy(value, bytes.data(), sizeof *value);
   return true;
@@ -56,7 +57,7 @@ FirmwareMachine::FirmwareMachine(World& world, Oracle& oracle, std::string name,
       options_(options),
       key_(SigningKey::make(random_)),
       public_key_(key_.public_key()) {
-  if (options_.flash) flash_.emplace(*options_.flash, oracle_, name_, 2, [this] { lose_power(); });
+  if (options_.flash) flash_.emplace(*options_.flash, oracle_, name_, kBanks, [this] { lose_power(); });
 }
 
 // boards/firmware/identity.cpp. Certificates are for TLS.
@@ -105,33 +106,11 @@ void FirmwareMachine::spawn() {
   if (spawned != 0) oracle_.complain(program + " does not start: " + std::strerror(spawned));
 }
 
-void FirmwareMachine::say(const Word& word, std::string_view bytes) {
-  iovec parts[] = {{const_cast<Word*>(&word), sizeof word}, {const_cast<char*>(bytes.data()), bytes.size()}};
-  msghdr message = {};
-  message.msg_iov = parts;
-  message.msg_iovlen = 2;
-  (void)sendmsg(world_end_, &message, MSG_NOSIGNAL);  // who is not there does not answer either
-}
-
-bool FirmwareMachine::hear(Word* word, std::string* bytes) {
-  heard_.resize(kWordBytesMax);
-  iovec parts[] = {{word, sizeof *word}, {heard_.data(), heard_.size()}};
-  msghdr message = {};
-  message.msg_iov = parts;
-  message.msg_iovlen = 2;
-  ssize_t got = 0;
-  do {
-    got = recvmsg(world_end_, &message, 0);
-  } while (got < 0 && errno == EINTR);
-  if (got < static_cast<ssize_t>(sizeof *word)) return false;
-  bytes->assign(heard_.data(), static_cast<size_t>(got) - sizeof *word);
-  return true;
-}
-
 void FirmwareMachine::start() {
   begin_run();
   started_us_ = world_.scheduler.now_us();
   counts_ = {};
+  bugs_met_ = 0;
   power_fails_ = false;
   if (flash_) flash_->begin_run();
   Beginning beginning;
@@ -145,14 +124,13 @@ void FirmwareMachine::start() {
   }
   std::strncpy(beginning.bug, planted_bug().c_str(), sizeof beginning.bug - 1);
   spawn();
-  say({Say::kBegin, 0, 0, static_cast<int64_t>(random_.next())},
-      std::string(reinterpret_cast<const char*>(&beginning), sizeof beginning) + identity());
+  (void)send_word(world_end_, {Say::kBegin, 0, 0, static_cast<int64_t>(random_.next())},
+                  bytes_of(std::string(reinterpret_cast<const char*>(&beginning), sizeof beginning) + identity()));
   listen();
 }
 
 void FirmwareMachine::kill() {
   if (!run_) return;
-  run_->disk.die();
   if (process_ > 0) {
     ::kill(process_, SIGKILL);
     waitpid(process_, nullptr, 0);
@@ -168,27 +146,31 @@ void FirmwareMachine::kill() {
 
 // ---- Turns of the firmware's loop
 
-// Until its turn is over.
+// Until its turn is over. Who does not answer any more says nothing either. When its power goes meanwhile, what it does
+// then has no effect, but for what it counted before.
 void FirmwareMachine::listen() {
   Word word;
-  std::string bytes;
-  while (hear(&word, &bytes)) {
+  std::vector<uint8_t> bytes;
+  while (receive_word(world_end_, &word, &bytes) && word.say != Say::kRestart) {
     if (word.say == Say::kTurn) {
       if (!read_value(bytes, &counts_)) break;
-      if (flash_) flash_->counted(counts_.flash, counts_.points_dropped);
-      // Now and then something keeps the loop for long, as a handshake does on a slow processor.
-      if (random_.chance(0.002)) {
-        run_->loop.after(random_.between(1'000, 7'000), [this] { turn(); });
-        return;
-      }
-      return wake_after(happened_.empty() ? std::min<int64_t>(word.number, random_.between(5, 100)) : 1);
+      return end_turn(word.number);
     }
     take(word, bytes);
-    // What was said after that has no effect.
-    if (!has_power()) return;
-    if (word.say == Say::kRestart) break;
   }
   oracle_.complain(name_ + ": the firmware ended, or hangs; its last line was: " + last_line_);
+}
+
+void FirmwareMachine::end_turn(int64_t wait_ms) {
+  planted_bug_was_met_elsewhere(counts_.bugs_met - std::exchange(bugs_met_, counts_.bugs_met));
+  if (flash_) flash_->counted(counts_.flash, counts_.points_dropped);
+  if (!has_power()) return;
+  // Now and then something keeps the loop for long, as a handshake does on a slow processor.
+  if (random_.chance(kTurnsKept)) {
+    run_->loop.after(random_.between(1'000, 7'000), [this] { turn(); });
+    return;
+  }
+  wake_after(std::min<int64_t>(wait_ms, random_.between(5, 100)));
 }
 
 void FirmwareMachine::wake_after(int64_t delay_ms) {
@@ -197,23 +179,32 @@ void FirmwareMachine::wake_after(int64_t delay_ms) {
 
 void FirmwareMachine::turn() {
   wake_ = 0;
-  for (const Heard& one : std::exchange(happened_, {})) say(one.word, one.bytes);
+  for (const Heard& one : std::exchange(happened_, {})) (void)send_word(world_end_, one.word, one.bytes);
   uint32_t flags = 0;
   if (making_) flags |= kGoSample;
   if (std::exchange(power_fails_, false)) flags |= kGoPowerFails;
-  say({Say::kGo, 0, flags, mono_ms()});
+  (void)send_word(world_end_, {Say::kGo, 0, flags, mono_ms()}, {});
   listen();
 }
 
-void FirmwareMachine::take(const Word& word, const std::string& bytes) {
+void FirmwareMachine::take(const Word& word, const std::vector<uint8_t>& bytes) {
   Made made;
   Restored restored;
   switch (word.say) {
-    case Say::kLine:
-      last_line_ = bytes;
-      world_.scheduler.note(bytes);
-      if (world_.verbose) run_->log.info("line", {{"says", bytes}});
+    case Say::kErase:
+    case Say::kWrite:
+    case Say::kRead:
+      return at_flash(word, bytes);
+    case Say::kRestored:
+      if (read_value(bytes, &restored) && flash_) flash_->started(restored.report, restored.boot, run_->log);
       return;
+    default:
+      break;
+  }
+  if (!has_power()) return;
+  switch (word.say) {
+    case Say::kLine:
+      return read_line(std::string(bytes.begin(), bytes.end()));
     case Say::kMade: {
       if (!read_value(bytes, &made)) return oracle_.complain(name_ + ": a point of another size");
       const Identity identity{name_, made.boot, made.ref, made.ordinal};
@@ -221,9 +212,6 @@ void FirmwareMachine::take(const Word& word, const std::string& bytes) {
       if (flash_) flash_->made(identity);
       return;
     }
-    case Say::kRestored:
-      if (read_value(bytes, &restored) && flash_) flash_->started(restored.report, restored.boot, run_->log);
-      return;
     case Say::kSaved:
       saved_ = bytes;
       return;
@@ -233,70 +221,93 @@ void FirmwareMachine::take(const Word& word, const std::string& bytes) {
     case Say::kSend:
       return go_up(word.stream, bytes);
     case Say::kHangUp:
+      if (const Connection* connection = find(word.stream)) last_was_well_ = is_well(*connection);
       connections_.erase(word.stream);
-      return;
-    case Say::kErase:
-    case Say::kWrite:
-    case Say::kRead:
-      return at_flash(word, bytes);
-    case Say::kRestart:
       return;
     default:
       return oracle_.complain(name_ + ": a word that no board says");
   }
 }
 
-void FirmwareMachine::at_flash(const Word& word, const std::string& bytes) {
+// What lwIP ended was dropped before its line, what the firmware ends is dropped after it. Only a gateway that does not
+// answer is a reason to end what is well.
+void FirmwareMachine::read_line(const std::string& line) {
+  last_line_ = line;
+  world_.scheduler.note(line);
+  if (world_.verbose) run_->log.info("line", {{"says", line}});
+  const bool ended = line.find(" disconnected status=") != std::string::npos && last_was_well_;
+  const bool closes = line.find(" closed reason=") != std::string::npos &&
+                      line.find("reason=silence") == std::string::npos && !connections_.empty() &&
+                      is_well(connections_.rbegin()->second);
+  if (ended || closes) oracle_.complain(name_ + " gave up a connection that was well: " + line);
+}
+
+void FirmwareMachine::at_flash(const Word& word, const std::vector<uint8_t>& bytes) {
   const lam_flash_port& port = flash_->port();
   const auto at = static_cast<uint32_t>(word.number);
-  std::string answer(word.say == Say::kRead ? word.flags : 0, '\0');
+  std::vector<uint8_t> answer(word.say == Say::kRead ? word.flags : 0);
   bool did = false;
   if (word.say == Say::kErase) did = port.erase(port.context, at);
-  if (word.say == Say::kWrite) did = port.write(port.context, at, bytes_of(bytes).data(), bytes.size());
-  if (word.say == Say::kRead) did = port.read(port.context, at, reinterpret_cast<uint8_t*>(answer.data()), word.flags);
-  if (has_power()) say({Say::kDone, 0, did ? 1u : 0u, 0}, answer);
+  if (word.say == Say::kWrite) did = port.write(port.context, at, bytes.data(), bytes.size());
+  if (word.say == Say::kRead) did = port.read(port.context, at, answer.data(), answer.size());
+  (void)send_word(world_end_, {Say::kDone, 0, did ? 1u : 0u, 0}, answer);
 }
 
 // Something came: its loop wakes, as from an interrupt.
-void FirmwareMachine::happened(const Word& word, std::string_view bytes) {
-  happened_.push_back({word, std::string(bytes)});
+void FirmwareMachine::happened(const Word& word, std::vector<uint8_t> bytes) {
+  happened_.push_back({word, std::move(bytes)});
   if (wake_ == 0 || !has_power()) return;
   run_->loop.cancel(wake_);
   wake_after(1);
 }
 
-// ---- Its TCP. Nothing of it gets lost or out of order; it comes late, in pieces, or from some moment on not any more.
+// ---- Its TCP. Nothing comes out of order or is left out; it comes late, in pieces, or from some moment on not any
+// more, and what was sent just before a connection was dropped may not have left.
+
+FirmwareMachine::Connection* FirmwareMachine::find(uint32_t stream) {
+  const auto found = connections_.find(stream);
+  return found == connections_.end() ? nullptr : &found->second;
+}
 
 void FirmwareMachine::dial(uint32_t stream, int64_t tries_left) {
-  const bool cut = link().up_cut || link().down_cut;
-  const int64_t delay_ms = cut ? 1'000 : random_.between(1, 20) + link().delay_us_max / 1000;
-  run_->loop.after(delay_ms, [this, stream, tries_left] {
-    const auto found = connections_.find(stream);
-    if (found == connections_.end()) return;
-    if (link().up_cut || link().down_cut) {
-      if (tries_left == 0) return happened({Say::kBroken, stream, 0, 0});
+  const int64_t wait_ms = is_cut() ? 1'000 : random_.between(1, 20) + link().delay_us_max / 1000;
+  run_->loop.after(wait_ms, [this, stream, tries_left] {
+    Connection* connection = find(stream);
+    if (connection == nullptr) return;
+    if (is_cut() && tries_left > 0) {
+      connection->harmed = true;
       return dial(stream, tries_left - 1);
     }
-    if (world_.broker.is_down()) return happened({Say::kBroken, stream, 0, 0});
-    MqttDoor::Handlers handlers;
-    // In pieces of any size.
-    handlers.send = [this, stream](std::string_view bytes) {
-      while (!bytes.empty()) {
-        const size_t piece = random_.chance(0.8) ? bytes.size() : 1 + random_.below(bytes.size());
-        go_down(stream, {Say::kBytes, stream, 0, 0}, bytes.substr(0, piece));
-        bytes.remove_prefix(piece);
-      }
-    };
-    handlers.broken = [this, stream] { go_down(stream, {Say::kBroken, stream, 0, 0}, ""); };
-    handlers.client_broke = [this](const std::string& rule) { oracle_.complain(name_ + " broke MQTT: " + rule); };
-    found->second.door = std::make_unique<MqttDoor>(run_->network, std::move(handlers));
-    if (random_.chance(0.15)) {
-      found->second.mute_us =
-          world_.scheduler.now_us() + random_.between(0, random_.chance(0.5) ? 300'000 : 20'000'000);
-      found->second.mute_takes = random_.chance(0.5);
-    }
-    happened({Say::kUp, stream, 0, 0});
+    if (!is_cut() && !world_.broker.is_down()) return open(stream, connection);
+    connection->harmed = true;
+    happened({Say::kBroken, stream, 0, 0});
   });
+}
+
+void FirmwareMachine::open(uint32_t stream, Connection* connection) {
+  MqttDoor::Handlers handlers;
+  handlers.send = [this, stream](std::string_view bytes) {
+    while (!bytes.empty()) {
+      const size_t piece = random_.chance(kPacketsCut) ? 1 + random_.below(bytes.size()) : bytes.size();
+      go_down(stream, {Say::kBytes, stream, 0, 0}, bytes.substr(0, piece));
+      bytes.remove_prefix(piece);
+    }
+  };
+  handlers.ended = [this, stream] {
+    if (Connection* there = find(stream)) there->harmed = true;
+    go_down(stream, {random_.chance(kEndsInOrder) ? Say::kEnd : Say::kBroken, stream, 0, 0});
+  };
+  handlers.client_broke = [this, stream](const std::string& rule) {
+    const Connection* there = find(stream);
+    if (there != nullptr && is_well(*there)) oracle_.complain(name_ + " broke a rule of MQTT: " + rule);
+  };
+  connection->door = std::make_unique<MqttDoor>(run_->network, run_->loop, std::move(handlers));
+  if (random_.chance(kConnectionsMute)) {
+    const int64_t within_us = random_.chance(0.5) ? 300'000 : 20'000'000;
+    connection->mute_us = world_.scheduler.now_us() + random_.between(0, within_us);
+    connection->mute_takes = random_.chance(0.5);
+  }
+  happened({Say::kUp, stream, 0, 0});
 }
 
 // What is cut off is sent again until it gets through.
@@ -304,43 +315,54 @@ int64_t FirmwareMachine::delay_ms(bool cut) {
   return cut ? 500 : random_.between(0, 3);
 }
 
-void FirmwareMachine::go_up(uint32_t stream, std::string bytes) {
-  Connection& connection = connections_[stream];
-  connection.up.push_back(std::move(bytes));
-  if (connection.up.size() == 1) move_up(stream);
+void FirmwareMachine::go_up(uint32_t stream, std::vector<uint8_t> bytes) {
+  Connection* connection = find(stream);
+  if (connection == nullptr || !connection->door) {
+    return oracle_.complain(name_ + ": bytes for a connection that does not stand");
+  }
+  connection->up.push_back(std::move(bytes));
+  if (connection->up.size() == 1) move_up(stream);
 }
 
 void FirmwareMachine::move_up(uint32_t stream) {
   run_->loop.after(delay_ms(link().up_cut), [this, stream] {
-    const auto found = connections_.find(stream);
-    if (found == connections_.end()) return;
-    if (link().up_cut) return move_up(stream);
-    Connection& connection = found->second;
-    const bool mute = world_.scheduler.now_us() >= connection.mute_us;
-    const std::string bytes = std::move(connection.up.front());
-    connection.up.pop_front();
-    if (!mute || connection.mute_takes) happened({Say::kTaken, stream, 0, static_cast<int64_t>(bytes.size())});
-    if (!mute) connection.door->received(bytes);
-    if (!connection.up.empty()) move_up(stream);
+    Connection* connection = find(stream);
+    if (connection == nullptr) return;
+    if (link().up_cut) {
+      connection->harmed = true;
+      return move_up(stream);
+    }
+    const std::vector<uint8_t> bytes = std::move(connection->up.front());
+    connection->up.pop_front();
+    if (!is_mute(*connection) || connection->mute_takes) {
+      happened({Say::kTaken, stream, 0, static_cast<int64_t>(bytes.size())});
+    }
+    if (!is_mute(*connection)) {
+      connection->door->received({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    }
+    if (!connection->up.empty()) move_up(stream);
   });
 }
 
 void FirmwareMachine::go_down(uint32_t stream, const Word& word, std::string_view bytes) {
-  const auto found = connections_.find(stream);
-  if (found == connections_.end()) return;
-  found->second.down.push_back({word, std::string(bytes)});
-  if (found->second.down.size() == 1) move_down(stream);
+  Connection* connection = find(stream);
+  if (connection == nullptr) return;
+  connection->down.push_back({word, std::vector<uint8_t>(bytes.begin(), bytes.end())});
+  if (connection->down.size() == 1) move_down(stream);
 }
 
 void FirmwareMachine::move_down(uint32_t stream) {
   run_->loop.after(delay_ms(link().down_cut), [this, stream] {
-    const auto found = connections_.find(stream);
-    if (found == connections_.end()) return;
-    if (link().down_cut) return move_down(stream);
-    const Heard heard = std::move(found->second.down.front());
-    found->second.down.pop_front();
-    if (world_.scheduler.now_us() < found->second.mute_us) happened(heard.word, heard.bytes);
-    if (!found->second.down.empty()) move_down(stream);
+    Connection* connection = find(stream);
+    if (connection == nullptr) return;
+    if (link().down_cut) {
+      connection->harmed = true;
+      return move_down(stream);
+    }
+    Heard heard = std::move(connection->down.front());
+    connection->down.pop_front();
+    if (!is_mute(*connection)) happened(heard.word, std::move(heard.bytes));
+    if (!connection->down.empty()) move_down(stream);
   });
 }
 

@@ -1,7 +1,5 @@
 #include "tests/sim/flash_ledger.h"
 
-#include <algorithm>
-
 namespace lambda::sim {
 namespace {
 
@@ -31,6 +29,7 @@ void FlashLedger::complain(const std::string& text) const {
 // ---- A run
 
 void FlashLedger::begin_run() {
+  started_ = false;
   flash_.revive();
   // Now and then power goes again at once.
   if (!power_is_safe_ && random_.chance(0.1)) lose_power_within(30);
@@ -43,6 +42,7 @@ void FlashLedger::started(const lam_flash_report& report, uint64_t boot, Log& lo
                              {"waiting", static_cast<int64_t>(report.points_waiting)},
                              {"named", static_cast<int64_t>(report.points_named)},
                              {"boots_given_up", static_cast<int64_t>(report.boots_given_up)}});
+  started_ = true;
   check_report(report);
   saves_ = 0;
   boots_.push_back(boot);
@@ -67,7 +67,13 @@ void FlashLedger::check_report(const lam_flash_report& report) {
   }
 }
 
+bool FlashLedger::has_started() {
+  if (!started_) complain("it makes points without having looked at its flash");
+  return started_;
+}
+
 void FlashLedger::counted(const lam_flash_counters& counters, uint64_t dropped) {
+  if (!has_started()) return;
   if (counters.saves != saves_) all_made_is_saved();
   generation_ += static_cast<uint32_t>(counters.saves - saves_);
   saves_ = counters.saves;
@@ -81,6 +87,7 @@ void FlashLedger::all_made_is_saved() {
 }
 
 void FlashLedger::made(const Identity& identity) {
+  if (!has_started()) return;
   if (identity.boot != boots_.back()) boots_.push_back(identity.boot);
   made_[{identity.boot, identity.ref}] = identity.ordinal + 1;
 }

@@ -12,7 +12,6 @@
 #include <map>
 #include <set>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -67,6 +66,7 @@ class FlashLedger {
 
   static Flash make_flash(SimRandom& random, Oracle& oracle, uint32_t banks);
   void complain(const std::string& text) const;
+  bool has_started();
   void all_made_is_saved();
   void check_report(const lam_flash_report& report);
   uint64_t dropped() const { return dropped_before_ + dropped_; }
@@ -77,6 +77,7 @@ class FlashLedger {
   Flash flash_;
   bool power_is_safe_ = false;
   // Of this run.
+  bool started_ = false;
   uint64_t saves_ = 0;
   uint64_t dropped_ = 0;
   Extent made_;

@@ -15,7 +15,6 @@ class Keeper {
   Keeper(SimRandom random, Oracle& oracle, std::string device, std::function<void()> power_lost);
 
   FlashLedger& ledger() { return ledger_; }
-  const FlashLedger& ledger() const { return ledger_; }
   bool has_power() const { return ledger_.has_power(); }
 
   // One run of the program, from its last declaration to its reset.

@@ -1,4 +1,5 @@
-// lambda-sim: gateway, devices, a lying network and a lying disk in one process, from one seed.
+// lambda-sim: gateway, devices, a lying network and a lying disk from one seed, in one process but for firmware
+// (board/).
 //
 //   lambda-sim --seed N                 one run; with --verbose its log
 //   lambda-sim --seeds A..B             many; ends with {"seeds":N,"failed":[...],"events":N}, exit 1 on a failure

@@ -284,7 +284,7 @@ void Oracle::check_once(const std::string& path, const RecordView& record) {
   if (!stored.ParseFromString(body) || !parse_parcel(stored.parcel(), &parcel)) return;
   const auto [first, fresh] = parcels_.emplace(std::pair(BootKey(parcel.device(), parcel.boot()), stored.parcel()),
                                                std::pair(place, stored.received_ms()));
-  // It may be news again when retention forgot the declarations of a boot that had nothing left.
+  // It may be news again when retention forgot the declarations of a boot that had nothing left; so below.
   if (!fresh && media_.files.count(first->second.first.first) != 0 && first->second.first != place &&
       std::abs(first->second.second - stored.received_ms()) < kBatchMsMax) {
     violation("a parcel written again: " + parcel.device() + " seq " + std::to_string(parcel.seq()));
@@ -301,9 +301,16 @@ void Oracle::check_once(const std::string& path, const RecordView& record) {
       news = news || first_time || std::abs(told->second - stored.received_ms()) < kBatchMsMax;
     }
   }
-  if (fresh && !news && parcel.clocks_size() == 0 && parcel.gaps_size() == 1) {
+  if (fresh && !news && parcel.clocks_size() == 0 && parcel.gaps_size() == 1 && has_points(boot)) {
     violation("written, though it brings nothing new: " + parcel.device() + " seq " + std::to_string(parcel.seq()));
   }
+}
+
+bool Oracle::has_points(const BootKey& boot) const {
+  const SegmentContent content = read_segments();
+  return std::any_of(content.points.begin(), content.points.end(), [&](const auto& point) {
+    return point.first.device == boot.first && point.first.boot == boot.second;
+  });
 }
 
 SegmentContent Oracle::read_segments() const {

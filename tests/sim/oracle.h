@@ -106,6 +106,7 @@ class Oracle {
   void saw_up(const std::string& device, std::string_view payload);
   void saw_down(const std::string& device, std::string_view payload, int64_t now_us);
   void check_once(const std::string& path, const RecordView& record);
+  bool has_points(const BootKey& boot) const;  // in segments
 
   SimMedia& media_;
   const std::string folder_;

@@ -1,6 +1,8 @@
 // lambda-sim-board: the firmware on a board whose hardware is a simulated world (tests/sim/firmware_machine.h), which
 // starts it, hands it the socket, and kills it when the board is reset. It lives in a process of its own because a
 // reset must take all of its memory.
+#include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,17 +11,21 @@
 
 #include "base/planted.h"
 #include "boards/firmware/board.h"
+#include "tests/sim/board/witness.h"
 #include "tests/sim/board/world.h"
 
 namespace lambda {
 namespace {
 
 std::string g_planted;
+uint64_t g_bugs_met = 0;
 
 }  // namespace
 
 bool planted(const char* name) {
-  return g_planted == name;
+  if (g_planted != name) return false;
+  ++g_bugs_met;
+  return true;
 }
 
 namespace sim {
@@ -41,7 +47,7 @@ int64_t mono_ms(void*) {
 // SplitMix64, from the world's seed.
 bool entropy(void*, uint8_t* bytes, size_t size) {
   for (size_t i = 0; i < size; ++i) {
-    if (!planted("board_same_entropy")) g_entropy += 0x9E3779B97F4A7C15;
+    g_entropy += 0x9E3779B97F4A7C15;
     uint64_t z = planted("board_same_entropy") ? i : g_entropy;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
@@ -84,7 +90,9 @@ void poll_network(void*) {
 }
 
 void wait(void*, uint32_t wait_ms_max) {
-  say_value({Say::kTurn, 0, 0, boards::streams_are_due() ? 0 : wait_ms_max}, counts());
+  Counts now = counts();
+  now.bugs_met = g_bugs_met;
+  say_value({Say::kTurn, 0, 0, boards::streams_are_due() ? 0 : wait_ms_max}, now);
   std::vector<uint8_t> bytes;
   for (;;) {
     const Word word = hear(&bytes);
@@ -157,6 +165,7 @@ void run() {
 }  // namespace lambda
 
 int main() {
-  lambda::sim::run();  // returns only when the firmware would not begin
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // a firmware that never comes to its socket would not notice the end of the world
+  lambda::sim::run();                // returns only when the firmware would not begin
   return 1;
 }

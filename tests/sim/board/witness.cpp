@@ -1,5 +1,7 @@
-// What the firmware does with the SDK, seen between the two: the linker puts these in the place of the functions they
-// are named after (--wrap), and the firmware knows nothing of it. Bugs of the firmware are planted here, too.
+// The linker puts these in the place of the functions they are named after (--wrap), and the firmware knows nothing of
+// it. Bugs of the firmware are planted here, too.
+#include "tests/sim/board/witness.h"
+
 #include "base/planted.h"
 #include "tests/sim/board/world.h"
 

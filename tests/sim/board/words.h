@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "lambda/flash.h"
 
@@ -45,8 +47,13 @@ struct Word {
   uint32_t flags = 0;
   int64_t number = 0;
 };
-inline constexpr size_t kWordBytesMax = size_t{96} << 10;
-inline constexpr int kWorldFile = 3;  // the board's end of the socket
+inline constexpr size_t kWordBytesMax = size_t{96} << 10;  // more than a bank of flash has
+inline constexpr int kWorldFile = 3;                       // the board's end of the socket
+
+// False: the other end is gone, or there are more bytes than that.
+bool send_word(int file, const Word& word, std::span<const uint8_t> bytes);
+// Waits. False: the other end is gone, says nothing for as long as the socket may wait, or says too much.
+bool receive_word(int file, Word* word, std::vector<uint8_t>* bytes);
 
 struct Beginning {
   int64_t mono_ms = 0;
@@ -73,6 +80,7 @@ struct Counts {
   uint64_t boot = 0;
   uint64_t points_waiting = 0, points_dropped = 0;
   lam_flash_counters flash{};
+  uint64_t bugs_met = 0;  // how often planted() said yes
 };
 
 }  // namespace lambda::sim

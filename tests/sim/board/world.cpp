@@ -1,7 +1,5 @@
 #include "tests/sim/board/world.h"
 
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -53,6 +51,8 @@ class WorldStream final : public Stream {
     return broken_ ? Got::kBroken : ended_ ? Got::kEnd : Got::kNothing;
   }
 
+  bool has_more() const override { return !arrived_.empty() || ended_ || broken_; }
+
   void hear(const Word& word, std::span<const uint8_t> bytes) {
     if (word.say == Say::kUp) up_ = true;
     if (word.say == Say::kEnd) ended_ = true;
@@ -71,23 +71,12 @@ class WorldStream final : public Stream {
 }  // namespace
 
 void say(const Word& word, std::span<const uint8_t> bytes) {
-  iovec parts[] = {{const_cast<Word*>(&word), sizeof word}, {const_cast<uint8_t*>(bytes.data()), bytes.size()}};
-  msghdr message = {};
-  message.msg_iov = parts;
-  message.msg_iovlen = 2;
-  if (sendmsg(kWorldFile, &message, MSG_NOSIGNAL) < 0) _exit(0);
+  if (!send_word(kWorldFile, word, bytes)) _exit(0);
 }
 
 Word hear(std::vector<uint8_t>* bytes) {
-  static uint8_t heard[kWordBytesMax];
   Word word;
-  iovec parts[] = {{&word, sizeof word}, {heard, sizeof heard}};
-  msghdr message = {};
-  message.msg_iov = parts;
-  message.msg_iovlen = 2;
-  const ssize_t got = recvmsg(kWorldFile, &message, 0);
-  if (got < static_cast<ssize_t>(sizeof word)) _exit(0);
-  bytes->assign(heard, heard + got - sizeof word);
+  if (!receive_word(kWorldFile, &word, bytes)) _exit(0);
   return word;
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -24,8 +23,5 @@ void hear_of_stream(const Word& word, std::span<const uint8_t> bytes);
 // Monotonic, in ms, as the world says: it stands still during a turn.
 int64_t world_ms();
 void set_world_ms(int64_t mono_ms);
-
-// What the firmware's SDK has counted.
-Counts counts();
 
 }  // namespace lambda::sim

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -239,7 +240,10 @@ class Mqtt : public Lwip {
     bool operator==(const Message&) const = default;
   };
 
-  Mqtt() {
+  Mqtt() { connect(); }
+  ~Mqtt() override { mqtt_disconnect(&client); }
+
+  void connect() {
     mqtt_connect_client_info_t info = {};
     info.client_id = "device";
     ip_addr_t address;
@@ -264,7 +268,6 @@ class Mqtt : public Lwip {
         this);
     serve_streams();
   }
-  ~Mqtt() override { mqtt_disconnect(&client); }
 
   // In pieces of the given sizes; the last one is repeated.
   void receive(std::string bytes, const std::vector<size_t>& sizes) {
@@ -337,6 +340,29 @@ TEST_F(Mqtt, ALengthThatDoesNotEndIsTheEndOfTheSession) {
 TEST_F(Mqtt, AnAnswerLongerThanAnyIsTheEndOfTheSession) {
   receive(kConnack + "\x90\xFF\xFF\x7F" + pattern(10), {TCP_MSS});
   EXPECT_EQ(status, (std::vector{MQTT_CONNECT_ACCEPTED, MQTT_CONNECT_DISCONNECTED}));
+}
+
+// For the sanitizers, and for assertions of lwIP, which would start a device anew.
+TEST_F(Mqtt, OtherBytesEndASessionAtMost) {
+  const std::string stream = publish("a/down", 1, pattern(150)) + std::string("\x90\x03\x00\x01\x01", 5) +
+                             publish("a/down", 2, pattern(1'500)) + std::string("\x40\x02\x00\x02", 4) +
+                             publish("a/interest", 3, "") + std::string("\xD0\x00", 2);
+  std::mt19937_64 random(1);
+  int ended = 0;
+  for (int round = 0; round < 3'000; ++round) {
+    SCOPED_TRACE(round);
+    std::string bytes = stream;
+    for (uint64_t i = random() % 4; i > 0; --i) bytes[random() % bytes.size()] = static_cast<char>(random());
+    bytes.erase(random() % bytes.size(), random() % 20);
+    receive((mqtt_client_is_connected(&client) != 0 ? "" : kConnack) + bytes, {1 + random() % 300});
+    if (!peer.gone) continue;
+    ++ended;
+    peer = {};
+    connect();
+    receive(kConnack, {1});
+    ASSERT_EQ(status.back(), MQTT_CONNECT_ACCEPTED) << "the next session";
+  }
+  EXPECT_GT(ended, 100);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 
 #include "lambda/codecs.h"
 #include "lambda/series_store.h"
-#include "port/posix/posix_port.h"
+#include "store_world.h"
 
 namespace lambda {
 namespace {
@@ -26,13 +26,9 @@ constexpr Kind kKinds[] = {{ValueType::kF64, Codec::kXor64},    {ValueType::kF32
                            {ValueType::kI64, Codec::kDelta64},  {ValueType::kI64, Codec::kSlope64},
                            {ValueType::kState, Codec::kRuns64}, {ValueType::kDec, Codec::kDelta64}};
 
-struct Store {
+struct Store : test::StoreWorld {
   Store(const SeriesStoreOptions& given, size_t pages, const Kind& kind, uint32_t tick_ms = 1)
-      : options(given),
-        words(SeriesStore::arena_bytes(given, pages) / 8 + 1),
-        store({reinterpret_cast<uint8_t*>(words.data()), SeriesStore::arena_bytes(given, pages)}, given, posix_hash(),
-              1) {
-    EXPECT_TRUE(store.add({kind.type, static_cast<uint8_t>(kind.type == ValueType::kDec ? 1 : 0), tick_ms}, &ref));
+      : StoreWorld(given, pages), ref(add(kind.type, kind.type == ValueType::kDec ? 1 : 0, tick_ms)) {
     EXPECT_TRUE(store.write_in(ref, kind.codec));
   }
   Appended append(Point point) { return store.append(ref, point); }
@@ -45,20 +41,8 @@ struct Store {
     }
     return all;
   }
-  std::vector<Point> read() const {
-    std::vector<Point> points;
-    EXPECT_TRUE(store.read(
-        ref, INT64_MIN, INT64_MAX,
-        [](void* context, uint64_t, uint64_t, Point point) {
-          static_cast<std::vector<Point>*>(context)->push_back(point);
-        },
-        &points));
-    return points;
-  }
-  SeriesStoreOptions options;
-  std::vector<uint64_t> words;
-  SeriesStore store;
-  uint32_t ref = 0;
+  std::vector<Point> read() const { return StoreWorld::read(ref); }
+  const uint32_t ref;
 };
 
 SeriesStoreOptions options_of(uint32_t page_bytes, uint32_t block_bytes_max) {

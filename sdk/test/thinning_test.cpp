@@ -14,42 +14,18 @@
 #include <tuple>
 #include <vector>
 
-#include "lambda/series_store.h"
-#include "port/posix/posix_port.h"
+#include "store_world.h"
 
 namespace lambda {
 namespace {
 
-struct World {
-  World(const SeriesStoreOptions& given, size_t pages)
-      : options(given),
-        words(SeriesStore::arena_bytes(given, pages) / 8 + 1),
-        store({reinterpret_cast<uint8_t*>(words.data()), SeriesStore::arena_bytes(given, pages)}, given, posix_hash(),
-              1) {}
-  SeriesStoreOptions options;
-  std::vector<uint64_t> words;
-  SeriesStore store;
+struct World : test::StoreWorld {
+  using StoreWorld::StoreWorld;
 
   uint32_t add(ValueType type, bool thins, uint8_t scale = 0) {
     uint32_t ref = 0;
     EXPECT_TRUE(store.add({type, scale, 1, thins}, &ref));
     return ref;
-  }
-  std::vector<SealedBlock> blocks(BlockState state) const {
-    std::vector<SealedBlock> found;
-    SealedBlock block;
-    for (bool more = store.first(state, &block); more; more = store.next(state, block.id, &block))
-      found.push_back(block);
-    return found;
-  }
-  std::vector<Point> decoded(BlockId id) const {
-    std::vector<uint8_t> bytes(options.block_bytes_max);
-    bytes.resize(store.copy(id, bytes));
-    BlockInfo info;
-    std::vector<Point> points(kBlockPointsMax);
-    EXPECT_TRUE(decode_block(bytes, 1, &info, points, kAllCodings).ok());
-    points.resize(info.count);
-    return points;
   }
   // Points a second apart, a block a minute; until something is dropped or `most` were taken.
   uint64_t fill(uint32_t ref, uint64_t most) {

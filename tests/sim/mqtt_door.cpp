@@ -47,8 +47,9 @@ struct MqttDoor::Packet {
 };
 
 void MqttDoor::broke(const std::string& rule) {
-  handlers_.client_broke(rule);
   ended_ = true;
+  bus_.reset();  // with its will
+  handlers_.client_broke(rule);
   handlers_.ended();
 }
 

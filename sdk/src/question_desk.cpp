@@ -180,7 +180,10 @@ bool QuestionDesk::work() {
         return true;
       }
       source_.declaration(ref_, &declaration);
-      if (!put_declaration(declaration)) return true;
+      if (!put_declaration(declaration)) {
+        --ref_;  // the next piece begins with it
+        return true;
+      }
       declared_ = true;
       thinned_ = source_.store().counters().points_thinned;
       power_ = power_of_ten(declaration.scale);

@@ -171,6 +171,33 @@ TEST(Question, ARangeIsAllPointsOfTheSeriesThatAreMeantOpenOnesToo) {
   EXPECT_EQ(world.answer_to(question(v1::RANGE, 5, 4)).pieces, 1u) << "an empty range";
 }
 
+// Answers grow point by point, so that pieces end at any place of them.
+TEST(Question, WhereverAPieceEndsNoSeriesIsLeftOut) {
+  AskedWorld world;
+  std::vector<lam_series> refs;
+  for (const auto* spec : {&kCount, &kTemperature, &kForce}) refs.push_back(declare(world, *spec));
+  world.connect();
+  std::mt19937_64 random(3);
+  for (size_t made = 1; made <= 300; ++made) {
+    for (const lam_series ref : refs) {
+      const int64_t time_ms = 1'700'000'000'000 + static_cast<int64_t>(made) * 1000;
+      ASSERT_EQ(lam_append_at(world.device, ref, time_ms, ref == refs[2] ? random() : made), LAM_OK);
+    }
+    for (const v1::Asked what : {v1::RANGE, v1::LAST, v1::SUMMARY}) {
+      const Answered all = world.answer_to(question(what));
+      ASSERT_TRUE(all.whole && all.error == 0);
+      ASSERT_EQ(all.declared.size(), refs.size()) << made << " points of each, question " << what;
+      for (const lam_series ref : refs) {
+        if (what == v1::SUMMARY) {
+          ASSERT_EQ(all.summaries.count(ref) + all.unsummed.count(ref), 1u);
+        } else {
+          ASSERT_EQ(all.points.at(ref).size(), what == v1::LAST ? 1 : made);
+        }
+      }
+    }
+  }
+}
+
 TEST(Question, TheNewestPointIsTheOneThatCountsAtThatTime) {
   AskedWorld world;
   const lam_series count = declare(world, kCount);

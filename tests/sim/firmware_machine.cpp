@@ -116,7 +116,7 @@ void FirmwareMachine::start() {
   Beginning beginning;
   beginning.mono_ms = mono_ms();
   beginning.saved_bytes = static_cast<uint32_t>(saved_.size());
-  std::memcpy(beginning.saved, saved_.data(), std::min(saved_.size(), sizeof beginning.saved));
+  std::copy_n(saved_.begin(), std::min(saved_.size(), sizeof beginning.saved), beginning.saved);
   if (flash_) {
     beginning.page_bytes = flash_->port().page_bytes;
     beginning.pages = flash_->port().pages;
